@@ -1,0 +1,1 @@
+"""The door to CASA. Only modules in this package import casatools or casatasks."""

@@ -1,0 +1,65 @@
+"""What the post-conditions are given, and how they say that one does not hold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..errors import Cause, StepFailedError
+from .logscan import LogFindings
+
+Json = Any
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What is known of a step that has run.
+
+    Attributes
+    ----------
+    params : mapping
+        The parameters that it ran with.
+    outcome : mapping
+        What its task returned; empty where that was no dictionary.
+    findings : LogFindings
+        What its log holds.
+    """
+
+    params: Mapping[str, Any] = field(default_factory=dict)
+    outcome: Mapping[str, Any] = field(default_factory=dict)
+    findings: LogFindings = field(default_factory=LogFindings)
+
+    def log_says(self) -> str:
+        """Return the first SEVERE line, or else the first WARN, to end a sentence with."""
+        lines = (*self.findings.severe, *self.findings.warnings)
+        return f" (CASA said: {lines[0]})" if lines else ""
+
+
+CheckFunction = Callable[[Mapping[str, Any], Evidence], dict[str, Json]]
+
+
+def failed(message: str, advice: str) -> StepFailedError:
+    """Return the error of a post-condition that does not hold, to be raised."""
+    return StepFailedError(Cause.POSTCONDITION, message, advice)
+
+
+@contextmanager
+def open_table(path: str | Path) -> Iterator[Any]:
+    """Open a CASA table for reading, and close it however the block ends."""
+    from casatools import table
+
+    tool = table()
+    tool.open(str(path))
+    try:
+        yield tool
+    finally:
+        tool.close()
+
+
+def listing(items: list[str], most: int = 5) -> str:
+    """Write the first few of a list: ``a, b, c and 4 more``."""
+    shown = ", ".join(items[:most])
+    return shown + (f" and {len(items) - most} more" if len(items) > most else "")

@@ -1,0 +1,277 @@
+"""Post-conditions of the tasks that solve: calibration tables, setjy, fluxscale."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .checks_evidence import Evidence, Json, failed, listing, open_table
+
+_SOLUTIONS = ("CPARAM", "FPARAM")
+
+
+def caltable(given: Mapping[str, Any], evidence: Evidence) -> dict[str, Json]:
+    """Check that a calibration table holds unflagged solutions.
+
+    Parameters
+    ----------
+    given : mapping
+        ``path``; ``max_flagged``, the flagged fraction that is too much (default 1: all).
+    evidence : Evidence
+        What is known of the step.
+
+    Returns
+    -------
+    dict
+        ``n_solutions``, ``flagged_fraction``, ``fields`` and ``spws`` (ids with unflagged
+        solutions), ``flagged_spws`` (ids without), ``antennas`` (flagged fraction by name).
+
+    Raises
+    ------
+    StepFailedError
+        If the table is not there, is empty, or has too many of its solutions flagged.
+    """
+    path = Path(given["path"])
+    if not (path / "table.dat").is_file():
+        raise failed(
+            f"expected the calibration table {path}, found none: there was nothing to solve "
+            "for, because all selected data are flagged, fewer antennas than "
+            "calibrate.minblperant allows have data, or the field or refant does not exist"
+            + evidence.log_says(),
+            "Look at the flags of the calibrators; check calibrate.refant, calibrate.spw and "
+            "[calibrators].",
+        )
+    counts = _count_solutions(path)
+    total = int(counts["total"].sum())
+    if not total:
+        raise failed(
+            f"expected solutions in {path}, found a table without rows{evidence.log_says()}",
+            "Look at the flags of the calibrators; check calibrate.spw and [calibrators].",
+        )
+    fraction = float(counts["flagged"].sum()) / total
+    if fraction >= float(given.get("max_flagged", 1.0)):
+        raise failed(
+            f"expected usable solutions in {path}, found {fraction:.0%} of its {total} flagged: "
+            f"{_why_flagged(evidence.params)}",
+            _more_signal(evidence.params),
+        )
+    return {"n_solutions": total, "flagged_fraction": fraction, **_by_axis(counts)}
+
+
+def _why_flagged(params: Mapping[str, Any]) -> str:
+    """Return the likely cause of flagged solutions."""
+    if "minsnr" in params:
+        return (
+            f"their signal-to-noise ratio is under minsnr={params['minsnr']:g}, or the data are bad"
+        )
+    return "the data or the tables applied before are bad"
+
+
+def _more_signal(params: Mapping[str, Any]) -> str:
+    """Return the advice for too few good solutions."""
+    solint = f" (now '{params['solint']}')" if "solint" in params else ""
+    return (
+        f"Lengthen calibrate.solint{solint}, lower calibrate.minsnr, or choose another "
+        "calibrate.refant."
+    )
+
+
+def _count_solutions(path: Path) -> dict[str, Any]:
+    """Count solutions and flagged ones by row, a spectral window at a time.
+
+    Windows may differ in their number of channels, so one column can hold several shapes.
+    """
+    parts: dict[str, list[Any]] = {key: [] for key in ("total", "flagged", "field", "spw", "ant")}
+    with open_table(path) as table:
+        columns = table.colnames()
+        solutions = next((name for name in _SOLUTIONS if name in columns), "")
+        for spw in np.unique(table.getcol("SPECTRAL_WINDOW_ID")) if table.nrows() else ():
+            part = table.query(f"SPECTRAL_WINDOW_ID=={int(spw)}")
+            try:
+                flag = (
+                    part.getcol("FLAG") if "FLAG" in columns else np.zeros((1, part.nrows()), bool)
+                )
+                if solutions and part.getcol(solutions).shape == flag.shape:
+                    flag = flag | ~np.isfinite(part.getcol(solutions))
+                per_row = int(np.prod(flag.shape[:-1]))
+                parts["total"].append(np.full(flag.shape[-1], per_row))
+                parts["flagged"].append(flag.reshape(per_row, -1).sum(axis=0))
+                parts["field"].append(part.getcol("FIELD_ID"))
+                parts["spw"].append(np.full(flag.shape[-1], spw))
+                parts["ant"].append(part.getcol("ANTENNA1"))
+            finally:
+                part.close()
+    counts: dict[str, Any] = {
+        key: np.concatenate(value) if value else np.array([], int) for key, value in parts.items()
+    }
+    counts["names"] = _antenna_names(path)
+    return counts
+
+
+def _antenna_names(path: Path) -> list[str]:
+    """Return the names in a table's ANTENNA subtable."""
+    if not (path / "ANTENNA" / "table.dat").is_file():
+        return []
+    with open_table(path / "ANTENNA") as table:
+        return [str(name) for name in table.getcol("NAME")] if table.nrows() else []
+
+
+def _by_axis(counts: Mapping[str, Any]) -> dict[str, Json]:
+    """Return which fields and windows have solutions, and what is flagged of each antenna."""
+    good = counts["flagged"] < counts["total"]
+    antennas = {}
+    for number in np.unique(counts["ant"]):
+        mine = counts["ant"] == number
+        name = counts["names"][number] if number < len(counts["names"]) else str(number)
+        antennas[name] = float(counts["flagged"][mine].sum() / counts["total"][mine].sum())
+    usable = set(counts["spw"][good].tolist())
+    return {
+        "fields": sorted(set(counts["field"][good].tolist())),
+        "spws": sorted(usable),
+        "flagged_spws": sorted(set(counts["spw"].tolist()) - usable),
+        "antennas": antennas,
+    }
+
+
+def setjy(given: Mapping[str, Any], evidence: Evidence) -> dict[str, Json]:
+    """Check that every field got a model.
+
+    Parameters
+    ----------
+    given : mapping
+        ``fields``: ids, as strings.
+    evidence : Evidence
+        Its outcome is what setjy returned.
+
+    Returns
+    -------
+    dict
+        ``flux_jy``: Stokes I by field and spectral window.
+
+    Raises
+    ------
+    StepFailedError
+        If a field has no flux density, or the 1 Jy that setjy falls back to.
+    """
+    standard = str(evidence.params.get("standard", "Perley-Butler 2017"))
+    fluxes: dict[str, dict[str, float]] = {}
+    for name in map(str, given["fields"]):
+        entry = _field_entry(evidence.outcome, name)
+        flux = {spw: stokes[0] for spw, stokes in _flux_densities(entry).items()}
+        fallback = [s for s in _flux_densities(entry).values() if s[0] == 1 and not any(s[1:])]
+        advice = (
+            "Set calibrators.flux.field to a calibrator of the standard, or calibrators.flux."
+            "standard = 'manual' with calibrators.flux.fluxdensity."
+        )
+        if not flux:
+            raise failed(
+                f"expected a flux density of field {name} from setjy, found none: the field "
+                f"does not exist or the standard '{standard}' does not know it"
+                + evidence.log_says(),
+                advice,
+            )
+        bad = {spw: value for spw, value in flux.items() if not 0 < value < math.inf}
+        if bad:
+            spw, value = next(iter(bad.items()))
+            raise failed(
+                f"expected a positive flux density of field {name}, found {value:g} Jy in "
+                f"spw {spw}: the standard '{standard}' does not hold at that frequency",
+                advice,
+            )
+        if len(fallback) == len(flux) and standard not in {"manual", "fluxscale"}:
+            raise failed(
+                f"expected a flux density of field {name} ({entry.get('fieldName', '?')}) from "
+                f"the standard '{standard}', found setjy's fallback of 1 Jy: the standard does "
+                "not know this field",
+                advice,
+            )
+        fluxes[name] = flux
+    return {"flux_jy": fluxes}
+
+
+def _field_entry(outcome: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """Return a field's part of what setjy or fluxscale returned, by its id or name."""
+    entry = outcome.get(name)
+    if isinstance(entry, Mapping):
+        return entry
+    named = (e for e in outcome.values() if isinstance(e, Mapping) and e.get("fieldName") == name)
+    return next(named, {})
+
+
+def _flux_densities(entry: Mapping[str, Any], key: str = "fluxd") -> dict[str, list[float]]:
+    """Return the Stokes values (Jy) in a field's part of an outcome by spectral window."""
+    found = {}
+    for spw, value in entry.items():
+        if str(spw).isdigit() and isinstance(value, Mapping) and key in value:
+            found[str(spw)] = [float(number) for number in np.ravel(value[key])]
+    return found
+
+
+def fluxscale(given: Mapping[str, Any], evidence: Evidence) -> dict[str, Json]:
+    """Check that the flux scale was carried over to every transfer field.
+
+    Parameters
+    ----------
+    given : mapping
+        ``fields``: ids, as strings.
+    evidence : Evidence
+        Its outcome is what fluxscale returned.
+
+    Returns
+    -------
+    dict
+        ``flux_jy`` and ``error_jy`` by field and spectral window; a window without solutions
+        (CASA's -1) is left out and named in ``warnings``.
+
+    Raises
+    ------
+    StepFailedError
+        If a field has no flux density in any window, one that is no positive number, or the
+        exact 1 Jy of a table without amplitudes.
+    """
+    fluxes: dict[str, dict[str, float]] = {}
+    errors: dict[str, dict[str, float]] = {}
+    warnings = []
+    for name in map(str, given["fields"]):
+        entry = _field_entry(evidence.outcome, name)
+        flux = {spw: stokes[0] for spw, stokes in _flux_densities(entry).items()}
+        error = {spw: stokes[0] for spw, stokes in _flux_densities(entry, "fluxdErr").items()}
+        missing = [spw for spw, value in flux.items() if value == -1]
+        flux = {spw: value for spw, value in flux.items() if value != -1}
+        _require_fluxes(name, flux, error, evidence)
+        if missing:
+            warnings.append(f"fluxscale: field {name} has no solutions in spw {listing(missing)}")
+        fluxes[name] = flux
+        errors[name] = {spw: error.get(spw, math.nan) for spw in flux}
+    found: dict[str, Json] = {"flux_jy": fluxes, "error_jy": errors}
+    return found | ({"warnings": warnings} if warnings else {})
+
+
+def _require_fluxes(
+    name: str, flux: Mapping[str, float], error: Mapping[str, float], evidence: Evidence
+) -> None:
+    """Refuse a transfer field whose flux densities cannot be right."""
+    if not flux:
+        raise failed(
+            f"expected a flux density of field {name} from fluxscale, found none in any spw: "
+            f"its amplitude solutions are missing or flagged{evidence.log_says()}",
+            "Lengthen calibrate.solint.amp, lower calibrate.minsnr, or leave the field out of "
+            "calibrators.phase.",
+        )
+    for spw, value in flux.items():
+        if not 0 < value < math.inf:
+            raise failed(
+                f"expected a positive flux density of field {name}, found {value:g} Jy in spw "
+                f"{spw}: its amplitude solutions or those of the flux calibrator are bad",
+                "Look at the amplitude table; flag bad data with flag.manual.",
+            )
+    if all(value == 1 and not error.get(spw) for spw, value in flux.items()):
+        raise failed(
+            f"expected a measured flux density of field {name}, found exactly 1 Jy without an "
+            "error: the table that fluxscale was given has no amplitudes",
+            "Solve amplitudes: calibrate.gaincal must not set calmode = 'p' for every table.",
+        )

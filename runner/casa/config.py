@@ -1,0 +1,89 @@
+"""Configure CASA before its first import, without touching the user's ``~/.casa``.
+
+The user's (or site's) own CASA configuration counts where its measures data work; else the
+``casadata`` package is used. Nothing is downloaded or updated.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from pathlib import Path
+
+from ..errors import DataError
+
+_MEASURES_PROBE = "geodetic/IERSeop2000"
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+def one_thread_a_process() -> None:
+    """Make CASA's libraries use one thread, unless the environment says otherwise.
+
+    CASA's OpenMP threads fight between processes; casarun runs processes side by side. Must
+    come before the libraries load.
+    """
+    for name in THREAD_VARIABLES:
+        os.environ.setdefault(name, "1")
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+
+def packaged_data() -> Path | None:
+    """Return the folder of the installed ``casadata`` package, or None."""
+    spec = importlib.util.find_spec("casadata")
+    if spec is None or spec.origin is None:
+        return None
+    folder = Path(spec.origin).parent / "__data__"
+    return folder if folder.is_dir() else None
+
+
+def configure(log_file: str | None = None) -> Path:
+    """Set up CASA's configuration; call before the first import of casatools.
+
+    Parameters
+    ----------
+    log_file : str, optional
+        Where CASA logs until a step has a log of its own; by default nowhere.
+
+    Returns
+    -------
+    Path
+        The folder of the measures data in use.
+
+    Raises
+    ------
+    DataError
+        If there are no measures data that CASA could work with.
+    """
+    one_thread_a_process()
+    arguments, sys.argv = sys.argv, sys.argv[:1]  # casaconfig reads the command line
+    try:
+        from casaconfig import config
+    finally:
+        sys.argv = arguments
+    measures = _first_working(config.measurespath, *config.datapath, packaged_data())
+    if measures is None:
+        raise DataError(
+            "no CASA measures data: neither the user's CASA configuration nor the casadata "
+            "package has them; pip install casadata"
+        )
+    config.measurespath = str(measures)
+    own = [path for path in config.datapath if Path(path).is_dir()]
+    config.datapath = own if str(measures) in own else [*own, str(measures)]
+    config.measures_auto_update = False
+    config.data_auto_update = False
+    config.logfile = log_file or os.devnull
+    config.log2term = False
+    config.nologger = True
+    config.nogui = True
+    config.agg = True
+    config.casaconfig_verbose = 0
+    return measures
+
+
+def _first_working(*folders: str | Path | None) -> Path | None:
+    """Return the first folder that holds measures tables."""
+    for folder in folders:
+        if folder is not None and (Path(folder) / _MEASURES_PROBE).is_dir():
+            return Path(folder)
+    return None

@@ -1,0 +1,208 @@
+"""The commands. What is slow to import is imported in the command that needs it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from .. import __version__
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+_CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+class _RecipeOrCommand(click.Group):
+    """Lets ``casarun RECIPE`` stand for ``casarun run RECIPE``."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        word = args[0]
+        if self.get_command(ctx, word) is None and (word.endswith(".toml") or Path(word).exists()):
+            return super().resolve_command(ctx, ["run", *args])
+        return super().resolve_command(ctx, args)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        # Options may come before the recipe: casarun --jobs 2 recipe.toml
+        words = [arg for arg in args if not arg.startswith("-")]
+        is_run = words and words[0] not in self.commands
+        if is_run and args[0].startswith("-") and args[0] not in ("-h", "--help", "--version"):
+            args = ["run", *args]
+        return super().parse_args(ctx, args)
+
+
+@click.group(cls=_RecipeOrCommand, context_settings=_CONTEXT)
+@click.version_option(__version__, prog_name="casarun")
+def cli() -> None:
+    """Run recipes for radio interferometry on CASA.
+
+    casarun RECIPE.toml checks, plans, runs (or goes on with) and reports.
+    """
+
+
+def _recipe_options(command: _F) -> _F:
+    """Add what all commands that take a recipe have."""
+    for option in (
+        click.argument("recipe", type=click.Path(path_type=Path)),
+        click.option("--output", "-o", type=click.Path(path_type=Path), help="The run folder."),
+        click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE",
+                     help="Override a value: image.hi.niter=500. Repeatable."),
+        click.option("--until", default="", metavar="STAGE", help="Stop after this stage."),
+        click.option("--only", default="", metavar="DATASET", help="Only this dataset."),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+def _volume(command: _F) -> _F:
+    for option in (
+        click.option("--quiet", "-q", is_flag=True, help="Only say what went wrong."),
+        click.option("--verbose", "-v", is_flag=True, help="Say why each step runs."),
+    ):
+        command = option(command)
+    return command
+
+
+@cli.command()
+@_recipe_options
+@click.option("--jobs", "-j", type=click.IntRange(1), help="How many steps may run at once.")
+@click.option("--dry-run", is_flag=True, help="Show what would run, and why.")
+@click.option("--fresh", is_flag=True, help="Forget what earlier runs left in the run folder.")
+@_volume
+def run(
+    recipe: Path, output: Path | None, overrides: tuple[str, ...], until: str, only: str,
+    jobs: int | None, dry_run: bool, fresh: bool, quiet: bool, verbose: bool,
+) -> int:  # fmt: skip
+    """Run RECIPE, or go on with its run; then judge and report."""
+    from .. import api
+    from ..engine.signals import StopFlag, stopping
+    from .terminal import terminal
+
+    options = api.Options(output, overrides, jobs, until, only, fresh)
+    if dry_run:
+        return _show_plan(recipe, options, "table")
+    with stopping(StopFlag()) as stop, terminal(quiet=quiet, verbose=verbose) as screen:
+        result = api.run(recipe, options, screen.tell, stop, screen.planned)
+        screen.close(result)
+    return int(result.exit_code)
+
+
+@cli.command()
+@_recipe_options
+@click.option("--static", is_flag=True, help="Check the recipe alone, without looking at data.")
+def check(
+    recipe: Path, output: Path | None, overrides: tuple[str, ...], until: str, only: str,
+    static: bool,
+) -> None:  # fmt: skip
+    """Check RECIPE: everything that can be known before running, all at once."""
+    from .. import api
+
+    options = api.Options(output, overrides, None, until, only)
+    if static:
+        reduction = api.open_recipe(recipe, options)
+        click.echo(f"{recipe}: fine by itself ({len(reduction.loaded.recipe.dataset)} datasets)")
+        return
+    planned = api.plan(recipe, options)
+    click.echo(f"{recipe}: fine ({len(planned.plan.steps)} steps)")
+
+
+@cli.command()
+@_recipe_options
+@click.option("--format", "how", type=click.Choice(["table", "json", "mermaid"]), default="table")
+def plan(
+    recipe: Path, output: Path | None, overrides: tuple[str, ...], until: str, only: str, how: str
+) -> int:
+    """Show the steps of RECIPE, and why each would run."""
+    from .. import api
+
+    return _show_plan(recipe, api.Options(output, overrides, None, until, only), how)
+
+
+def _show_plan(recipe: Path, options: Any, how: str) -> int:
+    import json
+
+    from .. import api
+    from . import tables
+
+    planned = api.plan(recipe, options)
+    if how == "json":
+        from ..report.conclude import plan_json
+
+        click.echo(json.dumps(plan_json(planned.plan), indent=1))
+    elif how == "mermaid":
+        click.echo(tables.mermaid(planned.plan))
+    else:
+        tables.show_plan(planned)
+    return 0
+
+
+@cli.command()
+@click.argument("run_folder", metavar="RUN", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
+def status(run_folder: Path, as_json: bool) -> None:
+    """Show how far the run in folder RUN is."""
+    from .. import api
+    from . import tables
+
+    tables.show_status(api.run_folder(run_folder), as_json)
+
+
+@cli.command()
+@click.argument("run_folder", metavar="RUN", type=click.Path(path_type=Path))
+@click.argument("step", default="")
+@click.option("--casa", is_flag=True, help="CASA's own log of the step.")
+def log(run_folder: Path, step: str, casa: bool) -> None:
+    """Show what happened in the run in folder RUN, or the log of one STEP."""
+    from .. import api
+    from . import tables
+
+    tables.show_log(api.run_folder(run_folder), step, casa)
+
+
+@cli.command()
+@click.argument("run_folder", metavar="RUN", type=click.Path(path_type=Path))
+def report(run_folder: Path) -> None:
+    """Render the QA report of the run in folder RUN again."""
+    from .. import api
+
+    click.echo(api.report(run_folder))
+
+
+@cli.command()
+@click.argument("vis", type=click.Path(path_type=Path, exists=True))
+@click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
+def info(vis: Path, as_json: bool) -> None:
+    """Show the metadata of VIS: an MS, UVFITS, ASDM, or tar of one."""
+    import json
+
+    from .. import api
+    from . import tables
+
+    observation = api.info(vis)
+    if as_json:
+        click.echo(json.dumps(observation.to_json(), indent=1))
+    else:
+        tables.show_observation(observation)
+
+
+@cli.command()
+def doctor() -> int:
+    """Say whether this machine is ready: CASA, measures data, disk, cores."""
+    from ..engine.doctor import examine
+    from . import tables
+
+    findings = examine(Path.cwd())
+    tables.show_findings(findings)
+    return 0 if all(finding.state != "bad" for finding in findings) else 1
+
+
+@cli.command()
+@click.argument("name", default="")
+def task(name: str) -> None:
+    """List CASA's tasks, or show the parameters of one."""
+    from . import tables
+
+    tables.show_task(name)

@@ -1,0 +1,263 @@
+"""Tables and listings for the terminal."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from ..api import Planned
+from ..casa import tasks
+from ..engine.doctor import Finding
+from ..engine.journal import read_events
+from ..engine.results import CASA_LOG, attempt_folder
+from ..errors import DataError, did_you_mean
+from ..files import is_alive, read_json
+from ..folder import RunFolder
+from ..observation import Observation
+from ..plan import Plan
+from ..quantities import human_bytes, human_frequency, human_seconds
+
+_MJD_OF_UNIX = 40587 * 86400.0
+
+
+def _console() -> Console:
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = 200
+    return console
+
+
+def _table(*columns: str, right: Sequence[str] = ()) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for name in columns:
+        table.add_column(name, justify="right" if name in right else "left")
+    return table
+
+
+def show_plan(planned: Planned) -> None:
+    """Print the steps, what each would do and why, and the values that casarun chose."""
+    console = _console()
+    console.print(f"run folder {planned.reduction.folder.root}", markup=False, soft_wrap=True)
+    table = _table("", "step", "what", "why", right=("",))
+    for number, step in enumerate(planned.plan.steps, 1):
+        decision = planned.decisions[step.id]
+        style = "" if decision.run else "dim"
+        why = decision.reason if decision.run else f"kept: {decision.reason}"
+        table.add_row(str(number), escape(step.id), escape(step.title), escape(why), style=style)
+    console.print(table)
+    if planned.plan.autos:
+        console.print("\nchosen by casarun", style="bold")
+        table = _table("key", "of", "value", "because")
+        for auto in planned.plan.autos:
+            value = auto.value
+            if isinstance(value, Mapping):
+                value = ", ".join(f"{key} {item}" for key, item in value.items())
+            table.add_row(*(escape(str(x)) for x in (auto.key, auto.subject, value, auto.reason)))
+        console.print(table)
+    run = sum(decision.run for decision in planned.decisions.values())
+    console.print(f"\n{len(planned.plan.steps)} steps, {run} to run")
+
+
+def mermaid(plan: Plan) -> str:
+    """Return the plan's graph in Mermaid's language, transitive edges left out."""
+    names = {step.id: f"s{number}" for number, step in enumerate(plan.steps)}
+    reach: dict[str, frozenset[str]] = {}
+    lines = ["flowchart TD"]
+    for step in plan.steps:
+        direct = plan.waits_for[step.id]
+        behind = frozenset().union(*(reach[other] for other in direct)) if direct else frozenset()
+        reach[step.id] = behind | direct
+        text = f"{step.id}<br>{step.title}".replace('"', "'").replace("#", "")
+        lines.append(f'    {names[step.id]}["{text}"]')
+        lines += [f"    {names[o]} --> {names[step.id]}" for o in sorted(direct - behind)]
+    return "\n".join(lines)
+
+
+def _clock(mjd_s: float) -> str:
+    return f"{datetime.fromtimestamp(mjd_s - _MJD_OF_UNIX, UTC):%Y-%m-%d %H:%M:%S}"
+
+
+def show_observation(observation: Observation) -> None:
+    """Print a dataset's metadata."""
+    console = _console()
+    o = observation
+    hours = human_seconds(o.end_mjd_s - o.start_mjd_s)
+    console.print(f"{escape(o.vis)}", style="bold", soft_wrap=True)
+    table = _table("", "")
+    for key, value in (
+        ("telescope", f"{o.telescope}, observer {o.observer}"),
+        ("time", f"{_clock(o.start_mjd_s)} to {_clock(o.end_mjd_s)} UTC ({hours})"),
+        ("baselines", f"{o.shortest_baseline_m:.4g} to {o.longest_baseline_m:.4g} m, "
+                      f"{len(o.antennas)} antennas"),
+        ("rows", f"{o.n_rows:,}"),
+        ("size", human_bytes(o.size_bytes)),
+        ("columns", ", ".join(c for c in o.columns if c.endswith(("DATA", "SPECTRUM")))),
+    ):  # fmt: skip
+        table.add_row(key, escape(value))
+    table.show_header = False
+    console.print(table)
+    _show_fields(console, o)
+    _show_spws(console, o)
+    _show_scans(console, o)
+    _show_antennas(console, o)
+
+
+def _show_fields(console: Console, o: Observation) -> None:
+    console.print("\nfields", style="bold")
+    table = _table("id", "name", "RA deg", "Dec deg", "rows", "intents",
+                   right=("id", "RA deg", "Dec deg", "rows"))  # fmt: skip
+    for f in o.fields:
+        intents = ", ".join(f.intents) or "none"
+        table.add_row(str(f.id), escape(f.name), f"{f.ra_deg:.5f}", f"{f.dec_deg:+.5f}",
+                      f"{f.n_rows:,}", escape(intents))  # fmt: skip
+    console.print(table)
+
+
+def _show_spws(console: Console, o: Observation) -> None:
+    console.print("\nspectral windows", style="bold")
+    right = ("id", "channels", "width kHz", "bandwidth MHz")
+    table = _table("id", "name", "channels", "first", "last", "width kHz", "bandwidth MHz",
+                   "frame", "correlations", right=right)  # fmt: skip
+    for s in o.spws:
+        table.add_row(str(s.id), escape(s.name), str(s.n_chan), human_frequency(s.first_hz),
+                      human_frequency(s.last_hz), f"{s.chan_width_hz / 1e3:.6g}",
+                      f"{s.bandwidth_hz / 1e6:.5g}", s.frame, " ".join(s.correlations))  # fmt: skip
+    console.print(table)
+
+
+def _show_scans(console: Console, o: Observation) -> None:
+    names = {f.id: f.name for f in o.fields}
+    console.print("\nscans", style="bold")
+    table = _table("scan", "start UTC", "duration", "field", "spw", "integration", "intents",
+                   right=("scan", "duration", "integration"))  # fmt: skip
+    for s in o.scans:
+        table.add_row(
+            str(s.number), _clock(s.start_mjd_s), human_seconds(s.end_mjd_s - s.start_mjd_s),
+            escape(", ".join(names.get(i, str(i)) for i in s.field_ids)),
+            ",".join(str(i) for i in s.spw_ids), f"{s.integration_s:g} s",
+            escape(", ".join(s.intents) or "none"),
+        )  # fmt: skip
+    console.print(table)
+
+
+def _show_antennas(console: Console, o: Observation) -> None:
+    console.print("\nantennas", style="bold")
+    table = _table("id", "name", "station", "diameter m", "from centre m", "flagged",
+                   right=("id", "diameter m", "from centre m", "flagged"))  # fmt: skip
+    for a in o.antennas:
+        table.add_row(str(a.id), escape(a.name), escape(a.station), f"{a.diameter_m:g}",
+                      f"{a.distance_m:.0f}", f"{a.flagged_fraction:.1%}")  # fmt: skip
+    console.print(table)
+
+
+def show_status(folder: RunFolder, as_json: bool) -> None:
+    """Print how far a run is, from its heartbeat."""
+    try:
+        status = read_json(folder.status)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{folder.root}: no status is kept here yet") from error
+    here = is_alive({key: status.get(key) for key in ("host", "pid", "created")})
+    if status["state"] == "running" and not here and status["host"] == _host():
+        status["state"] = "died"
+    if as_json:
+        click.echo(json.dumps(status, indent=1))
+        return
+    counts = status["counts"]
+    click.echo(f"{folder.root}: {status['state']}")
+    click.echo(
+        f"{counts.get('done', 0) + counts.get('skipped', 0)} of {counts['total']} steps done, "
+        f"{counts.get('running', 0)} running, {counts.get('failed', 0)} failed, "
+        f"{counts.get('not_run', 0)} not run"
+    )
+    click.echo(f"on {status['host']}, process {status['pid']}, started {status['started']}, "
+               f"last seen {status['updated']}")  # fmt: skip
+    for step, running in status.get("running", {}).items():
+        click.echo(f"  {step}, attempt {running['attempt']}, since {running['since']}, "
+                   f"{human_bytes(running['memory_bytes'])}")  # fmt: skip
+    if status["state"] == "died":
+        click.echo("the run was killed; the same command goes on with it")
+    elif folder.report.is_file() and status["state"] != "running":
+        click.echo(f"report: {folder.report}")
+
+
+def _host() -> str:
+    import socket
+
+    return socket.gethostname()
+
+
+def show_log(folder: RunFolder, step: str, casa: bool) -> None:
+    """Print the journal for a person, or one step's log."""
+    events = list(read_events(folder.journal))
+    if not step:
+        for event in events:
+            click.echo(_event_line(event))
+        return
+    attempts = [event for event in events if event.get("step") == step]
+    if not attempts:
+        known = dict.fromkeys(event["step"] for event in events if "step" in event)
+        raise DataError(f"no step '{step}' has run in {folder.root}{did_you_mean(step, known)}")
+    for event in attempts:
+        click.echo(_event_line(event))
+    number = max(int(event.get("attempt", 0)) for event in attempts)
+    logs = attempt_folder(folder, step, number)
+    click.echo(f"\nlogs in {logs}")
+    log = logs / CASA_LOG
+    if casa and log.is_file():
+        click.echo(log.read_text(encoding="utf-8", errors="replace"))
+
+
+def _event_line(event: Mapping[str, Any]) -> str:
+    kind, step = event["event"], event.get("step", "")
+    details = {
+        "run-started": lambda: f"{event.get('to_run')} of {event.get('steps')} steps to run",
+        "step-started": lambda: f"attempt {event['attempt']}: {event['reason']}",
+        "step-done": lambda: f"in {human_seconds(float(event['wall_s']))}, "
+        f"{human_bytes(event['peak_memory_bytes'])}",
+        "step-failed": lambda: f"{event['cause']}: {event['message']}",
+        "step-retry": lambda: f"in {event['wait_s']:g} s",
+        "run-ended": lambda: f"{event['state']}",
+    }
+    said = details[kind]() if kind in details else ""
+    return f"{str(event['t'])[:19]} {kind:<16} {step} {said}".rstrip()
+
+
+def show_findings(findings: Sequence[Finding]) -> None:
+    """Print what the doctor found."""
+    console = _console()
+    marks = {"good": ("ok", "green"), "warn": ("!", "yellow"), "bad": ("x", "bold red")}
+    for finding in findings:
+        mark, style = marks[finding.state]
+        console.print(f"[{style}]{mark:>2}[/] {escape(finding.text)}", soft_wrap=True)
+        if finding.advice:
+            console.print(f"     {escape(finding.advice)}", soft_wrap=True)
+
+
+def show_task(name: str) -> None:
+    """Print the list of CASA's tasks, or the parameters of one."""
+    console = _console()
+    if not name:
+        table = _table("task", "")
+        for known in tasks.task_names():
+            table.add_row(known, escape(tasks.task(known).shortdescription))
+        console.print(table)
+        return
+    if name not in tasks.task_names():
+        raise DataError(f"CASA has no task '{name}'{did_you_mean(name, tasks.task_names())}")
+    spec = tasks.task(name)
+    console.print(f"{name}: {spec.shortdescription}", style="bold", markup=False)
+    table = _table("parameter", "type", "default", "meaning")
+    for parameter in spec.parameters:
+        allowed = f" ({', '.join(str(a) for a in parameter.allowed)})" if parameter.allowed else ""
+        table.add_row(
+            parameter.name, escape(" or ".join(parameter.types)), escape(repr(parameter.default)),
+            escape(f"{parameter.description}{allowed}"),
+        )  # fmt: skip
+    console.print(table)

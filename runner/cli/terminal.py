@@ -1,0 +1,235 @@
+"""What a run says while it goes: a live view on a terminal, lines with times elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from ..api import Reduction, RunResult
+from ..errors import ExitCode
+from ..plan import Plan
+from ..quantities import human_seconds
+
+_TAIL_BYTES = 4096
+_VERDICTS = {"pass": "bold green", "warn": "bold yellow", "fail": "bold red"}
+
+
+class Lines:
+    """One line an event, with the time: for logs, cron and pipes."""
+
+    def __init__(self, console: Console, *, quiet: bool, verbose: bool) -> None:
+        self.console = console
+        self.quiet = quiet
+        self.verbose = verbose
+        self.titles: dict[str, str] = {}
+        self.total = 0
+        self.finished = 0
+
+    def planned(self, reduction: Reduction, plan: Plan) -> None:
+        """Say what is about to be done."""
+        self.titles = {step.id: step.title for step in plan.steps}
+        self.total, self.finished = len(plan.steps), 0
+        if self.quiet:
+            return
+        self.say(f"run folder {reduction.folder.root}")
+        for auto in plan.autos if self.verbose else ():
+            self.say(f"{auto.key} of {auto.subject} = {auto.value}: {auto.reason}")
+
+    def say(self, text: str, style: str = "") -> None:
+        """Print a line."""
+        stamp = "" if self.console.is_terminal else f"{datetime.now():%Y-%m-%d %H:%M:%S} "
+        self.console.print(f"{stamp}{text}", style=style, markup=False, highlight=False,
+                           soft_wrap=True)  # fmt: skip
+
+    def tell(self, event: Mapping[str, Any]) -> None:
+        """Take an event of the run."""
+        step = str(event.get("step", ""))
+        title = self.titles.get(step, "")
+        name = f"{step}: {title}" if title else step
+        kind = event["event"]
+        if kind in ("step-done", "step-skipped"):
+            self.finished += 1
+        if kind == "step-failed":
+            self.say(f"{step} failed ({event['cause']}): {event['message']}", "red")
+            if event.get("advice"):
+                self.say(f"  {event['advice']}")
+        elif kind == "step-retry":
+            self.say(f"{step}: again in {event['wait_s']:g} s ({event['cause']})", "yellow")
+        elif self.quiet:
+            return
+        elif kind == "step-started" and self.verbose:
+            self.say(f"{name} ({event['reason']})")
+        elif kind == "step-done":
+            took = human_seconds(float(event["wall_s"]))
+            of = f"[{self.finished}/{self.total}] " if self.total else ""
+            self.say(f"{of}{name} ({took})")
+        elif kind == "step-skipped" and self.verbose:
+            self.say(f"{name}: kept, {event['reason']}")
+
+    def close(self, result: RunResult) -> None:
+        """Say what the run came to."""
+        outcome = result.outcome
+        if self.quiet and result.exit_code == ExitCode.DONE:
+            return
+        if result.exit_code == ExitCode.INTERRUPTED:
+            self.say("stopped; run the same command to go on", "yellow")
+            return
+        if not outcome.done and not outcome.failed:
+            self.say(f"nothing to do: all {len(outcome.skipped)} steps are up to date")
+        images = images_table(result.metrics)
+        if images is not None:
+            self.console.print(images)
+        self._failures(result)
+        verdict = result.metrics.get("verdict", "fail")
+        if not outcome.failed:
+            for check in result.metrics.get("checks", ()):
+                if check["verdict"] != "pass":
+                    self.say(f"{check['verdict']}: {check['subject']}: {_said(check)}",
+                             _VERDICTS[check["verdict"]])  # fmt: skip
+        self.say(f"verdict: {verdict}", _VERDICTS.get(verdict, ""))
+        self.say(f"report: {result.folder.report}")
+
+    def _failures(self, result: RunResult) -> None:
+        outcome = result.outcome
+        for step_id, failure in outcome.failed.items():
+            self.say(f"{step_id} failed: {failure.message}", "red")
+            if failure.advice:
+                self.say(f"  {failure.advice}")
+            self.say(f"  logs: {failure.logs}")
+        if outcome.not_run:
+            self.say(f"not run because of that: {len(outcome.not_run)} steps")
+
+
+class Screen(Lines):
+    """A live view: the steps that run, what CASA is doing, how far the run is."""
+
+    def __init__(self, console: Console, *, quiet: bool, verbose: bool) -> None:
+        super().__init__(console, quiet=quiet, verbose=verbose)
+        self.running: dict[str, tuple[float, str]] = {}
+        self.progress = Progress(
+            TextColumn("[bold]{task.description}"),
+            BarColumn(bar_width=40),
+            MofNCompleteColumn(),
+            TextColumn("steps"),
+            TimeElapsedColumn(),
+            console=console,
+        )
+        self.bar = self.progress.add_task("preparing", total=None)
+
+    def __rich__(self) -> Group:
+        """Draw the view."""
+        now = time.monotonic()
+        rows = []
+        for step, (since, doing) in self.running.items():
+            line = Text.assemble(("  ▸ ", "cyan"), step, "  ",
+                                 (human_seconds(max(0.1, now - since)), "dim"), "  ",
+                                 (doing, "dim"))  # fmt: skip
+            line.truncate(max(20, self.console.width - 1), overflow="ellipsis")
+            rows.append(line)
+        return Group(self.progress, *rows)
+
+    def planned(self, reduction: Reduction, plan: Plan) -> None:
+        """Say what is about to be done, and set the bar."""
+        super().planned(reduction, plan)
+        name = reduction.loaded.recipe.project.name
+        self.progress.update(self.bar, total=len(plan.steps), completed=0,
+                             description=escape(name))  # fmt: skip
+
+    def tell(self, event: Mapping[str, Any]) -> None:
+        """Take an event of the run."""
+        step, kind = str(event.get("step", "")), event["event"]
+        if kind == "step-started":
+            self.running[step] = (time.monotonic(), self.titles.get(step, ""))
+        elif kind == "step-progress":
+            since, doing = self.running.get(step, (time.monotonic(), ""))
+            self.running[step] = (since, last_line(Path(event["logs"]) / "casa.log") or doing)
+        elif kind in ("step-done", "step-failed", "step-interrupted"):
+            self.running.pop(step, None)
+        super().tell(event)
+        self.progress.update(self.bar, completed=self.finished)
+
+
+@contextmanager
+def terminal(*, quiet: bool, verbose: bool) -> Iterator[Lines]:
+    """Give what shows a run: live on a terminal, else lines."""
+    console = Console(highlight=False)
+    if quiet or not console.is_terminal:
+        yield Lines(console, quiet=quiet, verbose=verbose)
+        return
+    screen = Screen(console, quiet=quiet, verbose=verbose)
+    with Live(screen, console=console, refresh_per_second=5, transient=True) as live:
+        closing = screen.close
+
+        def close(result: RunResult) -> None:
+            live.stop()
+            closing(result)
+
+        screen.close = close  # type: ignore[method-assign]
+        yield screen
+
+
+def last_line(log: Path) -> str:
+    """Return the message of the last line of a CASA log."""
+    try:
+        with log.open("rb") as stream:
+            stream.seek(0, 2)
+            stream.seek(max(0, stream.tell() - _TAIL_BYTES))
+            lines = stream.read().decode("utf-8", "replace").splitlines()
+    except OSError:
+        return ""
+    parts = lines[-1].split("\t") if lines else []
+    message = parts[-1].strip() if len(parts) > 2 else ""
+    return "".join(char for char in message if char.isprintable())[:120]
+
+
+def images_table(metrics: Mapping[str, Any]) -> Table | None:
+    """Return the table of a run's images, or None where there are none."""
+    rows = [
+        (target, name, numbers)
+        for target, images in metrics.get("images", {}).items()
+        for name, numbers in images.items()
+    ]
+    if not rows:
+        return None
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for name in ("target", "image"):
+        table.add_column(name)
+    for name in ("peak\nmJy/beam", "noise\nmJy/beam", "dynamic\nrange", "synthesized beam\narcsec"):
+        table.add_column(name, justify="right")
+    table.add_column("FITS")
+    for target, name, numbers in rows:
+        table.add_row(
+            escape(target),
+            escape(name),
+            _number(numbers.get("peak_jy_per_beam"), 1e3),
+            _number(numbers.get("rms_noise_jy_per_beam"), 1e3),
+            _number(numbers.get("dynamic_range"), 1, "{:.0f}"),
+            f"{_number(numbers.get('bmaj_arcsec'))} x {_number(numbers.get('bmin_arcsec'))}",
+            escape(str(numbers.get("fits") or "")),
+        )
+    return table
+
+
+def _number(value: float | None, times: float = 1, how: str = "{:.3g}") -> str:
+    return "?" if value is None else how.format(value * times)
+
+
+def _said(check: Mapping[str, Any]) -> str:
+    """Say a check's result in a line."""
+    value, limit = check.get("value"), check.get("limit")
+    numbers = f" {value:.3g} (limit {limit:g})" if isinstance(value, float) and limit else ""
+    text = check.get("text") or check.get("message") or ""
+    return f"{check['name']}{numbers} {text}".strip()
+
+

@@ -1,0 +1,1 @@
+"""The engine: scheduling, journal, ledger, retries, limits and executors."""

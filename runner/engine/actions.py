@@ -1,0 +1,185 @@
+"""What a step's action does, and how its success is proven.
+
+Runs in the step's own process, in its work folder, where the products that the step
+declared stand at their paths.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tarfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ..casa import checks, invoke, logscan, metadata
+from ..errors import Cause, DataError, StepFailedError
+from ..files import copy_tree, write_json
+from ..plan import Step
+from ..qa import collect
+from .scene import Scene
+
+Params = Mapping[str, Any]
+Outcome = dict[str, Any]
+
+_BULKY = ("summaryminor", "summarymajor")
+
+
+def perform(step: Step, params: dict[str, Any], scene: Scene) -> Outcome:
+    """Do what a step is for.
+
+    Parameters
+    ----------
+    step : Step
+        The step.
+    params : dict
+        Its parameters, late values resolved.
+    scene : Scene
+        Where it runs and logs.
+
+    Returns
+    -------
+    dict
+        What came of it, as data that JSON can hold.
+
+    Raises
+    ------
+    StepFailedError
+        Where the failure could be told apart; other exceptions pass through.
+    """
+    invoke.use_log(scene.log_file)
+    if step.action.startswith("casa:"):
+        return call(step.action.removeprefix("casa:"), params)
+    try:
+        action = _ACTIONS[step.action]
+    except KeyError:
+        raise StepFailedError(Cause.PARAMETER, f"no action is called '{step.action}'") from None
+    return action(params)
+
+
+def prove(step: Step, params: dict[str, Any], outcome: Outcome, scene: Scene) -> dict[str, Any]:
+    """Prove a step's success: no unexplained SEVERE line, and its post-conditions hold.
+
+    Returns
+    -------
+    dict
+        ``warnings`` and ``severe`` lines of the log, and what each check measured.
+
+    Raises
+    ------
+    StepFailedError
+        With the failed check's message, or the first SEVERE line.
+    """
+    findings = logscan.scan(scene.log_file)
+    measured = {}
+    warnings = list(findings.warnings)
+    for check in step.checks:
+        numbers = checks.run(check, params, outcome)
+        warnings += numbers.pop("warnings", [])
+        measured[check.name] = numbers
+    if findings.severe:
+        raise StepFailedError(
+            Cause.SEVERE,
+            f"CASA reported: {findings.severe[0]}",
+            "The step's casa.log has the lines around it.",
+        )
+    return {"warnings": warnings, "severe": list(findings.severe), "checks": measured}
+
+
+def call(task: str, params: Params) -> Outcome:
+    """Call a CASA task and keep what it returned, without bulky tables."""
+    returned = invoke.task(task, params)
+    if isinstance(returned, dict):
+        return {key: value for key, value in returned.items() if key not in _BULKY}
+    return {"returned": returned}
+
+
+def _fluxscale(params: Params) -> Outcome:
+    """Carry the flux scale over, and keep the flux densities beside the table."""
+    outcome = call("fluxscale", params)
+    write_json(Path(f"{params['fluxtable']}.json"), outcome)
+    return outcome
+
+
+def _clean(params: Params) -> Outcome:
+    """Clean, going on from the dirty image."""
+    settings = dict(params["tclean"])
+    dirty, imagename = Path(params["dirty"]), Path(settings["imagename"])
+    for source in sorted(dirty.parent.glob(f"{dirty.name}.*")):
+        copy_tree(source, imagename.parent / (imagename.name + source.name[len(dirty.name) :]))
+    outcome = call("tclean", settings)
+    optional = [f"{imagename}.{suffix}" for suffix in ("mask", "alpha", "alpha.error")]
+    outcome["_absent"] = [path for path in optional if not Path(path).exists()]
+    return outcome
+
+
+def _copy(params: Params) -> Outcome:
+    copy_tree(Path(params["source"]).resolve(), Path(params["target"]))
+    return {}
+
+
+def _observe(params: Params) -> Outcome:
+    try:
+        observation = metadata.read(Path(params["vis"]))
+    except DataError as error:
+        raise StepFailedError(Cause.POSTCONDITION, str(error)) from error
+    write_json(Path(params["out"]), observation.to_json())
+    return {"n_rows": observation.n_rows, "n_fields": len(observation.fields)}
+
+
+def _unpack(params: Params) -> Outcome:
+    """Unpack a tar of an MS, UVFITS or ASDM, and make an MS of what is in it."""
+    heap = Path("unpacked")
+    try:
+        with tarfile.open(params["archive"]) as archive:
+            archive.extractall(heap, filter="data")
+    except (tarfile.TarError, OSError) as error:
+        raise StepFailedError(
+            Cause.PARAMETER, f"{params['archive']} cannot be unpacked: {error}"
+        ) from error
+    source, what = _found_in(heap, params["archive"])
+    outcome: Outcome = {"found": what}
+    if what == "ms":
+        shutil.move(source, params["vis"])
+    elif what == "asdm":
+        outcome |= call("importasdm", {"asdm": str(source), "vis": params["vis"]})
+    else:
+        outcome |= call("importuvfits", {"fitsfile": str(source), "vis": params["vis"]})
+    shutil.rmtree(heap)
+    return outcome
+
+
+def _found_in(heap: Path, archive: str) -> tuple[Path, str]:
+    """Return the one dataset in an unpacked archive, and what it is."""
+    found: list[tuple[Path, str]] = []
+    for root, folders, files in os.walk(heap):
+        here = Path(root)
+        if "ASDM.xml" in files:
+            found.append((here, "asdm"))
+            folders.clear()
+        elif "table.dat" in files and (here / "SPECTRAL_WINDOW").is_dir():
+            found.append((here, "ms"))
+            folders.clear()
+        else:
+            names = sorted(name for name in files if name.lower().endswith((".fits", ".uvfits")))
+            found += [(here / name, "uvfits") for name in names]
+    if len(found) != 1:
+        raise StepFailedError(
+            Cause.PARAMETER,
+            f"expected one MS, ASDM or UVFITS in {archive}, found {len(found)}",
+            "Unpack it and name each dataset in the recipe.",
+        )
+    return found[0]
+
+
+_ACTIONS: dict[str, Callable[[Params], Outcome]] = {
+    "clean": _clean,
+    "copy": _copy,
+    "fluxscale": _fluxscale,
+    "measure.dataset": lambda params: collect.measure_dataset(dict(params)),
+    "measure.image": lambda params: collect.measure_image(dict(params)),
+    "noise": lambda params: collect.measure_noise(dict(params)),
+    "observe": _observe,
+    "unpack": _unpack,
+}

@@ -1,0 +1,68 @@
+"""From the error that ended an attempt to its cause."""
+
+from __future__ import annotations
+
+import errno
+import re
+from collections.abc import Mapping
+from typing import Final
+
+from ..errors import Cause, StepFailedError
+
+_BY_ERRNO: Final[Mapping[int | None, Cause]] = {
+    errno.ENOSPC: Cause.DISK_FULL,
+    errno.EDQUOT: Cause.DISK_FULL,
+    errno.EIO: Cause.IO,
+    errno.ESTALE: Cause.IO,
+    errno.EREMOTEIO: Cause.IO,
+    errno.ETIMEDOUT: Cause.IO,
+    errno.EAGAIN: Cause.TABLE_LOCK,
+    errno.ENOMEM: Cause.OUT_OF_MEMORY,
+}
+
+# CASA's C++ errors arrive as RuntimeError with the text of the exception only.
+_BY_TEXT: Final = (
+    (re.compile(r"bad_alloc|cannot allocate memory|MemoryError", re.I), Cause.OUT_OF_MEMORY),
+    (re.compile(r"no space left on device|disk quota exceeded", re.I), Cause.DISK_FULL),
+    (
+        re.compile(
+            r"acquire.{0,40}\block|\block\b.{0,60}(acquire|obtain|another|held|in use)"
+            r"|(cannot|could not|unable to|failed to)\s+(be\s+)?lock|is locked|LockFile",
+            re.I | re.S,
+        ),
+        Cause.TABLE_LOCK,
+    ),
+    (re.compile(r"input/output error|stale (NFS )?file handle", re.I), Cause.IO),
+)
+
+
+def cause_of(error: BaseException) -> Cause:
+    """Return what kind of failure an exception is.
+
+    Parameters
+    ----------
+    error : BaseException
+        What an action raised.
+
+    Returns
+    -------
+    Cause
+        The error's own cause if it has one; by its number for an OSError; by its text where
+        that tells; PARAMETER for an AssertionError, which is how CASA's parameter check
+        refuses; else EXCEPTION.
+    """
+    if isinstance(error, StepFailedError):
+        return error.cause
+    if isinstance(error, MemoryError):
+        return Cause.OUT_OF_MEMORY
+    number = error.errno if isinstance(error, OSError) else None
+    if number in _BY_ERRNO:
+        return _BY_ERRNO[number]
+    return cause_in(str(error)) or (
+        Cause.PARAMETER if isinstance(error, AssertionError) else Cause.EXCEPTION
+    )
+
+
+def cause_in(text: str) -> Cause | None:
+    """Return the cause that a message or log tells of, if it does."""
+    return next((cause for pattern, cause in _BY_TEXT if pattern.search(text)), None)

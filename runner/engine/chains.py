@@ -1,0 +1,121 @@
+"""Chains: for each product the steps that make and change it, in order.
+
+A *unit* is a product as resuming sees it: the outermost path that steps of a plan write or
+update. What they do to a path inside it changes the unit.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import PurePosixPath
+
+from ..plan import Plan
+
+
+@dataclass
+class Chain:
+    """The steps that make and change one unit.
+
+    Attributes
+    ----------
+    unit : str
+        Its path, relative to the run folder.
+    steps : list of str
+        Ids in plan order.
+    places : list of int
+        Their places in the plan.
+    makes : list of bool
+        Whether each makes the unit anew, whatever there was before.
+    touched_by : list of (str, int)
+        All steps that read or change the unit, with how many of `steps` come before each.
+    """
+
+    unit: str
+    steps: list[str] = field(default_factory=list)
+    places: list[int] = field(default_factory=list)
+    makes: list[bool] = field(default_factory=list)
+    touched_by: list[tuple[str, int]] = field(default_factory=list)
+
+    @property
+    def in_place(self) -> bool:
+        """Whether the unit is changed after it was made."""
+        return len(self.steps) > 1 or not self.makes[0]
+
+    def maker(self, index: int) -> int:
+        """Return the index of the last step, up to and with `index`, that makes the unit anew."""
+        for candidate in range(index, -1, -1):
+            if self.makes[candidate]:
+                return candidate
+        return 0
+
+
+class Chains:
+    """The chains of a plan.
+
+    Parameters
+    ----------
+    plan : Plan
+        Whose products they are.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        changed = {path for step in plan.steps for path in (*step.writes, *step.updates)}
+        self._unit_of = {path: _outermost(path, changed) for path in changed}
+        self._below: dict[str, list[str]] = {}
+        self.by_unit: dict[str, Chain] = {}
+        for unit in sorted(set(self._unit_of.values())):
+            self.by_unit[unit] = Chain(unit)
+            for above in _above(unit):
+                self._below.setdefault(above, []).append(unit)
+        for place, step in enumerate(plan.steps):
+            changes = dict.fromkeys(self._unit_of[p] for p in (*step.writes, *step.updates))
+            for unit in changes:
+                chain = self.by_unit[unit]
+                chain.steps.append(step.id)
+                chain.places.append(place)
+                chain.makes.append(unit in step.writes)
+        for place, step in enumerate(plan.steps):
+            for unit in self._touched(step.reads, (*step.writes, *step.updates)):
+                chain = self.by_unit[unit]
+                chain.touched_by.append((step.id, bisect_left(chain.places, place)))
+
+    @cached_property
+    def of_step(self) -> dict[str, list[tuple[str, int]]]:
+        """For each step the units it touches, with how many changes come before it."""
+        found: dict[str, list[tuple[str, int]]] = {step.id: [] for step in self._plan.steps}
+        for chain in self.by_unit.values():
+            for step_id, before in chain.touched_by:
+                found[step_id].append((chain.unit, before))
+        return found
+
+    @cached_property
+    def changed_by(self) -> dict[str, list[tuple[str, int]]]:
+        """For each step the units that it makes or changes, with its index in the chain."""
+        found: dict[str, list[tuple[str, int]]] = {step.id: [] for step in self._plan.steps}
+        for chain in self.by_unit.values():
+            for index, step_id in enumerate(chain.steps):
+                found[step_id].append((chain.unit, index))
+        return found
+
+    def _touched(self, reads: tuple[str, ...], changes: tuple[str, ...]) -> dict[str, None]:
+        touched = dict.fromkeys(self._unit_of[path] for path in changes)
+        for path in reads:
+            for above in (path, *_above(path)):
+                if above in self.by_unit:
+                    touched[above] = None
+            touched.update(dict.fromkeys(self._below.get(path, ())))
+        return touched
+
+
+def _above(path: str) -> Iterator[str]:
+    """Yield the folders above a path, without the root."""
+    return (str(p) for p in PurePosixPath(path).parents if str(p) not in {".", "/"})
+
+
+def _outermost(path: str, paths: set[str]) -> str:
+    """Return the outermost of `paths` that is `path` or lies above it."""
+    return ([path, *(above for above in _above(path) if above in paths)])[-1]

@@ -1,0 +1,86 @@
+"""Executors: where steps run. The scheduler knows them by this protocol only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from ...errors import Cause
+from ...plan import Step
+
+ACTIONS = "casarun.engine.actions"
+"""The module that knows what steps do: it has `perform` and `prove`."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One attempt of one step.
+
+    Attributes
+    ----------
+    step : Step
+        What to do.
+    folder : Path
+        The run folder, absolute.
+    attempt : int
+        1 for the first attempt of this run.
+    actions : str
+        Name of the module with `perform` and `prove`.
+    """
+
+    step: Step
+    folder: Path
+    attempt: int = 1
+    actions: str = ACTIONS
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the job as plain data, as `casarun.engine.worker.main` takes it."""
+        return {
+            "step": self.step.to_json(),
+            "folder": str(self.folder),
+            "attempt": self.attempt,
+            "actions": self.actions,
+        }
+
+
+@dataclass(frozen=True)
+class Ended:
+    """An attempt that is over.
+
+    Attributes
+    ----------
+    step_id : str
+        Whose attempt.
+    result : mapping
+        As in ``result.json``; see `casarun.engine.results`.
+    stopped : bool
+        It was killed because the run was asked to stop; it has neither failed nor succeeded.
+    """
+
+    step_id: str
+    result: Mapping[str, Any] = field(default_factory=dict)
+    stopped: bool = False
+
+
+class Executor(Protocol):
+    """Runs attempts and reports their ends."""
+
+    def start(self, job: Job) -> Mapping[str, Any]:
+        """Begin an attempt; return where it runs (`host`, `pid`, `created`, or a job number)."""
+
+    def wait(self, timeout_s: float) -> list[Ended]:
+        """Return the attempts that ended; wait for the first one at most so long."""
+
+    def usage(self) -> Mapping[str, int]:
+        """Return the memory in bytes that each running step uses, where it is known."""
+
+    def kill(self, step_id: str, cause: Cause | None) -> None:
+        """End an attempt by force; `wait` reports it with this cause, or as stopped if None."""
+
+    def end_stale(self, placed: Mapping[str, Any]) -> None:
+        """End an attempt of a runner that is no more, known by what `start` returned."""
+
+    def close(self) -> None:
+        """End all attempts by force and give back what is held."""

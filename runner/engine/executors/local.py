@@ -1,0 +1,320 @@
+"""Steps as processes of this machine, each forked from one that has imported CASA already."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from multiprocessing import connection, forkserver
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Final
+
+import psutil
+
+from ...errors import Cause
+from ...files import is_alive, process_mark, remove_tree
+from ...folder import RunFolder
+from ...quantities import human_bytes, human_seconds
+from .. import worker
+from ..causes import cause_in
+from ..results import (
+    CASA_LOG,
+    STDOUT_LOG,
+    attempt_folder,
+    clear_result,
+    failure,
+    read_result,
+    write_result,
+)
+from . import ACTIONS, Ended, Job
+
+PRELOAD: Final = ("casarun.casa.preload", ACTIONS)
+"""Imported once, before the first step; all steps are forked from there."""
+
+_SAMPLE_S: Final = 0.5
+_TREE_EVERY: Final = 4
+_TAIL_BYTES: Final = 65536
+
+
+@dataclass
+class _Running:
+    """An attempt that is under way."""
+
+    job: Job
+    process: ForkServerProcess
+    watched: psutil.Process | None
+    deadline: float
+    started: float
+    ooms: int
+    memory_bytes: int = 0
+    peak_memory_bytes: int = 0
+    samples: int = 0
+    family: list[psutil.Process] = field(default_factory=list)
+    killed: Cause | None = None
+    stopped: bool = False
+
+
+class LocalExecutor:
+    """Runs each attempt in a fresh process of this machine.
+
+    Parameters
+    ----------
+    preload : sequence of str
+        Modules that are imported once, in the process that all others are forked from.
+    enforce_memory : bool
+        End a step that uses more than its `memory_bytes`, where it has such a limit.
+    """
+
+    def __init__(self, preload: Sequence[str] = PRELOAD, *, enforce_memory: bool = False) -> None:
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload([*preload, "casarun.engine.worker"])
+        self._enforce_memory = enforce_memory
+        self._running: dict[str, _Running] = {}
+        self._sampled = 0.0
+
+    def warm_up(self) -> None:
+        """Begin the imports now, without waiting for them: planning can go on meanwhile."""
+        with _interrupts_blocked(), _safe_path():
+            forkserver.ensure_running()
+
+    def start(self, job: Job) -> Mapping[str, Any]:
+        """Begin an attempt; see `Executor.start`."""
+        ooms = _oom_kills()
+        clear_result(RunFolder(job.folder), job.step.id, job.attempt)
+        self.warm_up()
+        process = self._context.Process(target=worker.main, args=(job.to_json(),), daemon=True)
+        with _interrupts_blocked(), _anonymous_main():
+            process.start()
+        now = time.monotonic()
+        watched = None
+        with contextlib.suppress(psutil.Error):
+            watched = psutil.Process(process.pid)
+        self._running[job.step.id] = _Running(
+            job, process, watched, now + job.step.resources.time_limit_s, now, ooms
+        )
+        return process_mark(process.pid or 0)
+
+    def wait(self, timeout_s: float) -> list[Ended]:
+        """Return what ended; see `Executor.wait`."""
+        self._watch()
+        sentinels = {r.process.sentinel: step_id for step_id, r in self._running.items()}
+        if not sentinels:
+            time.sleep(max(timeout_s, 0.0))
+            return []
+        until = min(r.deadline for r in self._running.values()) - time.monotonic()
+        timeout = max(0.0, min(timeout_s, until))
+        ready = connection.wait(list(sentinels), timeout)
+        self._watch()
+        return [self._end(sentinels[handle]) for handle in ready if isinstance(handle, int)]
+
+    def usage(self) -> Mapping[str, int]:
+        """Return the memory in use by step; see `Executor.usage`."""
+        return {step_id: running.memory_bytes for step_id, running in self._running.items()}
+
+    def kill(self, step_id: str, cause: Cause | None) -> None:
+        """End an attempt by force; see `Executor.kill`."""
+        running = self._running.get(step_id)
+        if running is None or running.killed is not None or running.stopped:
+            return
+        running.killed, running.stopped = cause, cause is None
+        _kill_group(_pid(running))
+
+    def end_stale(self, placed: Mapping[str, Any]) -> None:
+        """End an attempt of a runner that is no more; see `Executor.end_stale`."""
+        mark = dict(placed)
+        for _ in range(50):
+            if "pid" not in mark or not is_alive(mark):
+                return
+            _kill_group(int(mark["pid"]))
+            time.sleep(0.1)
+
+    def close(self) -> None:
+        """End all attempts by force; see `Executor.close`."""
+        for step_id in list(self._running):
+            self.kill(step_id, None)
+        for step_id in list(self._running):
+            self._end(step_id)
+
+    def _watch(self) -> None:
+        """Sample memory, and end what is over a limit."""
+        now = time.monotonic()
+        for step_id, running in self._running.items():
+            if now >= running.deadline:
+                self.kill(step_id, Cause.TIME_LIMIT)
+        if now - self._sampled < _SAMPLE_S:
+            return
+        self._sampled = now
+        for step_id, running in self._running.items():
+            running.memory_bytes = _memory(running)
+            running.peak_memory_bytes = max(running.peak_memory_bytes, running.memory_bytes)
+            limit = running.job.step.resources.memory_bytes
+            if self._enforce_memory and 0 < limit < running.memory_bytes:
+                self.kill(step_id, Cause.OUT_OF_MEMORY)
+
+    def _end(self, step_id: str) -> Ended:
+        """Take up what an attempt left, and put in words how it ended if it could not."""
+        running = self._running.pop(step_id)
+        running.process.join()
+        code = running.process.exitcode
+        job = running.job
+        folder = RunFolder(job.folder)
+        # What it has started itself must not outlive it.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(_pid(running), signal.SIGKILL)
+        running.process.close()
+        result = read_result(folder, step_id, job.attempt)
+        if result is None:
+            with contextlib.suppress(OSError):
+                remove_tree(folder.work(step_id))
+            result = self._abnormal(running, code)
+            if not running.stopped:
+                with contextlib.suppress(OSError):
+                    write_result(folder, step_id, job.attempt, result)
+        peak = max(int(result.get("peak_memory_bytes", 0)), running.peak_memory_bytes)
+        return Ended(
+            step_id,
+            {**result, "peak_memory_bytes": peak},
+            stopped=running.stopped and not result["ok"],
+        )
+
+    def _abnormal(self, running: _Running, code: int | None) -> dict[str, Any]:
+        cause, message, advice = _explain(running, code)
+        return {
+            **failure(cause, message, advice),
+            "wall_s": round(time.monotonic() - running.started, 4),
+            "peak_memory_bytes": running.peak_memory_bytes,
+        }
+
+
+def _explain(running: _Running, code: int | None) -> tuple[Cause, str, str]:
+    """Say what ended a process that left no result: cause, message, advice."""
+    resources = running.job.step.resources
+    if running.killed is Cause.TIME_LIMIT:
+        limit = human_seconds(resources.time_limit_s)
+        return Cause.TIME_LIMIT, f"ran longer than its time limit of {limit}", ""
+    if running.killed is Cause.OUT_OF_MEMORY:
+        limit = human_bytes(resources.memory_bytes)
+        used = human_bytes(running.peak_memory_bytes)
+        return Cause.OUT_OF_MEMORY, f"used {used} of memory; its limit is {limit}", ""
+    if running.killed is not None:
+        return running.killed, f"was killed: {running.killed}", ""
+    logs = attempt_folder(RunFolder(running.job.folder), running.job.step.id, running.job.attempt)
+    told = cause_in(_tail(logs / STDOUT_LOG) + _tail(logs / CASA_LOG))
+    where = f"see {STDOUT_LOG} and {CASA_LOG} in {logs}"
+    if code == -signal.SIGABRT:
+        cause = Cause.OUT_OF_MEMORY if told is Cause.OUT_OF_MEMORY else Cause.ABORT
+        return cause, f"CASA aborted the process (exit code 134); {where}", ""
+    if code == -signal.SIGKILL and _oom_kills() > running.ooms:
+        return Cause.OUT_OF_MEMORY, "was killed by the system, which ran out of memory", ""
+    if code is not None and code < 0:
+        return Cause.SIGNAL, f"was ended by signal {_signal_name(-code)}; {where}", ""
+    if code == worker.NO_RESULT_EXIT and told is Cause.DISK_FULL:
+        return Cause.DISK_FULL, f"the disk of {running.job.folder} is full", ""
+    return Cause.UNKNOWN, f"ended with exit code {code} and without a result; {where}", ""
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return str(number)
+
+
+def _memory(running: _Running) -> int:
+    """Return the resident memory in bytes of an attempt's process and those below it."""
+    if running.watched is None:
+        return 0
+    # Looking for children reads the whole process table, so it is done now and then.
+    if running.samples % _TREE_EVERY == 0:
+        with contextlib.suppress(psutil.Error):
+            running.family = running.watched.children(recursive=True)
+    running.samples += 1
+    total = 0
+    for process in (running.watched, *running.family):
+        with contextlib.suppress(psutil.Error):
+            total += int(process.memory_info().rss)
+    return total
+
+
+def _kill_group(pid: int) -> None:
+    """Kill a process and its group; none of it may be there any more."""
+    if pid <= 0:
+        return
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, signal.SIGKILL)
+        return
+    # It may not have come as far as to have a group of its own.
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.kill(pid, signal.SIGKILL)
+
+
+def _oom_kills() -> int:
+    """Return how many processes the kernel has killed for memory since it started."""
+    with contextlib.suppress(OSError, ValueError):
+        for line in Path("/proc/vmstat").read_text().splitlines():
+            name, _, number = line.partition(" ")
+            if name == "oom_kill":
+                return int(number)
+    return 0
+
+
+def _tail(path: Path) -> str:
+    """Return the end of a log."""
+    try:
+        with path.open("rb") as stream:
+            stream.seek(0, os.SEEK_END)
+            stream.seek(max(0, stream.tell() - _TAIL_BYTES))
+            return stream.read().decode("utf-8", "replace")
+    except OSError:
+        return ""
+
+
+@contextlib.contextmanager
+def _anonymous_main() -> Iterator[None]:
+    """Hide the runner's main module, else every step would import it again."""
+    main = sys.modules.get("__main__")
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        if main is not None:
+            sys.modules["__main__"] = main
+
+
+@contextlib.contextmanager
+def _safe_path() -> Iterator[None]:
+    """Keep a process started here from importing what lies in the current folder."""
+    old = os.environ.get("PYTHONSAFEPATH")
+    os.environ["PYTHONSAFEPATH"] = "1"
+    try:
+        yield
+    finally:
+        if old is None:
+            del os.environ["PYTHONSAFEPATH"]
+        else:
+            os.environ["PYTHONSAFEPATH"] = old
+
+
+@contextlib.contextmanager
+def _interrupts_blocked() -> Iterator[None]:
+    """Keep Ctrl-C from the processes started here; the runner alone answers it."""
+    old = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, old)
+
+
+def _pid(running: _Running) -> int:
+    """Return an attempt's process id; started processes always have one."""
+    pid = running.process.pid
+    if pid is None:
+        raise RuntimeError("the process of an attempt was never started")
+    return pid

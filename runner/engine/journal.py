@@ -1,0 +1,226 @@
+"""The journal: the append-only record of everything that happened in a run folder.
+
+One JSON object a line, made durable before the run goes on. Every event has `t` (ISO 8601,
+UTC) and `event`; the others by event:
+
+``run-started``
+    `pid`, `host`, `created` (of the process), `steps` (how many), `to_run`, `versions`,
+    `casarun`.
+``step-started``
+    `step`, `fingerprint`, `attempt`, `reason` (why it runs), and what the fingerprint was
+    made from: `action`, `params`, `checks`, `versions`, `inputs` (identities by path).
+``step-placed``
+    `step` and where it runs: `host`, `pid`, `created`; or a batch system's job.
+``step-done``
+    `step`, `fingerprint`, `attempt`, `wall_s`, `cpu_s`, `peak_memory_bytes`, `writes`
+    (signature by path), `warnings` (how many).
+``step-failed``
+    As ``step-done`` without `writes`, with `cause`, `message`, `advice`.
+``step-retry``
+    `step`, `attempt` (the next one), `wait_s`, `cause`.
+``step-interrupted``
+    `step`, `fingerprint`, `attempt`: the run was asked to stop while it ran.
+``run-ended``
+    `state` (``done``, ``failed``, ``interrupted``), `done`, `skipped`, `failed`, `not_run`
+    (how many of each).
+
+Listeners of a run get the same events, and some that are not kept: ``step-skipped``
+(`step`, `reason`), ``step-progress`` (`step`, `wall_s`, `memory_bytes`, `log`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from ..files import now, sync_folder
+
+Event = dict[str, Any]
+
+
+class Journal:
+    """Appends events to a journal file.
+
+    Opening it cuts off a last line that a crash left unfinished.
+
+    Parameters
+    ----------
+    path : Path
+        The file; it and its folder are made if need be.
+
+    Raises
+    ------
+    OSError
+        From `append` and on opening, where the file cannot be written. What could not be
+        written whole is taken back.
+    """
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fresh = not path.exists()
+        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
+        _cut_unfinished(self._descriptor)
+        if fresh:
+            sync_folder(path.parent)
+
+    def append(self, event: str, *, durable: bool = True, **content: Any) -> Event:
+        """Write one event and return it.
+
+        Parameters
+        ----------
+        event : str
+            Its name.
+        durable : bool
+            Wait until it would survive a loss of power.
+        **content
+            What else it says, as JSON.
+        """
+        entry: Event = {"t": now(), "event": event, **content}
+        append_line(self._descriptor, entry, durable=durable)
+        return entry
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def append_line(descriptor: int, entry: Mapping[str, Any], *, durable: bool = True) -> None:
+    """Append one JSON line to an open file, whole or not at all."""
+    line = json.dumps(entry, separators=(",", ":"), default=list).encode() + b"\n"
+    end = os.fstat(descriptor).st_size
+    try:
+        written = os.write(descriptor, line)
+        while written < len(line):
+            written += os.write(descriptor, line[written:])
+        if durable:
+            os.fdatasync(descriptor)
+    except OSError:
+        os.ftruncate(descriptor, end)
+        raise
+
+
+def _cut_unfinished(descriptor: int) -> None:
+    """Cut a file back to the end of its last whole line."""
+    size = os.fstat(descriptor).st_size
+    end = size
+    while end > 0:
+        start = max(0, end - 65536)
+        newline = os.pread(descriptor, end - start, start).rfind(b"\n")
+        if newline >= 0:
+            end = start + newline + 1
+            break
+        end = start
+    if end != size:
+        os.ftruncate(descriptor, end)
+        os.fsync(descriptor)
+
+
+def read_events(path: Path) -> Iterator[Event]:
+    """Read a journal's events, the oldest first.
+
+    A line that is not whole (a crash, or a run that is writing just now) or not a JSON
+    object is left out; no journal means no events.
+    """
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return
+    for line in content[: content.rfind(b"\n") + 1].splitlines():
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(entry, dict) and "event" in entry:
+            yield entry
+
+
+@dataclass
+class StepRecord:
+    """What the journal says of one step.
+
+    Attributes
+    ----------
+    done : Event or None
+        Its last ``step-done``, with what the ``step-started`` before it said.
+    last : str
+        The name of its last event.
+    message : str
+        Why it failed last.
+    started : Event or None
+        Its last ``step-started``.
+    placed : Event or None
+        Where its last attempt runs or ran, as long as no end of it is known.
+    """
+
+    done: Event | None = None
+    last: str = ""
+    message: str = ""
+    started: Event | None = None
+    placed: Event | None = None
+
+
+@dataclass
+class JournalState:
+    """What a journal comes to.
+
+    Attributes
+    ----------
+    steps : dict of str to StepRecord
+        By step id.
+    runs : list of Event
+        All ``run-started`` and ``run-ended``.
+    """
+
+    steps: dict[str, StepRecord] = field(default_factory=dict)
+    runs: list[Event] = field(default_factory=list)
+
+    def take(self, event: Event) -> None:
+        """Go on by one event."""
+        kind = event["event"]
+        if kind in {"run-started", "run-ended"}:
+            self.runs.append(event)
+        if "step" not in event:
+            return
+        record = self.steps.setdefault(event["step"], StepRecord())
+        record.last = kind
+        if kind == "step-started":
+            record.started, record.placed = event, None
+        elif kind == "step-placed":
+            record.placed = event
+        elif kind == "step-done":
+            record.done, record.placed = {**(record.started or {}), **event}, None
+        elif kind == "step-failed":
+            record.message, record.placed = str(event.get("message", "")), None
+        elif kind == "step-interrupted":
+            record.placed = None
+
+    @classmethod
+    def of(cls, events: Iterable[Event]) -> JournalState:
+        """Sum up events."""
+        state = cls()
+        for event in events:
+            state.take(event)
+        return state
+
+
+def read_state(path: Path) -> JournalState:
+    """Sum up a journal file."""
+    return JournalState.of(read_events(path))

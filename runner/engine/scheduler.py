@@ -1,0 +1,496 @@
+"""Running a plan: what must run is run, in order, as much at once as there is room for."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from ..errors import Cause, StepFailedError
+from ..files import now, process_mark, remove_tree, signature
+from ..folder import RunFolder
+from ..plan import Plan, Step
+from .causes import cause_of
+from .chains import Chains
+from .executors import ACTIONS, Ended, Executor, Job
+from .journal import Event, Journal, read_state
+from .ledger import Ledgers
+from .policy import Budget, RetryPolicy, Room
+from .results import attempt_folder
+from .resume import Decision, decide, survey
+from .signals import StopFlag
+from .soundness import check_plan
+from .status import Heartbeat
+from .walker import Walker
+
+Listener = Callable[[Event], None]
+
+_TICK_S: Final = 0.25
+_PROGRESS_S: Final = 1.0
+_LOOK_AHEAD: Final = 64
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a step failed for good.
+
+    Attributes
+    ----------
+    cause : Cause
+        The kind of its last failure.
+    message, advice : str
+        What happened and what to do.
+    attempts : int
+        How often it was tried in this run.
+    logs : Path
+        The folder of its last attempt's logs.
+    """
+
+    cause: Cause
+    message: str
+    advice: str
+    attempts: int
+    logs: Path
+
+
+@dataclass
+class Outcome:
+    """What came of a run.
+
+    Attributes
+    ----------
+    done : list of str
+        Steps that ran and succeeded, in the order of their ends.
+    skipped : dict of str to str
+        Steps that did not need to run, and why.
+    failed : dict of str to Failure
+        Steps that failed for good.
+    not_run : dict of str to str
+        Steps that had to run and did not, and why.
+    interrupted : bool
+        The run was asked to stop.
+    """
+
+    done: list[str] = field(default_factory=list)
+    skipped: dict[str, str] = field(default_factory=dict)
+    failed: dict[str, Failure] = field(default_factory=dict)
+    not_run: dict[str, str] = field(default_factory=dict)
+    interrupted: bool = False
+
+    @property
+    def state(self) -> str:
+        """``done``, ``failed`` or ``interrupted``."""
+        return "interrupted" if self.interrupted else "failed" if self.failed else "done"
+
+    def counts(self) -> dict[str, int]:
+        """Return how many steps came to what."""
+        return {
+            "done": len(self.done),
+            "skipped": len(self.skipped),
+            "failed": len(self.failed),
+            "not_run": len(self.not_run),
+        }
+
+
+def run(
+    plan: Plan,
+    folder: RunFolder,
+    executor: Executor,
+    policy: RetryPolicy | None = None,
+    budget: Budget | None = None,
+    listener: Listener | None = None,
+    stop: StopFlag | None = None,
+    *,
+    fresh: bool = False,
+    actions: str = ACTIONS,
+    about: Mapping[str, Any] | None = None,
+) -> Outcome:
+    """Bring a run folder to what a plan wants.
+
+    The caller holds the folder's lock and closes the executor.
+
+    Parameters
+    ----------
+    plan : Plan
+        What is wanted.
+    folder : RunFolder
+        Where.
+    executor : Executor
+        Runs the attempts.
+    policy : RetryPolicy, optional
+        When to try again.
+    budget : Budget, optional
+        How much may run at once; by default one core.
+    listener : callable, optional
+        Is told every event; see `casarun.engine.journal`.
+    stop : StopFlag, optional
+        Asks the run to stop.
+    fresh : bool
+        Run every step, whatever there is.
+    actions : str
+        The module that knows what steps do.
+    about : mapping, optional
+        More to be said in the ``run-started`` event.
+
+    Returns
+    -------
+    Outcome
+        What came of it. A step that failed does not keep those from running that do not
+        depend on it.
+
+    Raises
+    ------
+    CasarunError
+        If the plan is unsound; see `check_plan`.
+    StepFailedError
+        If the journal or a ledger cannot be written. All that runs is ended first.
+    """
+    check_plan(plan)
+    try:
+        with Journal(folder.journal) as journal:
+            engine = _Run(
+                plan,
+                folder,
+                executor,
+                policy or RetryPolicy(),
+                budget or Budget(),
+                listener or (lambda event: None),
+                stop or StopFlag(),
+                journal,
+                actions,
+            )
+            try:
+                return engine.go(fresh, about or {})
+            finally:
+                engine.end_all()
+    except OSError as error:
+        if error.filename is not None and not str(error.filename).startswith(str(folder.private)):
+            raise
+        raise StepFailedError(
+            cause_of(error), f"cannot keep the run's records in {folder.private}: {error.strerror}"
+        ) from error
+
+
+@dataclass
+class _Attempt:
+    """What the scheduler knows of an attempt that is under way."""
+
+    number: int
+    started: float
+    since: str
+    told: float
+
+
+class _Run:
+    """One call of `run`.
+
+    It goes in passes. A step that failed while it changed a product in place cannot simply
+    be tried again: what it changed must be made again first. So at the end of a pass such
+    steps are thought over with all the rest, as at the start of a run.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        folder: RunFolder,
+        executor: Executor,
+        policy: RetryPolicy,
+        budget: Budget,
+        listener: Listener,
+        stop: StopFlag,
+        journal: Journal,
+        actions: str,
+    ) -> None:
+        self._plan = plan
+        self._folder = folder
+        self._executor = executor
+        self._policy = policy
+        self._listener = listener
+        self._stop = stop
+        self._journal = journal
+        self._actions = actions
+        self._ledgers = Ledgers(folder.ledgers)
+        self._chains = Chains(plan)
+        self._room = Room(budget)
+        self._running: dict[str, _Attempt] = {}
+        self._causes: dict[str, list[Cause]] = {}
+        self._later: dict[str, float] = {}
+        self._next_pass: dict[str, float] = {}
+        self._outcome = Outcome()
+        self._done: set[str] = set()
+        self._heartbeat = Heartbeat(folder, len(plan.steps))
+        self._walker = Walker((), {})
+        self._decisions: dict[str, Decision] = {}
+        self._recorded: set[str] = set()
+
+    def go(self, fresh: bool, about: Mapping[str, Any]) -> Outcome:
+        """Run to the end."""
+        self._end_stale()
+        remove_tree(self._folder.private / "work")
+        self._ledgers.repair()
+        self._think(fresh=fresh)
+        self._tell(
+            "run-started",
+            {
+                **process_mark(os.getpid()),
+                "steps": len(self._plan.steps),
+                "to_run": sum(decision.run for decision in self._decisions.values()),
+                "versions": dict(self._plan.versions),
+                **about,
+            },
+        )
+        self._pass()
+        while self._next_pass and not self._stop:
+            self._sleep_until(max(self._next_pass.values()))
+            self._next_pass.clear()
+            self._think()
+            self._pass()
+        self._outcome.interrupted = bool(self._stop)
+        self._conclude()
+        self._tell("run-ended", {"state": self._outcome.state, **self._outcome.counts()})
+        self._heartbeat.beat(self._outcome.counts(), {}, self._outcome.state)
+        return self._outcome
+
+    def end_all(self) -> None:
+        """End what still runs, without a word in the journal (it may be what failed)."""
+        for step_id in self._running:
+            self._executor.kill(step_id, None)
+        until = time.monotonic() + 10
+        while self._running and time.monotonic() < until:
+            for ended in self._executor.wait(_TICK_S):
+                self._running.pop(ended.step_id, None)
+
+    def _end_stale(self) -> None:
+        """End attempts of a runner that was killed; they would write into our products."""
+        for record in read_state(self._folder.journal).steps.values():
+            if record.placed is not None:
+                self._executor.end_stale(record.placed)
+
+    def _think(self, *, fresh: bool = False) -> None:
+        """Decide what runs in the next pass."""
+        found = survey(self._plan, self._folder)
+        self._recorded = set(found.ledgers)
+        self._decisions = decide(self._plan, found, fresh=fresh)
+        order = [step.id for step in self._plan.steps]
+        self._walker = Walker(order, self._plan.waits_for)
+        self._outcome.not_run.clear()
+        for step_id in self._outcome.failed:
+            self._lose(step_id)
+
+    def _pass(self) -> None:
+        """Walk the plan until nothing more can be done in this pass."""
+        while self._walker or self._running:
+            if self._stop:
+                self._stop_all()
+                return
+            self._start_ready()
+            if not self._running and not self._later:
+                return
+            for ended in self._executor.wait(self._patience()):
+                self._take(ended)
+            self._report_progress()
+
+    def _patience(self) -> float:
+        """Return how long to wait for an end, in s."""
+        if not self._later:
+            return _TICK_S
+        return max(0.0, min(_TICK_S, min(self._later.values()) - time.monotonic()))
+
+    def _start_ready(self) -> None:
+        """Start what is ready and fits; pass over what need not run."""
+        for again in [s for s, due in self._later.items() if due <= time.monotonic()]:
+            del self._later[again]
+            self._walker.put_back(again)
+        waiting: list[str] = []
+        while len(waiting) < _LOOK_AHEAD and not self._stop:
+            step_id = self._walker.take()
+            if step_id is None:
+                break
+            if not self._decisions[step_id].run:
+                self._skip(step_id)
+            elif self._room.full or not self._room.enter(
+                self._plan.by_id[step_id], alone=self._alone(step_id)
+            ):
+                waiting.append(step_id)
+            else:
+                self._start(step_id)
+        for step_id in waiting:
+            self._walker.put_back(step_id)
+
+    def _alone(self, step_id: str) -> bool:
+        """Say whether a step must have the machine for itself: it ran out of memory before."""
+        return self._causes.get(step_id, [])[-1:] == [Cause.OUT_OF_MEMORY]
+
+    def _skip(self, step_id: str) -> None:
+        self._walker.finish(step_id)
+        if step_id in self._outcome.skipped or step_id in self._done:
+            return
+        reason = self._decisions[step_id].reason
+        self._outcome.skipped[step_id] = reason
+        self._listener({"t": now(), "event": "step-skipped", "step": step_id, "reason": reason})
+
+    def _start(self, step_id: str) -> None:
+        """Start an attempt; what it changes in place is marked first."""
+        step = self._plan.by_id[step_id]
+        number = len(self._causes.get(step_id, ())) + 1
+        fingerprint = self._plan.fingerprints[step_id]
+        self._outcome.skipped.pop(step_id, None)
+        self._tell("step-started", {**self._described(step), "attempt": number})
+        for unit, index in self._chains.changed_by[step_id]:
+            if self._has_ledger(unit):
+                self._recorded.add(unit)
+                self._ledgers.begin(unit, self._holds(unit, index), fingerprint, step_id)
+        placed = self._executor.start(Job(step, self._folder.root, number, self._actions))
+        started = time.monotonic()
+        self._running[step_id] = _Attempt(number, started, now(), started)
+        self._tell("step-placed", {"step": step_id, **placed}, durable=False)
+
+    def _described(self, step: Step) -> dict[str, Any]:
+        """Return what the journal keeps of a step, so that a later run can say what changed."""
+        inputs = self._plan.inputs
+        return {
+            "step": step.id,
+            "fingerprint": self._plan.fingerprints[step.id],
+            "reason": self._decisions[step.id].reason,
+            "action": step.action,
+            "params": step.params,
+            "checks": step.to_json()["checks"],
+            "versions": dict(self._plan.versions),
+            "inputs": {path: inputs[path] for path in step.reads if path in inputs},
+        }
+
+    def _has_ledger(self, unit: str) -> bool:
+        """Say whether a product needs a ledger: it has one, or is changed in place."""
+        chain = self._chains.by_unit[unit]
+        return unit in self._recorded or chain.in_place
+
+    def _holds(self, unit: str, index: int) -> list[str]:
+        """Return the changes that a product holds before the one at `index` of its chain."""
+        chain = self._chains.by_unit[unit]
+        first = chain.maker(index)
+        return [self._plan.fingerprints[step_id] for step_id in chain.steps[first:index]]
+
+    def _take(self, ended: Ended) -> None:
+        """Take note of the end of an attempt."""
+        attempt = self._running.pop(ended.step_id, None)
+        if attempt is None:
+            return
+        self._room.leave(ended.step_id)
+        result = ended.result
+        said = {
+            "step": ended.step_id,
+            "fingerprint": self._plan.fingerprints[ended.step_id],
+            "attempt": attempt.number,
+            "wall_s": result.get("wall_s", 0.0),
+            "cpu_s": result.get("cpu_s", 0.0),
+            "peak_memory_bytes": result.get("peak_memory_bytes", 0),
+        }
+        if ended.stopped:
+            self._tell("step-interrupted", said)
+        elif result.get("ok"):
+            self._succeed(ended.step_id, result, said)
+        else:
+            self._fail(ended.step_id, attempt.number, result, said)
+
+    def _succeed(self, step_id: str, result: Mapping[str, Any], said: dict[str, Any]) -> None:
+        for unit, index in self._chains.changed_by[step_id]:
+            if self._has_ledger(unit):
+                holds = [*self._holds(unit, index), self._plan.fingerprints[step_id]]
+                state = signature(self._folder.root / unit) or ""
+                self._ledgers.end(unit, holds, step_id, state)
+        warnings = len(result.get("warnings", ()))
+        self._tell("step-done", {**said, "writes": result.get("writes", {}), "warnings": warnings})
+        if step_id not in self._done:
+            self._done.add(step_id)
+            self._outcome.done.append(step_id)
+        self._walker.finish(step_id)
+
+    def _fail(
+        self, step_id: str, number: int, result: Mapping[str, Any], said: dict[str, Any]
+    ) -> None:
+        cause = Cause(result.get("cause") or Cause.UNKNOWN)
+        message, advice = str(result.get("message", "")), str(result.get("advice", ""))
+        causes = self._causes.setdefault(step_id, [])
+        causes.append(cause)
+        self._tell(
+            "step-failed", {**said, "cause": str(cause), "message": message, "advice": advice}
+        )
+        wait_s = None if self._stop else self._policy.wait_before_next(causes)
+        if wait_s is None:
+            logs = attempt_folder(self._folder, step_id, number)
+            self._outcome.failed[step_id] = Failure(cause, message, advice, number, logs)
+            self._lose(step_id)
+            return
+        again = {"step": step_id, "attempt": number + 1, "wait_s": wait_s, "cause": str(cause)}
+        self._tell("step-retry", again)
+        due = time.monotonic() + wait_s
+        if self._plan.by_id[step_id].updates:
+            self._next_pass[step_id] = due
+            self._walker.fail(step_id)
+        else:
+            self._later[step_id] = due
+
+    def _lose(self, step_id: str) -> None:
+        """Give up what depends on a step that failed."""
+        for lost in self._walker.fail(step_id):
+            if self._decisions[lost].run:
+                self._outcome.not_run[lost] = f"it needs {step_id}, which failed"
+
+    def _stop_all(self) -> None:
+        """End all that runs, because the run was asked to stop."""
+        for step_id in list(self._running):
+            self._executor.kill(step_id, None)
+        while self._running:
+            for ended in self._executor.wait(_TICK_S):
+                self._take(ended)
+
+    def _conclude(self) -> None:
+        """Say of the steps that had to run and did not, why."""
+        known = {*self._outcome.done, *self._outcome.failed, *self._outcome.not_run}
+        for step_id, decision in self._decisions.items():
+            if step_id in known or step_id in self._outcome.skipped:
+                continue
+            if decision.run:
+                self._outcome.not_run[step_id] = "the run was asked to stop"
+            else:
+                self._outcome.skipped[step_id] = decision.reason
+
+    def _sleep_until(self, due: float) -> None:
+        while time.monotonic() < due and not self._stop:
+            time.sleep(max(0.0, min(_TICK_S, due - time.monotonic())))
+            self._report_progress()
+
+    def _report_progress(self) -> None:
+        """Tell listeners and the status file what runs."""
+        used = self._executor.usage() if self._running else {}
+        running: dict[str, dict[str, Any]] = {}
+        for step_id, attempt in self._running.items():
+            memory_bytes = used.get(step_id, 0)
+            running[step_id] = {
+                "since": attempt.since,
+                "attempt": attempt.number,
+                "memory_bytes": memory_bytes,
+            }
+            moment = time.monotonic()
+            if moment - attempt.told >= _PROGRESS_S:
+                attempt.told = moment
+                self._listener(
+                    {
+                        "t": now(),
+                        "event": "step-progress",
+                        "step": step_id,
+                        "wall_s": round(moment - attempt.started, 1),
+                        "memory_bytes": memory_bytes,
+                        "logs": str(attempt_folder(self._folder, step_id, attempt.number)),
+                    }
+                )
+        self._heartbeat.beat(self._outcome.counts(), running)
+
+    def _tell(self, event: str, content: Mapping[str, Any], *, durable: bool = True) -> None:
+        """Write an event to the journal, then tell the listener."""
+        entry = self._journal.append(event, durable=durable, **content)
+        self._heartbeat.changed()
+        self._listener(entry)

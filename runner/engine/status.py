@@ -1,0 +1,74 @@
+"""The heartbeat of a run: ``.casarun/status.json``, for people and programs that look on."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import time
+from collections.abc import Mapping
+from typing import Any, Final
+
+from ..files import now, process_mark, write_json
+from ..folder import RunFolder
+
+_EVERY_S: Final = 4.0
+_AT_MOST_EVERY_S: Final = 0.25
+
+
+class Heartbeat:
+    """Writes the status file at transitions, and every few seconds.
+
+    Parameters
+    ----------
+    folder : RunFolder
+        Whose status it is.
+    total : int
+        How many steps the plan has.
+    """
+
+    def __init__(self, folder: RunFolder, total: int) -> None:
+        self._path = folder.status
+        self._fixed = {**process_mark(os.getpid()), "host": socket.gethostname(), "started": now()}
+        self._total = total
+        self._written = 0.0
+        self._due = True
+
+    def changed(self) -> None:
+        """Say that something changed; it is written soon."""
+        self._due = True
+
+    def beat(
+        self,
+        counts: Mapping[str, int],
+        running: Mapping[str, Mapping[str, Any]],
+        state: str = "running",
+    ) -> None:
+        """Write the status if it is time to.
+
+        Parameters
+        ----------
+        counts : mapping of str to int
+            How many steps are `done`, `skipped`, `failed`, `not_run`.
+        running : mapping
+            By step id `since`, `attempt`, `memory_bytes` of the steps that run.
+        state : {"running", "done", "failed", "interrupted"}
+            All but the first are written at once.
+        """
+        since = time.monotonic() - self._written
+        if state == "running" and since < (_AT_MOST_EVERY_S if self._due else _EVERY_S):
+            return
+        # A status that cannot be written must not end a run that can go on.
+        with contextlib.suppress(OSError):
+            write_json(
+                self._path,
+                {
+                    "state": state,
+                    **self._fixed,
+                    "updated": now(),
+                    "counts": {"total": self._total, "running": len(running), **counts},
+                    "running": running,
+                },
+                durable=False,
+            )
+        self._written, self._due = time.monotonic(), False

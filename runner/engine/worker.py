@@ -1,0 +1,156 @@
+"""What runs in the process of a step: one attempt, from its work folder to its result."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import importlib
+import multiprocessing
+import os
+import resource
+import shutil
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Mapping
+from multiprocessing import forkserver
+from pathlib import Path
+from typing import Any, Final
+
+from ..errors import Cause, StepFailedError
+from ..files import write_json
+from ..folder import RunFolder
+from ..plan import Step
+from .causes import cause_of
+from .late import resolve
+from .results import CASA_LOG, PARAMS, STDOUT_LOG, attempt_folder, failure, write_result
+from .scene import Scene
+from .workplace import Workplace
+
+NO_RESULT_EXIT: Final = 74
+"""Exit code of a process that could not even write its result."""
+
+_PR_SET_PDEATHSIG: Final = 1
+
+
+def main(job: Mapping[str, Any]) -> None:
+    """Run one attempt and leave the process.
+
+    Parameters
+    ----------
+    job : mapping
+        As `casarun.engine.executors.Job.to_json` gives it.
+    """
+    code = NO_RESULT_EXIT
+    try:
+        _be_a_child()
+        run(job)
+        code = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        with contextlib.suppress(Exception):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        # CASA's own handlers at exit can hang or abort, and must not change the outcome.
+        os._exit(code)
+
+
+def _be_a_child() -> None:
+    """Take a process group of its own and die with the runner."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.setpgid(0, 0)
+    # The fork server ends when nobody holds this end of its pipe. Steps would hold it too, and
+    # both would outlive a runner that was killed.
+    with contextlib.suppress(OSError, TypeError, AttributeError):
+        os.close(forkserver._forkserver._forkserver_alive_fd)  # type: ignore[attr-defined]
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    runner = multiprocessing.parent_process()
+    if runner is not None and not runner.is_alive():
+        os._exit(NO_RESULT_EXIT)
+
+
+def run(job: Mapping[str, Any]) -> dict[str, Any]:
+    """Run one attempt, write its result and return it.
+
+    It changes the current folder and where standard output goes, so it is for a process of
+    its own.
+    """
+    step = Step.from_json(job["step"])
+    folder = RunFolder(Path(job["folder"]))
+    attempt = int(job["attempt"])
+    logs = attempt_folder(folder, step.id, attempt)
+    if attempt == 1:
+        shutil.rmtree(folder.log(step.id), ignore_errors=True)
+    logs.mkdir(parents=True, exist_ok=True)
+    _redirect(logs / STDOUT_LOG)
+    started = time.monotonic()
+    place = Workplace(folder.root, folder.work(step.id), step)
+    result = failure(Cause.UNKNOWN, "")
+    try:
+        _attempt(step, place, logs, attempt, str(job["actions"]), result)
+    except BaseException as error:
+        traceback.print_exc()
+        result.update(_failed(error))
+    with contextlib.suppress(OSError):
+        os.chdir(folder.root)
+        # First, so that a full disk has room for the result.
+        place.remove()
+    result.update(_usage(started))
+    write_result(folder, step.id, attempt, result)
+    return result
+
+
+def _attempt(
+    step: Step, place: Workplace, logs: Path, attempt: int, actions: str, result: dict[str, Any]
+) -> None:
+    """Do the step, prove it and move its products into place; fill in its result."""
+    place.make()
+    os.chdir(place.work)
+    params = resolve(dict(step.params), place.work)
+    result["params"] = params
+    write_json(logs / PARAMS, params, durable=False)
+    module = importlib.import_module(actions)
+    scene = Scene(place.work, logs / CASA_LOG, attempt)
+    outcome = module.perform(step, params, scene)
+    result["outcome"] = outcome
+    findings = module.prove(step, params, outcome, scene)
+    result.update({key: findings.get(key, result[key]) for key in ("warnings", "severe", "checks")})
+    absent = outcome.get("_absent", ()) if isinstance(outcome, Mapping) else ()
+    os.chdir(place.work)
+    result["writes"] = place.place(absent)
+    result["undeclared"] = place.undeclared()
+    result.update(ok=True, cause="")
+
+
+def _failed(error: BaseException) -> dict[str, Any]:
+    """Return what a result says of the error that ended its attempt."""
+    message = str(error) or type(error).__name__
+    advice = ""
+    if isinstance(error, StepFailedError):
+        message, advice = error.message, error.advice
+    cause = cause_of(error)
+    return {"ok": False, "cause": str(cause), "message": message, "advice": advice}
+
+
+def _usage(started: float) -> dict[str, Any]:
+    """Return what the attempt used: time in s, memory in bytes."""
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    below = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = usage.ru_utime + usage.ru_stime + below.ru_utime + below.ru_stime
+    return {
+        "wall_s": round(time.monotonic() - started, 4),
+        "cpu_s": round(cpu, 4),
+        "peak_memory_bytes": usage.ru_maxrss * 1024,
+    }
+
+
+def _redirect(path: Path) -> None:
+    """Send all that this process prints, in Python or in C++, to a file."""
+    with contextlib.suppress(Exception):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    with path.open("ab") as stream:
+        os.dup2(stream.fileno(), 1)
+        os.dup2(stream.fileno(), 2)

@@ -1,0 +1,283 @@
+"""Steps, the plan they make, and what follows from it: graph and fingerprints.
+
+The order of the list is the truth. A step says which paths it reads, writes (makes new)
+and updates (changes in place); which steps wait for which is derived from that, never
+written by hand. All of it is pure and imports no CASA.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import PurePosixPath
+from typing import Any
+
+Json = Any
+"""What JSON can hold."""
+
+
+@dataclass(frozen=True)
+class Auto:
+    """A value that casarun chose: shown in the plan, the log and the report.
+
+    Attributes
+    ----------
+    key : str
+        What was chosen, as a recipe key: ``calibrate.refant``.
+    subject : str
+        For which dataset, target or image it was chosen.
+    value : Json
+        The choice.
+    reason : str
+        Why, in a sentence with its numbers.
+    """
+
+    key: str
+    subject: str
+    value: Json
+    reason: str
+
+
+@dataclass(frozen=True)
+class Check:
+    """A post-condition by its name in `casarun.casa.checks`, with its parameters."""
+
+    name: str
+    params: Mapping[str, Json] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a step needs while it runs."""
+
+    cores: int = 1
+    memory_bytes: int = 0
+    time_limit_s: float = 86400.0
+
+
+@dataclass(frozen=True)
+class Step:
+    """The smallest thing that runs, is logged, retried and resumed.
+
+    Attributes
+    ----------
+    id : str
+        Unique in the plan and safe as a file name: ``apr13.calibrate.bandpass``.
+    stage : str
+        The chapter it belongs to: ``calibrate``.
+    title : str
+        What it does, for a person: ``bandpass from 1331+305``.
+    action : str
+        ``casa:TASK`` for a CASA task with `params` as its parameters, else the name of one of
+        casarun's own actions (``engine/actions.py``).
+    params : mapping
+        Parameters as data. A value ``{"$late": {"path", "key", "times", "unit"}}`` is taken, when
+        the step runs, from the JSON file `path`, which an earlier step wrote.
+    reads, writes, updates : tuple of str
+        Paths that it reads, makes new, and changes in place: relative to the run folder, or
+        absolute for inputs. A folder stands for all that is in it.
+    checks : tuple of Check
+        The post-conditions that prove its success.
+    resources : Resources
+        What it needs while it runs.
+    dataset, target, image : str
+        Whose step it is, where it is somebody's.
+    """
+
+    id: str
+    stage: str
+    title: str
+    action: str
+    params: Mapping[str, Json] = field(default_factory=dict)
+    reads: tuple[str, ...] = ()
+    writes: tuple[str, ...] = ()
+    updates: tuple[str, ...] = ()
+    checks: tuple[Check, ...] = ()
+    resources: Resources = Resources()
+    dataset: str = ""
+    target: str = ""
+    image: str = ""
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the step as plain data."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Json]) -> Step:
+        """Build a step from what `to_json` gave."""
+        plain = dict(data)
+        for key in ("reads", "writes", "updates"):
+            plain[key] = tuple(plain[key])
+        plain["checks"] = tuple(Check(**check) for check in plain["checks"])
+        plain["resources"] = Resources(**plain["resources"])
+        return cls(**plain)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The steps of a run, in order.
+
+    Attributes
+    ----------
+    steps : tuple of Step
+        In an order in which they could run one after the other.
+    inputs : mapping of str to str
+        Identity (see `casarun.files.identity`) of each path that steps read and none makes.
+    versions : mapping of str to str
+        Versions of the software whose change makes every step new.
+    autos : tuple of Auto
+        What was chosen for the user.
+    notes : tuple of str
+        What the user should know before running.
+    """
+
+    steps: tuple[Step, ...]
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+    autos: tuple[Auto, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @cached_property
+    def by_id(self) -> dict[str, Step]:
+        """The steps by their id."""
+        return {step.id: step for step in self.steps}
+
+    @cached_property
+    def waits_for(self) -> dict[str, frozenset[str]]:
+        """For each step the ids of the steps that must have ended before it starts."""
+        return hazards(self.steps)
+
+    @cached_property
+    def fingerprints(self) -> dict[str, str]:
+        """For each step the fingerprint of all that determines its products."""
+        return fingerprints(self.steps, self.inputs, self.versions)
+
+    def until(self, stage: str) -> Plan:
+        """Return the plan up to and with the last step of a stage."""
+        last = max((i for i, step in enumerate(self.steps) if step.stage == stage), default=-1)
+        return Plan(self.steps[: last + 1], self.inputs, self.versions, self.autos, self.notes)
+
+
+class _Touches:
+    """Who touched a path last: the bookkeeping of `hazards` and `fingerprints`."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, dict[str, None]] = {}
+
+    def add(self, path: str) -> None:
+        """Remember a path, under each of the folders above it."""
+        for above in _and_above(path):
+            self._known.setdefault(above, {})[path] = None
+
+    def overlapping(self, path: str) -> list[str]:
+        """Return the known paths that are `path`, lie below it, or above it."""
+        found = dict(self._known.get(path, {}))
+        for above in _and_above(path)[1:]:
+            if above in self._known.get(above, {}):
+                found[above] = None
+        return list(found)
+
+
+def _and_above(path: str) -> list[str]:
+    """Return a path and the folders above it, without the root."""
+    pure = PurePosixPath(path)
+    return [str(pure), *(str(parent) for parent in pure.parents if str(parent) not in {".", "/"})]
+
+
+def hazards(steps: Sequence[Step]) -> dict[str, frozenset[str]]:
+    """Derive which steps must wait for which from what they touch.
+
+    A step waits for the last one that made or changed what it touches and, if it makes or
+    changes a path itself, for all that have read it since.
+
+    Parameters
+    ----------
+    steps : sequence of Step
+        In the order that is the truth.
+
+    Returns
+    -------
+    dict of str to frozenset of str
+        For each step's id the ids that it waits for directly.
+    """
+    touches = _Touches()
+    changer: dict[str, str] = {}
+    readers: dict[str, list[str]] = {}
+    waits: dict[str, frozenset[str]] = {}
+    for step in steps:
+        needed: set[str] = set()
+        changes = (*step.writes, *step.updates)
+        for path in step.reads:
+            needed.update(changer[p] for p in touches.overlapping(path) if p in changer)
+        for path in changes:
+            for other in touches.overlapping(path):
+                needed.update(readers.get(other, ()))
+                if other in changer:
+                    needed.add(changer[other])
+        for path in step.reads:
+            touches.add(path)
+            readers.setdefault(path, []).append(step.id)
+        for path in changes:
+            touches.add(path)
+            changer[path] = step.id
+            readers[path] = []
+        waits[step.id] = frozenset(needed - {step.id})
+    return waits
+
+
+def fingerprints(
+    steps: Iterable[Step], inputs: Mapping[str, str], versions: Mapping[str, str]
+) -> dict[str, str]:
+    """Compute for each step the hash of all that determines its products.
+
+    That is: its action, parameters and checks, the identity of the inputs it reads, the
+    fingerprints of the steps that made and changed what it touches, and the versions.
+    Titles, resources and the order among independent steps do not count.
+
+    Parameters
+    ----------
+    steps : iterable of Step
+        In the order that is the truth.
+    inputs : mapping of str to str
+        Identity of each path that steps read and none makes.
+    versions : mapping of str to str
+        Software versions.
+
+    Returns
+    -------
+    dict of str to str
+        Fingerprints (hexadecimal) by step id.
+    """
+    touches = _Touches()
+    state: dict[str, str] = {}
+    result: dict[str, str] = {}
+    for step in steps:
+        seen: dict[str, str] = {}
+        for path in (*step.reads, *step.updates):
+            for other in touches.overlapping(path):
+                seen[other] = state[other]
+            if path in inputs and path not in seen:
+                seen[path] = inputs[path]
+        content = {
+            "action": step.action,
+            "params": step.params,
+            "checks": [asdict(check) for check in step.checks],
+            "writes": step.writes,
+            "updates": step.updates,
+            "state": seen,
+            "versions": dict(versions),
+        }
+        result[step.id] = digest(content)
+        for path in (*step.writes, *step.updates):
+            touches.add(path)
+            state[path] = result[step.id]
+    return result
+
+
+def digest(content: Json) -> str:
+    """Hash JSON data, independent of the order of keys."""
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), default=list)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]

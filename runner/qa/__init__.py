@@ -1,0 +1,1 @@
+"""Quality assessment: metrics (arrays in, numbers out), their collection, plots."""

@@ -1,0 +1,129 @@
+"""Measure products and plot them: what the engine's QA steps call, inside a worker.
+
+Each function takes its parameters as data, works in the current folder, writes JSON and
+PNGs, and returns what it wrote. Paths of plots in the JSON are relative to ``qa/``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from . import datasets, images
+from .verdict import assemble
+
+Params = Mapping[str, Any]
+
+
+def measure_dataset(params: Params) -> dict[str, Any]:
+    """Measure flags, calibration tables and flux scale of a dataset, and plot its data.
+
+    Parameters
+    ----------
+    params : mapping
+        ``dataset`` (name), ``ms`` (the calibrated working MS), ``caltables`` (list of
+        ``{"path", "kind"}``), ``fluxscale`` (path of what CASA's fluxscale returned, as
+        JSON; empty for none), ``fields`` (role to ids or names; the role ``target`` or
+        ``targets`` marks targets), ``data`` (JSON to write), ``plots`` (folder for PNGs).
+
+    Returns
+    -------
+    dict
+        What was written to ``data``.
+
+    Raises
+    ------
+    DataError
+        If the MS or a table cannot be read.
+    """
+    result = datasets.measure(params)
+    return _write(result, params["data"])
+
+
+def measure_noise(params: Params) -> dict[str, Any]:
+    """Measure the noise of a dirty image, for thresholds.
+
+    Parameters
+    ----------
+    params : mapping
+        ``image`` (CASA image), ``pb`` (primary beam image, or empty), ``mask`` (or empty),
+        ``out`` (JSON to write, or empty).
+
+    Returns
+    -------
+    dict
+        ``rms_jy_per_beam`` (of a cube: the median over channels), ``peak_jy_per_beam``,
+        ``method``, ``per_channel`` (list), ``pixels``.
+
+    Raises
+    ------
+    StepFailedError
+        If the noise cannot be measured: then there is no threshold to clean to.
+    """
+    result = images.noise(params)
+    return _write(result, params.get("out", ""))
+
+
+def measure_image(params: Params) -> dict[str, Any]:
+    """Measure and plot a cleaned image or cube.
+
+    Parameters
+    ----------
+    params : mapping
+        ``target``, ``image`` (the recipe's name), ``prefix`` (``images/N5921_2.hi``),
+        ``specmode``, ``nterms`` (above 1: names end in ``.tt0``), ``fits``, ``moments``
+        (list of int), ``niter`` (0: nothing was to be cleaned), ``data`` (JSON to write),
+        ``plots`` (folder for PNGs).
+
+    Returns
+    -------
+    dict
+        What was written to ``data``.
+
+    Raises
+    ------
+    DataError
+        If the image cannot be read.
+    """
+    result = images.measure(params)
+    return _write(result, params["data"])
+
+
+def write_metrics(params: Params) -> dict[str, Any]:
+    """Gather what the others measured into ``qa/metrics.json``.
+
+    Parameters
+    ----------
+    params : mapping
+        ``datasets`` and ``images`` (lists of the JSON files that were written), ``limits``
+        (the recipe's ``[qa]``), ``out``.
+
+    Returns
+    -------
+    dict
+        The content of ``out``.
+    """
+    by_name = {item["dataset"]: item for item in _load(params.get("datasets", ()))}
+    result = assemble(by_name, list(_load(params.get("images", ()))), params.get("limits", {}))
+    return _write(result, params.get("out", "qa/metrics.json"))
+
+
+def _load(paths: Sequence[str]) -> Iterator[dict[str, Any]]:
+    for path in paths:
+        yield json.loads(Path(path).read_text(encoding="utf-8"))
+
+
+def _write(content: dict[str, Any], path: str) -> dict[str, Any]:
+    """Write JSON in one move, so that a killed worker leaves no half a file."""
+    if path:
+        target = Path(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial = target.with_name(f"{target.name}.part")
+        partial.write_text(
+            json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8"
+        )
+        os.replace(partial, target)
+    return content

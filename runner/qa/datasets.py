@@ -1,0 +1,338 @@
+"""Measure a dataset: flags, calibration tables, flux scale, and a sample of its visibilities."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..casa import read
+from ..errors import DataError
+from . import plots
+from .metrics import SPEED_OF_LIGHT_M_S, FlagCounts, fluxscale_table, put
+from .tiles import Series
+
+Floats = npt.NDArray[np.float64]
+Params = Mapping[str, Any]
+
+ROW_LIMIT = 400_000
+"""Rows of which the channel averages are kept for plots."""
+
+_TARGET_ROLES = ("target", "targets")
+_NOT_ROLES = ("phase_of",)
+_HANDS = ("first hand", "second hand")
+_KINDS = {
+    "delay": "delays",
+    "phase0": "first phases, for the bandpass",
+    "bandpass": "bandpass",
+    "phase-int": "phases, per integration",
+    "phase-scan": "phases, per scan",
+    "amp": "amplitudes",
+    "fluxscale": "amplitudes on the flux scale",
+}
+
+
+@dataclass
+class Sampler:
+    """Gathers channel averages of calibrated visibilities, chunk by chunk."""
+
+    about: read.Layout
+    chunks: int = 0
+    shown: int = 0
+    rows: int = 0
+    parts: list[tuple[Floats, ...]] = field(default_factory=list)
+    _random: np.random.Generator = field(default_factory=lambda: np.random.default_rng(1))
+
+    def add(self, chunk: read.Rows) -> None:
+        """Keep the averages of a chunk's cross-correlations, thinned to `ROW_LIMIT` in all."""
+        self.chunks += 1
+        self.rows += chunk.time_s.size
+        if chunk.data is None:
+            return
+        self.shown += 1
+        hands = self.about.parallel_hands(chunk.ddid)[:2]
+        keep = chunk.cross & ~chunk.flag[hands].all(axis=(0, 1))
+        share = ROW_LIMIT / max(1, self.about.n_rows)
+        if share < 1:
+            keep &= self._random.random(keep.size) < share
+        chosen = np.flatnonzero(keep)
+        data, flag = chunk.data[hands][:, :, chosen], chunk.flag[hands][:, :, chosen]
+        average = averaged(data, flag)
+        if len(hands) == 1:
+            average = np.concatenate([average, np.full_like(average, np.nan)])
+        frequency = float(np.mean(self.about.frequencies_hz[chunk.spw]))
+        klambda = chunk.uvw_m[:2, chosen] * frequency / SPEED_OF_LIGHT_M_S / 1e3
+        self.parts.append(
+            (
+                chunk.time_s[chosen],
+                chunk.field[chosen].astype(float),
+                klambda[0],
+                klambda[1],
+                np.abs(average),
+                np.degrees(np.angle(average)),
+            )
+        )
+
+    def result(self) -> plots.Visibilities | None:
+        """Return all that was kept, or None if that is nothing."""
+        if not sum(part[0].size for part in self.parts):
+            return None
+        time, number, u, v, amplitude, phase = (
+            np.concatenate([part[i] for part in self.parts], axis=-1) for i in range(6)
+        )
+        share = min(1.0, ROW_LIMIT / max(1, self.about.n_rows)) * self.shown / self.chunks
+        return plots.Visibilities(
+            time, number.astype(np.int64), u, v, amplitude, phase, every=1 / share
+        )
+
+
+def averaged(
+    data: npt.NDArray[np.complex128], flag: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.complex128]:
+    """Average visibilities over channels as vectors.
+
+    Parameters
+    ----------
+    data, flag : array, shape (hands, channels, rows)
+
+    Returns
+    -------
+    array of complex, shape (hands, rows)
+        NaN where all channels are flagged.
+    """
+    good = ~flag & np.isfinite(data)
+    number = good.sum(axis=1)
+    total = np.where(good, data, 0).sum(axis=1)
+    return np.where(number > 0, total / np.maximum(number, 1), np.nan)
+
+
+def measure(params: Params) -> dict[str, Any]:
+    """Measure and plot a dataset; see `collect.measure_dataset`."""
+    about = read.layout(params["ms"])
+    counts, sampler = FlagCounts(), Sampler(about)
+    for chunk in read.rows(params["ms"], about, _column(params, about)):
+        counts.add(chunk.flag, chunk.field, chunk.antenna1, chunk.antenna2, chunk.spw)
+        sampler.add(chunk)
+    vis = sampler.result()
+    fractions = counts.fractions(about.fields, about.antennas)
+    groups, calibrators = field_groups(params["fields"], about.fields, set(counts.field))
+    folder = Path(params["plots"])
+    folder.mkdir(parents=True, exist_ok=True)
+    shown: list[dict[str, str]] = [_flagging_plot(folder, fractions)]
+    tables = []
+    kinds = {str(entry["kind"]) for entry in params["caltables"]}
+    # Before the flux scale is carried over, amplitudes of different fields are no comparison.
+    unseen = {"amp"} if "fluxscale" in kinds else set()
+    for entry in params["caltables"]:
+        summary, drawn = _caltable(entry, folder, fractions["antenna"], unseen)
+        tables.append(summary)
+        shown.extend(drawn)
+    if vis is not None:
+        shown.extend(_visibility_plots(folder, vis, groups, calibrators))
+    return {
+        "kind": "dataset",
+        "dataset": params["dataset"],
+        "flagged_fraction": fractions,
+        "target_fields": [
+            about.fields[i] for name, ids in groups.items() if name not in calibrators for i in ids
+        ],
+        "caltables": tables,
+        "fluxscale": _fluxscale(params.get("fluxscale", "")),
+        "plots": shown,
+    }
+
+
+def _column(params: Params, about: read.Layout) -> str:
+    """Return the column of calibrated visibilities."""
+    wanted = str(params.get("column", "corrected"))
+    if wanted in ("corrected", "auto") and "CORRECTED_DATA" in about.columns:
+        return "CORRECTED_DATA"
+    if wanted == "corrected":
+        raise DataError(f"{params['ms']} has no CORRECTED_DATA: nothing was applied to it")
+    return next((name for name in ("DATA", "FLOAT_DATA") if name in about.columns), "")
+
+
+def field_groups(
+    roles: Params, names: Sequence[str], present: set[int]
+) -> tuple[dict[str, list[int]], list[str]]:
+    """Group the fields to plot: each calibrator alone, the targets alone or, if many, together.
+
+    Parameters
+    ----------
+    roles : mapping
+        Role to ids or names of fields.
+    names : sequence of str
+        Names of all fields by id.
+    present : set of int
+        Fields that have rows.
+
+    Returns
+    -------
+    tuple
+        Field ids by group, and the groups that are calibrators.
+    """
+    calibrators: dict[str, list[int]] = {}
+    targets: dict[str, list[int]] = {}
+    for role, members in roles.items():
+        if role in _NOT_ROLES:
+            continue
+        group = targets if role in _TARGET_ROLES else calibrators
+        for number in _ids(members, names):
+            if number in present and number not in group.setdefault(names[number], []):
+                group[names[number]].append(number)
+    if len(targets) > 4:
+        together = sorted(number for ids in targets.values() for number in ids)
+        targets = {f"targets ({len(together)} fields)": together}
+    return {**calibrators, **targets}, list(calibrators)
+
+
+def _ids(members: Any, names: Sequence[str]) -> Iterable[int]:
+    """Turn ids and names of fields into ids."""
+    for member in [members] if isinstance(members, (str, int)) else members:
+        if isinstance(member, int):
+            yield member
+        else:
+            yield from (number for number, name in enumerate(names) if name == member)
+
+
+def _flagging_plot(folder: Path, fractions: Any) -> dict[str, str]:
+    path = plots.flagging(folder / "flagging.png", fractions)
+    return plot("flagging", path, "Flagged visibilities",
+                "Share of the cross-correlations that is flagged, after all flagging.")  # fmt: skip
+
+
+def plot(section: str, path: Path, title: str, caption: str) -> dict[str, str]:
+    """Describe a plot for the report; its path is relative to ``qa/``."""
+    parts = path.parts
+    inside = Path(*parts[parts.index("qa") + 1 :]) if "qa" in parts else path
+    return {"section": section, "file": inside.as_posix(), "title": title, "caption": caption}
+
+
+def _caltable(
+    entry: Params, folder: Path, flagged: Mapping[str, float], unseen: set[str]
+) -> tuple[dict[str, Any], list[dict[str, str]]]:
+    """Summarize a calibration table and plot its solutions."""
+    kind = str(entry["kind"])
+    summary: dict[str, Any] = {"path": entry["path"], "kind": kind}
+    try:
+        table = read.caltable(entry["path"])
+    except DataError as error:
+        put(summary, "flagged_fraction", None, str(error))
+        return summary, []
+    alive = np.array([flagged.get(name, 1.0) < 1 for name in table.antennas])
+    rows = alive[table.antenna]
+    bad = table.flag[:, :, rows]
+    good_snr = table.snr[:, :, rows][~bad]
+    summary |= {
+        "type": table.type,
+        "solutions": int(bad.size),
+        "intervals": int(np.unique(table.time_s).size),
+        "by_antenna": {
+            table.antennas[i]: float(table.flag[:, :, table.antenna == i].mean())
+            for i in np.unique(table.antenna)
+        },
+    }
+    fraction = float(bad.mean()) if bad.size else None
+    put(summary, "flagged_fraction", fraction, "no antenna with data has solutions")
+    median = float(np.median(good_snr)) if good_snr.size else None
+    put(summary, "median_snr", median, "all solutions are flagged")
+    return summary, [] if kind in unseen else _caltable_plots(table, kind, folder)
+
+
+def _caltable_plots(table: read.CalTable, kind: str, folder: Path) -> list[dict[str, str]]:
+    if table.flag.all():
+        return []
+    title = _KINDS.get(kind, kind)
+    wanted = {
+        "bandpass": ("amplitude", "phase"),
+        "amp": ("amplitude",),
+        "fluxscale": ("amplitude",),
+        "delay": ("delay",),
+    }
+    against = "frequency" if table.values.shape[1] > 1 else "time"
+    drawn = []
+    for what in wanted.get(kind, ("phase",)):
+        series, names = _series(table, what, against)
+        path = folder / f"{kind}{f'-{what}' if kind == 'bandpass' else ''}.png"
+        heading = f"{title}: {what}" if kind == "bandpass" else title
+        plots.solutions(path, heading, names, series, what, against)
+        caption = (
+            f"Solutions by antenna against {against}; colours tell the two hands of polarization, "
+            "red marks at the foot are flagged solutions."
+        )
+        drawn.append(plot("calibration", path, heading.capitalize(), caption))
+    return drawn
+
+
+def _series(
+    table: read.CalTable, what: str, against: str
+) -> tuple[list[Series], list[str]]:
+    """Return the points of each feed, and the antennas' names."""
+    used = np.unique(table.antenna)
+    tile = np.searchsorted(used, table.antenna)
+    n_feeds, n_chan, _ = table.values.shape
+    if against == "frequency":
+        widest = {spw: _pad(table.frequencies_hz[spw], n_chan) for spw in np.unique(table.spw)}
+        x = np.stack([widest[spw] for spw in table.spw], axis=1) / 1e6
+    else:
+        x = np.broadcast_to(table.time_s, (n_chan, table.time_s.size))
+    tiles = np.broadcast_to(tile, x.shape)
+    convert = {"amplitude": np.abs, "phase": lambda v: np.degrees(np.angle(v)), "delay": np.real}
+    values = convert[what](table.values)
+    series = []
+    for feed in range(n_feeds):
+        good = ~table.flag[feed] & np.isfinite(values[feed])
+        series.append(Series(_HANDS[feed], tiles.ravel(), x.ravel(), values[feed].ravel(),
+                             good.ravel()))  # fmt: skip
+    return series, [table.antennas[i] for i in used]
+
+
+def _pad(frequencies: Floats, length: int) -> Floats:
+    """Lengthen channel centres to a padded table's number of channels."""
+    if len(frequencies) != length and len(frequencies) == 1:
+        return np.repeat(frequencies, length)
+    return np.pad(frequencies, (0, max(0, length - len(frequencies))), mode="edge")[:length]
+
+
+def _visibility_plots(
+    folder: Path,
+    vis: plots.Visibilities,
+    groups: Mapping[str, Sequence[int]],
+    calibrators: Sequence[str],
+) -> list[dict[str, str]]:
+    known = {name: ids for name, ids in groups.items() if np.isin(vis.field, list(ids)).any()}
+    if not known:
+        return []
+    chosen = [name for name in calibrators if name in known]
+    targets = {name: ids for name, ids in known.items() if name not in calibrators}
+    coverage = {
+        name: (vis.u_klambda[rows], vis.v_klambda[rows])
+        for name, ids in (targets or known).items()
+        if (rows := np.isin(vis.field, list(ids))).any()
+    }
+    longest = max(float(np.hypot(u, v).max()) for u, v in coverage.values())
+    part = "" if vis.every <= 1.001 else f" One row in {math.ceil(vis.every)} is shown."
+    means = f"Calibrated visibilities, averaged over the channels of each window.{part}"
+    return [
+        plot("uv", plots.uv_coverage(folder / "uv.png", coverage, 1.05 * longest or 1.0),
+             "uv coverage", f"Unflagged baselines (blue) and their conjugates (orange).{part}"),
+        plot("visibilities",
+             plots.amplitude_against_uv_distance(folder / "amp-uvdist.png", vis, known, chosen),
+             "Amplitude against uv distance",
+             f"{means} The lighter, the more visibilities; calibrators are zoomed in on."),
+        plot("visibilities", plots.against_time(folder / "time.png", vis, known, chosen),
+             "Against time", means),
+    ]  # fmt: skip
+
+
+def _fluxscale(path: str) -> dict[str, Any] | None:
+    """Read what CASA's fluxscale returned."""
+    if not path:
+        return None
+    return fluxscale_table(json.loads(Path(path).read_text(encoding="utf-8")))

@@ -1,0 +1,442 @@
+"""Measure an image or cube: noise, peak, synthesized beam, spectrum; and plot it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..casa import read
+from ..errors import Cause, StepFailedError
+from . import metrics, sky
+from .datasets import plot
+from .metrics import put
+
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+Params = Mapping[str, Any]
+
+HISTOGRAM_PIXELS = 4_000_000
+"""Pixels of a cube that its histogram takes at most, from evenly spread channels."""
+
+
+@dataclass
+class Scan:
+    """What one pass over the planes of an image found.
+
+    Arrays by channel have shape (channels,); NaN where a channel is blank.
+    """
+
+    header: read.ImageHeader
+    rms: Floats
+    peak: Floats
+    lowest: Floats
+    pixels: int
+    brightest: tuple[int, int, int]
+    values: Floats
+    off_source_values: Floats
+
+    @property
+    def noise(self) -> float | None:
+        """Median over channels of the noise."""
+        finite = self.rms[np.isfinite(self.rms)]
+        return float(np.median(finite)) if finite.size else None
+
+    @property
+    def highest(self) -> float | None:
+        """The largest pixel."""
+        finite = self.peak[np.isfinite(self.peak)]
+        return float(finite.max()) if finite.size else None
+
+
+class _Beside:
+    """An image that may lie beside another one: gives planes, or None."""
+
+    def __init__(self, path: str) -> None:
+        self._file = read.ImageFile(path) if path and Path(path).exists() else None
+
+    def plane(self, channel: int) -> tuple[Floats, Bools] | None:
+        if self._file is None:
+            return None
+        return self._file.plane(min(channel, self._file.header.n_chan - 1))
+
+    def pixels(self, channel: int) -> Floats | None:
+        """Return a plane with NaN where it is masked."""
+        found = self.plane(channel)
+        return None if found is None else np.where(found[1], found[0], np.nan)
+
+    def truth(self, channel: int) -> Bools | None:
+        """Return a mask's plane."""
+        found = self.plane(channel)
+        return None if found is None else np.asarray(found[0] > 0.5)
+
+    @property
+    def header(self) -> read.ImageHeader | None:
+        return None if self._file is None else self._file.header
+
+    def __enter__(self) -> _Beside:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._file is not None:
+            self._file.__exit__()
+
+
+def scan(path: str, pb: str = "", mask: str = "") -> Scan:
+    """Measure noise and extremes of every plane of an image (first Stokes parameter)."""
+    with read.ImageFile(path) as image, _Beside(pb) as beam, _Beside(mask) as clean:
+        header = image.header
+        by_channel = np.full((3, header.n_chan), np.nan)
+        brightest = (0, header.n_y // 2, header.n_x // 2)
+        kept: list[tuple[Floats, Floats]] = []
+        pixels, top = 0, -math.inf
+        every = math.ceil(header.n_chan * header.n_x * header.n_y / HISTOGRAM_PIXELS)
+        for channel in range(header.n_chan):
+            values, valid = image.plane(channel)
+            if not valid.any():
+                continue
+            response = beam.plane(channel)
+            quiet = metrics.off_source(
+                valid, None if response is None else response[0], clean.truth(channel)
+            )
+            noise = metrics.robust_noise(values[quiet])
+            shown = np.where(valid, values, -np.inf)
+            y, x = np.unravel_index(int(np.argmax(shown)), shown.shape)
+            by_channel[:, channel] = (
+                math.nan if noise is None else noise, shown[y, x], values[valid].min(),
+            )  # fmt: skip
+            pixels += int(np.count_nonzero(quiet))
+            if shown[y, x] > top:
+                top, brightest = float(shown[y, x]), (channel, int(y), int(x))
+            if channel % every == 0:
+                kept.append((values[valid], values[quiet]))
+    empty = np.zeros(0)
+    return Scan(
+        header, *by_channel, pixels, brightest,
+        np.concatenate([pair[0] for pair in kept]) if kept else empty,
+        np.concatenate([pair[1] for pair in kept]) if kept else empty,
+    )  # fmt: skip
+
+
+def noise(params: Params) -> dict[str, Any]:
+    """Measure the noise of an image; see `collect.measure_noise`."""
+    path = str(params["image"])
+    found = scan(path, params.get("pb", ""), params.get("mask", ""))
+    if found.noise is None or found.highest is None:
+        raise StepFailedError(
+            Cause.POSTCONDITION,
+            f"the noise of {path} cannot be measured: {_why_no_noise(found)}",
+            "Are all visibilities flagged, or is imsize too small?",
+        )
+    result = {
+        "rms_jy_per_beam": found.noise,
+        "peak_jy_per_beam": found.highest,
+        "method": metrics.NOISE_METHOD,
+        "pixels": found.pixels,
+        "per_channel": _listed(found.rms),
+    }
+    if found.header.n_chan > 1:
+        result["statistic"] = "the median over channels"
+    return result
+
+
+def _why_no_noise(found: Scan) -> str:
+    if found.highest is None:
+        return "it has no valid pixels"
+    return f"fewer than {metrics.MIN_PIXELS} pixels are off source, or most pixels are equal"
+
+
+def _listed(values: Floats) -> list[float | None]:
+    return [float(value) if math.isfinite(value) else None for value in values]
+
+
+def measure(params: Params) -> dict[str, Any]:
+    """Measure and plot an image; see `collect.measure_image`."""
+    prefix = str(params["prefix"])
+    suffix = str(params.get("suffix") or (".tt0" if int(params.get("nterms", 1)) > 1 else ""))
+    shown = str(params.get("displayed") or f"{prefix}.image{suffix}")
+    beside = {kind: f"{prefix}.{kind}{suffix}" for kind in ("residual", "model", "psf", "pb")}
+    beside["mask"] = f"{prefix}.mask"
+    found = scan(shown, beside["pb"], beside["mask"])
+    numbers: dict[str, Any] = {
+        "kind": "image",
+        "target": params["target"],
+        "image": params["image"],
+        "specmode": params["specmode"],
+        "fits": params["fits"],
+    }
+    _brightness_numbers(numbers, found)
+    beam = _beam(numbers, found.header, beside["psf"])
+    _grid_numbers(numbers, found)
+    _cleaning_numbers(numbers, found, beside, shown)
+    numbers["per_channel"] = {
+        "frequency_hz": _listed(found.header.frequencies_hz),
+        "rms_jy_per_beam": _listed(found.rms),
+        "peak_jy_per_beam": _listed(found.peak),
+    }
+    drawing = _Drawing(params, found, beside, shown, _sky(found.header, beam), numbers)
+    numbers["plots"] = drawing.all()
+    return numbers
+
+
+def _brightness_numbers(numbers: dict[str, Any], found: Scan) -> None:
+    blank = "the image has no valid pixels"
+    reason = f"no noise: {_why_no_noise(found)}"
+    put(numbers, "peak_jy_per_beam", found.highest, blank)
+    lowest = found.lowest[np.isfinite(found.lowest)]
+    put(numbers, "min_jy_per_beam", float(lowest.min()) if lowest.size else None, blank)
+    put(numbers, "rms_noise_jy_per_beam", found.noise, reason)
+    value = metrics.dynamic_range(found.highest, found.noise)
+    put(numbers, "dynamic_range", value, reason)
+    numbers["noise_method"] = metrics.NOISE_METHOD
+
+
+def _beam(
+    numbers: dict[str, Any], header: read.ImageHeader, psf: str
+) -> tuple[float, float, float] | None:
+    """Note the synthesized beam: of the image or, where it has none, of the psf."""
+    beams = header.beams
+    if not beams:
+        with _Beside(psf) as response:
+            beams = response.header.beams if response.header else ()
+    good = np.array([beam for beam in beams if beam[0] > 0])
+    middle: tuple[float, float, float] | None = None
+    if len(good):
+        # Of a cube whose channels differ, the channel with the median area stands for all.
+        order = np.argsort(good[:, 0] * good[:, 1])
+        chosen = good[order[len(order) // 2]]
+        middle = (float(chosen[0]), float(chosen[1]), float(chosen[2]))
+    reason = "the image has no synthesized beam"
+    for index, key in enumerate(("bmaj_arcsec", "bmin_arcsec", "bpa_deg")):
+        put(numbers, key, None if middle is None else middle[index], reason)
+    numbers["beams_differ_by_channel"] = len(beams) > 1
+    return middle
+
+
+def _grid_numbers(numbers: dict[str, Any], found: Scan) -> None:
+    header = found.header
+    channel, y, x = found.brightest
+    numbers["shape"] = [header.n_x, header.n_y, header.n_stokes, header.n_chan]
+    numbers["cell_arcsec"] = abs(header.increment_deg[1]) * 3600
+    frequencies = header.frequencies_hz
+    for key, value in (("min", np.min), ("max", np.max)):
+        number = float(value(frequencies)) if frequencies.size else None
+        put(numbers, f"frequency_{key}_hz", number, "the image has no spectral axis")
+    wcs = _sky(header, None).wcs()
+    right_ascension, declination = wcs.wcs_pix2world(x, y, 0)
+    numbers["peak_position"] = {
+        "ra_deg": float(right_ascension),
+        "dec_deg": float(declination),
+        "frame": header.frame,
+        "pixel": [x, y],
+        "channel": channel,
+    }
+
+
+def _cleaning_numbers(
+    numbers: dict[str, Any], found: Scan, beside: Mapping[str, str], shown: str
+) -> None:
+    """Note what is in the model, and what the cleaning left."""
+    if not Path(beside["model"]).exists():
+        for key in ("model_flux_jy", "residual_peak_jy_per_beam", "residual_peak_sigma"):
+            put(numbers, key, None, "the image was not cleaned")
+        return
+    flux, any_model, left = [], False, [0.0]
+    with _Beside(beside["model"]) as model, _Beside(beside["residual"]) as residual:
+        for channel in range(found.header.n_chan):
+            plane = model.plane(channel)
+            if plane is not None:
+                flux.append(float(plane[0].sum()))
+                any_model |= bool(np.any(plane[0]))
+            rest = residual.pixels(channel) if residual.header else None
+            if rest is not None and np.isfinite(rest).any():
+                left.append(float(np.nanmax(np.abs(rest))))
+    numbers["cleaned"] = any_model
+    # The sum over channels of a cube is no flux density; the fullest channel's is.
+    put(numbers, "model_flux_jy", max(flux, default=None), "there is no model")
+    put(numbers, "residual_peak_jy_per_beam", max(left), "")
+    ratio = None if not found.noise else max(left) / found.noise
+    put(numbers, "residual_peak_sigma", ratio, "the noise is not known")
+
+
+def _sky(header: read.ImageHeader, beam: tuple[float, float, float] | None) -> sky.Sky:
+    return sky.Sky(
+        frame=header.frame,
+        projection=header.projection,
+        reference_deg=header.reference_deg,
+        reference_pixel=header.reference_pixel,
+        increment_deg=header.increment_deg,
+        beam=beam,
+    )
+
+
+@dataclass
+class _Drawing:
+    """The plots of one image."""
+
+    params: Params
+    found: Scan
+    beside: Mapping[str, str]
+    shown: str
+    about: sky.Sky
+    numbers: Mapping[str, Any]
+
+    def all(self) -> list[dict[str, str]]:
+        """Draw all plots and describe them."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        drawn = [self._maps(), self._beam_and_histogram()]
+        if self.found.header.n_chan > 1:
+            drawn.append(self._spectrum())
+        moments = self._moments()
+        return drawn + ([moments] if moments else [])
+
+    @property
+    def folder(self) -> Path:
+        return Path(self.params["plots"])
+
+    @property
+    def channel(self) -> int:
+        """The brightest channel."""
+        return self.found.brightest[0]
+
+    def _maps(self) -> dict[str, str]:
+        """Draw image and residual of the brightest channel in one scale, with the mask."""
+        cube = self.found.header.n_chan > 1
+        where = f", channel {self.channel}" if cube else ""
+        with (
+            _Beside(self.shown) as image,
+            _Beside(self.beside["residual"]) as residual,
+            _Beside(self.beside["mask"]) as mask,
+        ):
+            pixels, rest = image.pixels(self.channel), residual.pixels(self.channel)
+            outline = mask.truth(self.channel)
+        assert pixels is not None
+        sigma, peak = self.found.noise, self.found.highest
+        limits = sky.brightness_limits(pixels, sigma, peak)
+        scale, prefix = sky.scaled(max(abs(limit) for limit in limits))
+        unit = f"{prefix}{self.found.header.unit}"
+        limits = (limits[0] * scale, limits[1] * scale)
+        drawn = [sky.Map(f"image{where}", pixels * scale, unit, limits, contour=outline)]
+        if rest is not None and self.beside["residual"] != self.shown:
+            own = sky.brightness_limits(rest, sigma, float(np.nanmax(rest)))
+            drawn.append(
+                sky.Map(f"residual{where}", rest * scale, unit, (own[0] * scale, own[1] * scale))
+            )
+        path = sky.maps(self.folder / "maps.png", self.about, drawn)
+        caption = "White ellipse: synthesized beam."
+        if outline is not None and outline.any() and not outline.all():
+            caption += " Blue outline: clean mask."
+        if cube:
+            caption += f" Channel {self.channel} holds the brightest pixel of the cube."
+        title = "Image and residual" if len(drawn) == 2 else "Image"
+        return plot("image", path, title, f"{caption} Colours run from -3 to at most 60 sigma.")
+
+    def _beam_and_histogram(self) -> dict[str, str]:
+        cutout = self._psf()
+        quiet = self.found.off_source_values
+        sigma = self.found.noise
+        expected = None
+        if sigma and quiet.size:
+            expected = (sigma, float(np.median(quiet)), float(quiet.size))
+        path = sky.beam_and_histogram(
+            self.folder / "beam.png", cutout, metrics.histogram(self.found.values), expected,
+            self.found.header.unit,
+        )  # fmt: skip
+        return plot("image", path, "Synthesized beam and histogram",
+                    "Dashed ellipse: the fitted Gaussian at half power. Curve: the Gaussian that noise "
+                    "alone would give.")  # fmt: skip
+
+    def _psf(self) -> tuple[Floats, sky.Sky] | None:
+        """Return the point spread function around its peak, eight beams to each side."""
+        with _Beside(self.beside["psf"]) as psf:
+            pixels = psf.pixels(self.channel)
+        if pixels is None or not np.isfinite(pixels).any():
+            return None
+        y, x = np.unravel_index(int(np.nanargmax(pixels)), pixels.shape)
+        width = self.about.beam[0] if self.about.beam else 10 * self.numbers["cell_arcsec"]
+        half = max(12, round(8 * width / self.numbers["cell_arcsec"]))
+        left, bottom = max(0, int(x) - half), max(0, int(y) - half)
+        return pixels[bottom : int(y) + half + 1, left : int(x) + half + 1], self.about
+
+    def _spectrum(self) -> dict[str, str]:
+        header = self.found.header
+        _, y, x = self.found.brightest
+        region = self.region
+        at_peak = np.full(header.n_chan, np.nan)
+        total = np.full(header.n_chan, np.nan)
+        with read.ImageFile(self.shown) as image:
+            for channel in range(header.n_chan):
+                values, valid = image.plane(channel)
+                inside = valid[region]
+                if valid[y, x]:
+                    at_peak[channel] = values[y, x]
+                if inside.any():
+                    total[channel] = values[region][inside].sum()
+        second = None
+        if self.about.beam and region.any():
+            area = metrics.beam_area_pixels(
+                self.about.beam[0], self.about.beam[1], self.numbers["cell_arcsec"]
+            )
+            number = int(np.count_nonzero(region))
+            second = (total / area, f"sum over {number} pixels above 5 sigma in some channel")
+        path = sky.spectrum(
+            self.folder / "spectrum.png", _spectral_axis(header),
+            (at_peak, "brightest pixel"), second, self.found.rms,
+        )  # fmt: skip
+        return plot("image", path, "Spectrum", "Not corrected for the primary beam.")
+
+    @cached_property
+    def region(self) -> Bools:
+        """Where a cube is above 5 sigma in some channel; shape (n_y, n_x)."""
+        header, sigma = self.found.header, self.found.noise
+        region = np.zeros((header.n_y, header.n_x), bool)
+        if sigma:
+            with read.ImageFile(self.shown) as image:
+                for channel in np.flatnonzero(self.found.peak > 5 * sigma):
+                    values, valid = image.plane(int(channel))
+                    region |= valid & (values > 5 * sigma)
+        return region
+
+    def _box(self) -> tuple[int, int, int, int] | None:
+        """Return the pixels (left, bottom, right, top) around all that is above 5 sigma."""
+        if not self.region.any():
+            return None
+        y, x = (np.flatnonzero(self.region.any(axis=axis)) for axis in (1, 0))
+        n_y, n_x = self.region.shape
+        half = max(20, int(0.75 * max(x[-1] - x[0], y[-1] - y[0])))
+        middle_x, middle_y = int(x[0] + x[-1]) // 2, int(y[0] + y[-1]) // 2
+        return (
+            max(0, middle_x - half), max(0, middle_y - half),
+            min(n_x, middle_x + half), min(n_y, middle_y + half),
+        )  # fmt: skip
+
+    def _moments(self) -> dict[str, str] | None:
+        prefix = self.params.get("moment_prefix") or self.params["prefix"]
+        drawn = []
+        for number in self.params.get("moments") or ():
+            path = f"{prefix}.mom{number}"
+            if not Path(path).exists():
+                continue
+            with read.ImageFile(path) as image:
+                values, valid = image.plane()
+                pixels = np.where(valid, values, np.nan)
+                drawn.append(sky.moment_map(int(number), pixels, image.header.unit))
+        if not drawn:
+            return None
+        made = sky.maps(self.folder / "moments.png", self.about, drawn, self._box())
+        return plot("image", made, "Moments", "Not corrected for the primary beam.")
+
+
+def _spectral_axis(header: read.ImageHeader) -> tuple[Floats, str]:
+    """Return velocities where there is a rest frequency, else frequencies."""
+    if header.rest_hz > 0:
+        velocity = metrics.radio_velocity_km_s(header.frequencies_hz, header.rest_hz)
+        return velocity, f"radio velocity (km/s, {header.spectral_frame})"
+    return header.frequencies_hz / 1e6, f"frequency (MHz, {header.spectral_frame})"
+

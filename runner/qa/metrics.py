@@ -1,0 +1,251 @@
+"""Numbers of QA: arrays in, numbers out. No files, no CASA.
+
+A number that cannot be measured is None with a reason, never a made-up value.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, MutableMapping, Sequence
+from dataclasses import dataclass
+from dataclasses import field as default
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+
+MAD_TO_SIGMA = 1.0 / 0.6744897501960817
+"""The median absolute deviation of a normal distribution is its sigma times Phi^-1(3/4)
+(Rousseeuw & Croux 1993, J. Am. Stat. Assoc. 88, 1273)."""
+
+MIN_PIXELS = 100
+MIN_PB = 0.2
+SPEED_OF_LIGHT_M_S = 299792458.0
+NOISE_METHOD = (
+    "1.4826 times the median absolute deviation of the pixels off source (outside the clean "
+    "mask, primary beam above 0.2, not within 5 % of the edge), clipped at 5 sigma until "
+    "nothing changes"
+)
+
+
+def put(numbers: MutableMapping[str, Any], key: str, value: float | None, reason: str) -> None:
+    """Write a number, or null and `<key>_reason` where there is no finite one."""
+    if value is not None and math.isfinite(value):
+        numbers[key] = float(value)
+    else:
+        numbers[key] = None
+        numbers[f"{key}_reason"] = reason
+
+
+def off_source(
+    valid: Bools, pb: Floats | None = None, mask: Bools | None = None, edge: float = 0.05
+) -> Bools:
+    """Return which pixels of a plane show noise alone, as far as can be known beforehand.
+
+    Parameters
+    ----------
+    valid : array of bool, shape (n_y, n_x)
+        Pixels that are unmasked and finite.
+    pb : array, shape (n_y, n_x), optional
+        The primary beam, 1 at its centre; below 0.2 is left out.
+    mask : array of bool, shape (n_y, n_x), optional
+        The clean mask, left out. One that covers all but a few pixels says nothing and
+        is ignored.
+    edge : float
+        Share of the width and height left out at each edge.
+    """
+    chosen = valid.copy()
+    if pb is not None:
+        chosen &= np.isfinite(pb) & (pb >= MIN_PB)
+    inner = np.zeros_like(valid)
+    y, x = (round(edge * length) for length in valid.shape)
+    inner[y : valid.shape[0] - y, x : valid.shape[1] - x] = True
+    for limit in (inner, None if mask is None else ~mask):
+        if limit is not None and np.count_nonzero(chosen & limit) >= MIN_PIXELS:
+            chosen &= limit
+    return chosen
+
+
+def robust_noise(values: Floats, clip: float = 5.0) -> float | None:
+    """Measure the noise among pixels of which some hold sources.
+
+    Parameters
+    ----------
+    values : array
+        Pixels, of any shape and unit.
+    clip : float
+        Pixels further than this many sigma from the median are left out in the next round.
+
+    Returns
+    -------
+    float or None
+        `MAD_TO_SIGMA` times the median absolute deviation, in the unit of `values`; None
+        for fewer than `MIN_PIXELS` finite pixels or where most pixels are equal.
+    """
+    kept = values[np.isfinite(values)]
+    for _ in range(20):
+        if kept.size < MIN_PIXELS:
+            return None
+        deviation = np.abs(kept - np.median(kept))
+        sigma = MAD_TO_SIGMA * float(np.median(deviation))
+        inside = deviation <= clip * sigma
+        if sigma == 0.0:
+            return None
+        if inside.all():
+            break
+        kept = kept[inside]
+    return sigma
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """Counts of pixels by value: `edges` has one entry more than `counts`."""
+
+    edges: Floats
+    counts: npt.NDArray[np.int64]
+
+    def gaussian(self, sigma: float, centre: float, number: float) -> Floats:
+        """Return the counts that `number` pixels of pure Gaussian noise would give."""
+        middle = 0.5 * (self.edges[1:] + self.edges[:-1])
+        width = np.diff(self.edges)
+        density = np.exp(-0.5 * ((middle - centre) / sigma) ** 2) / (sigma * math.sqrt(2 * math.pi))
+        return np.asarray(number * width * density, float)
+
+
+def histogram(values: Floats, bins: int = 200) -> Histogram:
+    """Count pixels by value between the smallest and the largest."""
+    finite = values[np.isfinite(values)]
+    counts, edges = np.histogram(finite, bins=bins)
+    return Histogram(edges=edges, counts=counts.astype(np.int64))
+
+
+def beam_area_pixels(bmaj_arcsec: float, bmin_arcsec: float, cell_arcsec: float) -> float:
+    """Return the solid angle of a Gaussian synthesized beam in pixels.
+
+    Pi / (4 ln 2) times bmaj bmin / cell^2, the divisor that turns Jy/beam into Jy.
+    """
+    return math.pi / (4 * math.log(2)) * bmaj_arcsec * bmin_arcsec / cell_arcsec**2
+
+
+def dynamic_range(peak: float | None, rms: float | None) -> float | None:
+    """Return peak over noise, or None where either is not known or the noise is 0."""
+    return None if peak is None or not rms else peak / rms
+
+
+def radio_velocity_km_s(frequency_hz: Floats, rest_hz: float) -> Floats:
+    """Return velocities in the radio convention, c (1 - f / f0), in km/s."""
+    return np.asarray(SPEED_OF_LIGHT_M_S / 1e3 * (1 - frequency_hz / rest_hz), float)
+
+
+@dataclass
+class FlagCounts:
+    """How many visibilities of the cross-correlations are flagged, by what.
+
+    Each dictionary holds [flagged, all] by id.
+    """
+
+    total: npt.NDArray[np.int64] = default(default_factory=lambda: np.zeros(2, np.int64))
+    field: dict[int, npt.NDArray[np.int64]] = default(default_factory=dict)
+    antenna: dict[int, npt.NDArray[np.int64]] = default(default_factory=dict)
+    spw: dict[int, npt.NDArray[np.int64]] = default(default_factory=dict)
+
+    def add(
+        self,
+        flag: Bools,
+        fields: npt.NDArray[np.int64],
+        antenna1: npt.NDArray[np.int64],
+        antenna2: npt.NDArray[np.int64],
+        spw: int,
+    ) -> None:
+        """Count more rows.
+
+        Parameters
+        ----------
+        flag : array of bool, shape (correlations, channels, rows)
+        fields, antenna1, antenna2 : array of int, shape (rows,)
+            Autocorrelations are not counted.
+        spw : int
+            Spectral window of all the rows.
+        """
+        cross = antenna1 != antenna2
+        samples = flag.shape[0] * flag.shape[1]
+        flagged = np.count_nonzero(flag, axis=(0, 1))[cross]
+        whole = np.array([flagged.sum(), samples * flagged.size], np.int64)
+        self.total += whole
+        self.spw[spw] = self.spw.get(spw, np.zeros(2, np.int64)) + whole
+        _tally(self.field, fields[cross], flagged, samples)
+        _tally(self.antenna, antenna1[cross], flagged, samples)
+        _tally(self.antenna, antenna2[cross], flagged, samples)
+
+    def fractions(
+        self, fields: Sequence[str], antennas: Sequence[str]
+    ) -> dict[str, float | None | dict[str, float]]:
+        """Return the flagged fractions: total and by field, antenna (names) and spw (id)."""
+        names = {"field": fields, "antenna": antennas}
+        result: dict[str, float | None | dict[str, float]] = {
+            "total": float(self.total[0] / self.total[1]) if self.total[1] else None
+        }
+        for key in ("field", "antenna", "spw"):
+            counts: dict[int, npt.NDArray[np.int64]] = getattr(self, key)
+            result[key] = {
+                (names[key][number] if key in names else str(number)): float(pair[0] / pair[1])
+                for number, pair in sorted(counts.items())
+            }
+        return result
+
+
+def _tally(
+    counts: dict[int, npt.NDArray[np.int64]],
+    ids: npt.NDArray[np.int64],
+    flagged: npt.NDArray[np.int64],
+    samples: int,
+) -> None:
+    """Add the flagged samples of each row to the count of the row's id."""
+    if not ids.size:
+        return
+    rows = np.bincount(ids)
+    bad = np.bincount(ids, weights=flagged)
+    for number in np.flatnonzero(rows):
+        pair = np.array([bad[number], rows[number] * samples], np.int64)
+        counts[int(number)] = counts.get(int(number), np.zeros(2, np.int64)) + pair
+
+
+def fluxscale_table(raw: Mapping[str, Any]) -> dict[str, dict[str, dict[str, Any]]]:
+    """Turn what CASA's ``fluxscale`` returned into flux densities by field and spw.
+
+    Parameters
+    ----------
+    raw : mapping
+        Field id to spectral window id to ``fluxd`` (Stokes I first, -1 for none).
+
+    Returns
+    -------
+    dict
+        ``{"flux_jy": {field: {spw: Jy}}, "error_jy": ..., "solutions": ...}``; null, with
+        ``flux_jy_reason`` by field and spw, where CASA found no solutions.
+    """
+    result: dict[str, dict[str, dict[str, Any]]] = {
+        key: {} for key in ("flux_jy", "error_jy", "solutions", "flux_jy_reason")
+    }
+    for entry in raw.values():
+        if not isinstance(entry, Mapping) or "fieldName" not in entry:
+            continue
+        name = str(entry["fieldName"])
+        for spw, item in entry.items():
+            if not isinstance(item, Mapping) or "fluxd" not in item:
+                continue
+            flux, error = float(item["fluxd"][0]), float(item["fluxdErr"][0])
+            good = math.isfinite(flux) and flux > 0
+            row = {
+                "flux_jy": flux if good else None,
+                "error_jy": error if good and math.isfinite(error) else None,
+                "solutions": int(item["numSol"][0]) if good else 0,
+            }
+            if not good:
+                row["flux_jy_reason"] = "fluxscale found no solutions"
+            for key, value in row.items():
+                result[key].setdefault(name, {})[str(spw)] = value
+    return result

@@ -1,0 +1,173 @@
+"""From the numbers to `qa/metrics.json`: checks, each with its limit, and the verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+PASS, WARN, FAIL = "pass", "warn", "fail"
+_ORDER = (PASS, WARN, FAIL)
+
+MAX_SOLUTIONS_FLAGGED = 0.5
+MAX_FLUX_ERROR = 0.05
+MAX_RESIDUAL_SIGMA = 10.0
+MIN_CELLS_PER_BMIN = 2.0
+
+Numbers = Mapping[str, Any]
+
+
+def assemble(
+    datasets: Mapping[str, Numbers],
+    images: Sequence[Numbers],
+    limits: Mapping[str, float],
+    missing: Sequence[Mapping[str, str]] = (),
+) -> dict[str, Any]:
+    """Gather all numbers of a run and judge them.
+
+    Parameters
+    ----------
+    datasets : mapping
+        What `collect.measure_dataset` returned, by dataset name.
+    images : sequence of mapping
+        What `collect.measure_image` returned.
+    limits : mapping
+        The recipe's ``[qa]``: ``max_flagged_fraction`` and ``min_dynamic_range``.
+    missing : sequence of mapping
+        Products that were asked for and are not there, each with ``subject`` and ``reason``;
+        each fails.
+
+    Returns
+    -------
+    dict
+        The content of ``qa/metrics.json``, after ``schemas/metrics.schema.json``.
+    """
+    checks: list[dict[str, Any]] = []
+    for item in missing:
+        text = f"not made: {item['reason']}"
+        checks.append(_check("product_made", item["subject"], FAIL, False, True, text))
+    for name, numbers in datasets.items():
+        checks.extend(_dataset_checks(name, numbers, limits))
+    for numbers in images:
+        checks.extend(_image_checks(numbers, limits))
+    by_target: dict[str, dict[str, Any]] = {}
+    for numbers in images:
+        plain = {key: value for key, value in numbers.items() if key not in _NOT_METRICS}
+        by_target.setdefault(numbers["target"], {})[numbers["image"]] = plain
+    return {
+        "metrics_version": 1,
+        "verdict": worst(check["verdict"] for check in checks),
+        "checks": checks,
+        "datasets": {name: _dataset_numbers(numbers) for name, numbers in datasets.items()},
+        "images": by_target,
+        "selfcal": {},
+    }
+
+
+_NOT_METRICS = ("kind", "target", "image", "plots", "per_channel")
+
+
+def worst(verdicts: Iterator[str] | Sequence[str]) -> str:
+    """Return the worst of some verdicts; pass for none."""
+    return max(verdicts, key=_ORDER.index, default=PASS)
+
+
+def _check(
+    name: str, subject: str, verdict: str, value: Any, limit: Any, text: str
+) -> dict[str, Any]:
+    return {
+        "name": name,
+        "subject": subject,
+        "verdict": verdict,
+        "value": value,
+        "limit": limit,
+        "text": text,
+    }
+
+
+def _at_most(
+    name: str, subject: str, value: float | None, limit: float, text: str, otherwise: str
+) -> dict[str, Any]:
+    """Judge a number that must not exceed a limit; an unknown number is judged like a bad one."""
+    good = value is not None and value <= limit
+    return _check(name, subject, PASS if good else otherwise, value, limit, text)
+
+
+def _dataset_numbers(numbers: Numbers) -> dict[str, Any]:
+    flux = numbers.get("fluxscale") or {}
+    tables = [
+        {key: value for key, value in table.items() if key != "by_antenna"}
+        for table in numbers.get("caltables", ())
+    ]
+    return {
+        "flagged_fraction": numbers["flagged_fraction"],
+        "fluxscale": flux.get("flux_jy", {}),
+        "fluxscale_error_jy": flux.get("error_jy", {}),
+        "fluxscale_reason": flux.get("flux_jy_reason", {}),
+        "caltables": tables,
+    }
+
+
+def _dataset_checks(
+    name: str, numbers: Numbers, limits: Mapping[str, float]
+) -> Iterator[dict[str, Any]]:
+    flagged = numbers["flagged_fraction"]
+    limit = limits.get("max_flagged_fraction", 0.8)
+    yield _at_most("flagged_fraction", name, flagged["total"], limit,
+                   "of all cross-correlations are flagged", FAIL)  # fmt: skip
+    for field in numbers.get("target_fields", ()):
+        value = flagged["field"].get(field)
+        yield _at_most("flagged_fraction", f"{name}, {field}", value, limit,
+                       "of this target's cross-correlations are flagged", FAIL)  # fmt: skip
+    lost = [antenna for antenna, value in flagged["antenna"].items() if value >= 1]
+    if lost:
+        text = f"antennas without any unflagged data: {', '.join(lost)}"
+        yield _check("antennas_lost", name, WARN, len(lost), 0, text)
+    for table in numbers.get("caltables", ()):
+        yield _table_check(name, table)
+    yield from _flux_checks(name, numbers.get("fluxscale") or {})
+
+
+def _table_check(name: str, table: Numbers) -> dict[str, Any]:
+    subject = f"{name}, {table['kind']}"
+    value = table.get("flagged_fraction")
+    if value is None:
+        reason = table.get("flagged_fraction_reason", "no solutions")
+        return _check("solutions_flagged", subject, FAIL, None, 1.0, reason)
+    text = "of the solutions of antennas with data are flagged"
+    verdict = FAIL if value >= 1 else WARN if value > MAX_SOLUTIONS_FLAGGED else PASS
+    return _check("solutions_flagged", subject, verdict, value, MAX_SOLUTIONS_FLAGGED, text)
+
+
+def _flux_checks(name: str, flux: Numbers) -> Iterator[dict[str, Any]]:
+    for field, spws in flux.get("flux_jy", {}).items():
+        for spw, value in spws.items():
+            subject = f"{name}, {field}, spw {spw}"
+            error = flux["error_jy"][field][spw]
+            if value is None:
+                reason = flux["flux_jy_reason"][field][spw]
+                yield _check("fluxscale", subject, FAIL, None, MAX_FLUX_ERROR, reason)
+            else:
+                ratio = None if error is None else error / value
+                text = f"relative error of the flux density of {value:.4g} Jy"
+                yield _at_most("fluxscale", subject, ratio, MAX_FLUX_ERROR, text, WARN)
+
+
+def _image_checks(numbers: Numbers, limits: Mapping[str, float]) -> Iterator[dict[str, Any]]:
+    subject = f"{numbers['target']}, {numbers['image']}"
+    reached, wanted = numbers.get("dynamic_range"), limits.get("min_dynamic_range", 0.0)
+    good = reached is not None and reached >= wanted
+    text = "peak over noise" if reached is not None else numbers["dynamic_range_reason"]
+    yield _check("dynamic_range", subject, PASS if good else FAIL, reached, wanted, text)
+    if "cleaned" in numbers:
+        done = bool(numbers["cleaned"])
+        text = "the model holds flux" if done else "the model is empty: nothing was cleaned"
+        yield _check("model_not_empty", subject, PASS if done else WARN, done, True, text)
+    if numbers.get("residual_peak_sigma") is not None:
+        yield _at_most("residual_peak", subject, numbers["residual_peak_sigma"],
+                       MAX_RESIDUAL_SIGMA, "sigma is the largest residual", WARN)  # fmt: skip
+    if numbers.get("bmin_arcsec") and numbers.get("cell_arcsec"):
+        cells = numbers["bmin_arcsec"] / numbers["cell_arcsec"]
+        enough = cells >= MIN_CELLS_PER_BMIN
+        text = "cells across the synthesized beam's minor axis"
+        yield _check("beam_sampling", subject, PASS if enough else WARN, cells,
+                     MIN_CELLS_PER_BMIN, text)  # fmt: skip

@@ -1,0 +1,1 @@
+"""The recipe language: TOML with positions, schema, typed model, overrides."""

@@ -1,0 +1,118 @@
+"""From a checked document to the typed recipe: shorthands written out, lists as tuples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import MISSING, Field, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+from ..folder import file_safe
+from .model import (
+    Calibrate,
+    Calibrators,
+    Contsub,
+    CustomStep,
+    Dataset,
+    Flag,
+    FluxCalibrator,
+    Image,
+    Project,
+    Qa,
+    Recipe,
+    Resources,
+    Retry,
+    Solint,
+    Targets,
+)
+
+_T = TypeVar("_T")
+
+
+def build(document: Mapping[str, Any], path: Path) -> Recipe:
+    """Build the recipe.
+
+    Parameters
+    ----------
+    document : mapping
+        Free of problems; the paths in it are absolute and the datasets named.
+    path : Path
+        The recipe's file, from which the run has its name where the recipe gives none.
+    """
+    plain = {name: dict(document.get(name, {})) for name in _TABLES}
+    project = plain["project"]
+    project["name"] = project.get("name") or file_safe(path.stem)[:64]
+    project["output"] = project.get("output") or f"runs/{project['name']}"
+    tables = {name: _make(cls, plain[name]) for name, cls in _TABLES.items()}
+    contsub = document.get("contsub")
+    return Recipe(
+        casarun=document["casarun"],
+        dataset=tuple(_make(Dataset, table) for table in document["dataset"]),
+        calibrators=_calibrators(document.get("calibrators", {})),
+        targets=_make(Targets, _listed(document.get("targets", {}), "fields")),
+        calibrate=_calibrate(document.get("calibrate", {})),
+        contsub=None if contsub is None else _make(Contsub, contsub),
+        image=tuple(_image(table) for table in document.get("image", ())),
+        step=tuple(_make(CustomStep, table) for table in document.get("step", ())),
+        **tables,
+    )
+
+
+_TABLES: dict[str, type[Any]] = {
+    "project": Project,
+    "flag": Flag,
+    "qa": Qa,
+    "resources": Resources,
+    "retry": Retry,
+}
+
+
+def _calibrators(table: Mapping[str, Any]) -> Calibrators:
+    plain = _listed(table, "phase")
+    flux = plain.get("flux", {})
+    flux = {"field": flux} if isinstance(flux, str) else _listed(flux, "fluxdensity")
+    if "fluxdensity" in flux:
+        flux["fluxdensity"] = [float(value) for value in flux["fluxdensity"]]
+    return _make(Calibrators, plain | {"flux": _make(FluxCalibrator, flux)})
+
+
+def _calibrate(table: Mapping[str, Any]) -> Calibrate:
+    plain = _listed(table, "refant")
+    if "refant" in plain:
+        plain["refant"] = ",".join(str(antenna) for antenna in plain["refant"])
+    for key in ("delay", "calwt"):
+        if isinstance(plain.get(key), bool):
+            plain[key] = "yes" if plain[key] else "no"
+    if "solint" in plain:
+        plain["solint"] = _make(Solint, plain["solint"])
+    return _make(Calibrate, plain)
+
+
+def _image(table: Mapping[str, Any]) -> Image:
+    plain = _listed(table, "targets")
+    if "from" in plain:
+        plain["source"] = plain.pop("from")
+    return _make(Image, plain)
+
+
+def _listed(table: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """Return a table in which a value that may stand for a list of itself is one."""
+    plain = dict(table)
+    if key in plain and not isinstance(plain[key], list):
+        plain[key] = [plain[key]]
+    return plain
+
+
+def _make(cls: type[_T], table: Mapping[str, Any]) -> _T:
+    """Build one class from a table of the same keys."""
+    known = {attribute.name: attribute for attribute in fields(cls)}  # type: ignore[arg-type]
+    return cls(**{name: _typed(value, known[name]) for name, value in table.items()})
+
+
+def _typed(value: Any, attribute: Field[Any]) -> Any:
+    """Make lists tuples, and integers floats where the model holds floats."""
+    if isinstance(value, list):
+        return tuple(value)
+    if isinstance(value, int) and attribute.default is not MISSING:
+        return float(value) if isinstance(attribute.default, float) else value
+    return value

@@ -1,0 +1,122 @@
+"""The string formats of the recipe language, as the schema's ``format`` names them.
+
+Each is a function that raises `ValueError` with a message for the recipe's author.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from ..quantities import parse, split
+
+if TYPE_CHECKING:
+    from jsonschema import FormatChecker
+
+_NAME: Final = re.compile(r"[A-Za-z0-9_+][A-Za-z0-9_+.-]{0,63}")
+_CHANNELS: Final = re.compile(r"[1-9][0-9]*ch")
+
+
+def _name(text: str) -> None:
+    """Names become parts of file names."""
+    if not _NAME.fullmatch(text):
+        raise ValueError(
+            f"'{text}' cannot be a name: letters, digits and _ - + . only, at most 64, "
+            "not beginning with . or -"
+        )
+
+
+def _quantity(dimension: str, *, zero: bool) -> Callable[[str], None]:
+    """Return a format for numbers with a unit that are positive (or zero)."""
+
+    def check(text: str) -> None:
+        value = parse(text, dimension)
+        if value < 0 or (value == 0 and not zero):
+            raise ValueError(f"'{text}' must be {'at least' if zero else 'more than'} zero")
+
+    return check
+
+
+def _threshold(text: str) -> None:
+    number, unit = _split(text, "a threshold", "3sigma")
+    if unit == "sigma":
+        if number <= 0:
+            raise ValueError(f"'{text}' must be more than zero")
+        return
+    if not unit:
+        raise ValueError(f'\'{text}\' has no unit; write for example "3sigma" or "0.1mJy"')
+    try:
+        _quantity("flux", zero=True)(text)
+    except ValueError as error:
+        raise ValueError(f'{error}; or a multiple of the noise: "3sigma"') from None
+
+
+def _channel(text: str) -> None:
+    """Accept what places a cube's channels: a frequency or a velocity (channels are integers)."""
+    _, unit = _split(text, "a frequency or velocity", "1.42GHz")
+    if not unit:
+        raise ValueError(
+            f'\'{text}\' has no unit; write for example "1.42GHz" or "5km/s", '
+            "or a channel number without quotes"
+        )
+    try:
+        parse(text, "velocity" if unit.endswith("m/s") else "frequency")
+    except ValueError as error:
+        raise ValueError(f"{error}; or a velocity in m/s, km/s") from None
+
+
+def _solint(text: str) -> None:
+    """Accept CASA's solution intervals, but for units that CASA takes for something else."""
+    time, comma, frequency = text.partition(",")
+    if time.strip() not in ("inf", "int"):
+        number, unit = _split(time, "a solution interval", "30s")
+        # CASA takes a bare number for seconds and "1d" for one degree.
+        if unit not in ("s", "min", "h"):
+            found = (
+                f"'{unit}' in '{text}' is not a unit of time here"
+                if unit
+                else f"'{text}' has no unit"
+            )
+            raise ValueError(f'{found}; use "inf", "int", or a time in s, min, h')
+        if number <= 0:
+            raise ValueError(f"'{text}' must be more than zero")
+    if comma and not _CHANNELS.fullmatch(frequency.strip()):
+        _quantity("frequency", zero=False)(frequency.strip())
+
+
+def _split(text: str, kind: str, example: str) -> tuple[float, str]:
+    try:
+        return split(text)
+    except ValueError:
+        raise ValueError(f"'{text}' is not {kind}; write for example \"{example}\"") from None
+
+
+FORMATS: Final[dict[str, Callable[[str], None]]] = {
+    "name": _name,
+    "duration": _quantity("duration", zero=True),
+    "positive-duration": _quantity("duration", zero=False),
+    "angle": _quantity("angle", zero=False),
+    "frequency": _quantity("frequency", zero=False),
+    "size": _quantity("size", zero=False),
+    "threshold": _threshold,
+    "channel": _channel,
+    "solint": _solint,
+}
+"""Formats by the name that the schema gives them."""
+
+
+def format_checker() -> FormatChecker:
+    """Return the formats as jsonschema takes them, for other users of the schema."""
+    from jsonschema import FormatChecker
+
+    checker = FormatChecker(formats=())
+    for name, check in FORMATS.items():
+
+        def accepts(value: object, check: Callable[[str], None] = check) -> bool:
+            if isinstance(value, str):
+                check(value)
+            return True
+
+        checker.checks(name, raises=ValueError)(accepts)
+    return checker

@@ -1,0 +1,212 @@
+"""The recipe as typed, frozen classes.
+
+One class a table, one attribute a key, spelled as in the TOML. What each key means,
+its unit and its default stand in ``schemas/recipe.schema.json``; a test holds the two
+equal. Numbers with units stay the strings that the author wrote (CASA takes them so);
+`casarun.quantities` reads them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Parameters = Mapping[str, Any]
+"""Parameters of a CASA task by CASA's own names, passed through as data."""
+
+
+@dataclass(frozen=True)
+class Project:
+    """``[project]``: what the run is called and where it lives."""
+
+    name: str = ""
+    title: str = ""
+    output: str = ""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """One ``[[dataset]]``: an MS, UVFITS, ASDM or a tar of one.
+
+    After loading, a glob has become one dataset a match and `vis` is absolute.
+    """
+
+    vis: str
+    name: str = ""
+    calibrated: bool = False
+    datacolumn: Literal["auto", "data", "corrected"] = "auto"
+
+
+@dataclass(frozen=True)
+class FluxCalibrator:
+    """``[calibrators] flux``: the field that sets the flux scale, and by which standard."""
+
+    field: str = ""
+    standard: str = "Perley-Butler 2017"
+    model: str = "auto"
+    fluxdensity: tuple[float, ...] = ()
+    spix: float = 0.0
+    reffreq: str = "1GHz"
+
+
+@dataclass(frozen=True)
+class Calibrators:
+    """``[calibrators]``: roles of fields; what is left out comes from scan intents."""
+
+    flux: FluxCalibrator = FluxCalibrator()
+    bandpass: str = ""
+    phase: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Targets:
+    """``[targets]``: the fields to calibrate and image."""
+
+    fields: tuple[str, ...] = ()
+    phase: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Flag:
+    """``[flag]``: what to flag before and after the calibration."""
+
+    autocorr: bool = True
+    shadow: bool = True
+    zeros: bool = True
+    quack: str = "0s"
+    edge: Literal["auto"] | int = "auto"
+    manual: tuple[str, ...] = ()
+    rfi: Literal["tfcrop", "rflag", "none"] = "none"
+    flagdata: Parameters = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Solint:
+    """``[calibrate] solint``: solution intervals, in CASA's syntax."""
+
+    delay: str = "inf"
+    bandpass: str = "inf"
+    phase: str = "int"
+    amp: str = "inf"
+
+
+@dataclass(frozen=True)
+class Calibrate:
+    """``[calibrate]``: how the calibration is solved and applied."""
+
+    refant: str = "auto"
+    spw: str = "auto"
+    solint: Solint = Solint()
+    minsnr: float = 3.0
+    minblperant: int = 4
+    delay: Literal["auto", "yes", "no"] = "auto"
+    gaintype: Literal["G", "T"] = "G"
+    parang: bool = False
+    calwt: Literal["auto", "yes", "no"] = "auto"
+    applymode: Literal["calflag", "calflagstrict", "calonly", "flagonly"] = "calflag"
+    setjy: Parameters = field(default_factory=dict)
+    gaincal: Parameters = field(default_factory=dict)
+    bandpass: Parameters = field(default_factory=dict)
+    fluxscale: Parameters = field(default_factory=dict)
+    applycal: Parameters = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Contsub:
+    """``[contsub]``: continuum subtraction in the visibilities; absent means none."""
+
+    fitspec: str = ""
+    fitorder: int = 0
+    uvcontsub: Parameters = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Image:
+    """One ``[[image]]``: an image or cube of each of its targets."""
+
+    name: str
+    specmode: Literal["mfs", "cube"] = "mfs"
+    source: Literal["calibrated", "contsub"] = "calibrated"  # the key is "from"
+    targets: tuple[str, ...] = ("*",)
+    spw: str = ""
+    stokes: str = "I"
+    imsize: Literal["auto"] | int | tuple[int, int] = "auto"
+    cell: str = "auto"
+    weighting: Literal["natural", "uniform", "briggs", "briggsabs", "superuniform"] = "briggs"
+    robust: float = 0.5
+    deconvolver: Literal["hogbom", "clark", "multiscale", "mtmfs", "clarkstokes", "asp"] = "hogbom"
+    scales: tuple[int, ...] = (0, 6, 18)
+    nterms: int = 2
+    niter: int = 10000
+    threshold: str = "3sigma"
+    mask: str = "none"
+    pbcor: bool = True
+    start: int | str = ""
+    nchan: int = -1
+    width: int | str = ""
+    restfreq: str = ""
+    moments: tuple[int, ...] = ()
+    tclean: Parameters = field(default_factory=dict)
+    immoments: Parameters = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class CustomStep:
+    """One ``[[step]]``: any CASA task by its name."""
+
+    task: str
+    name: str = ""
+    after: str = ""
+    before: str = ""
+    per: Literal["dataset", "target", "run"] = "dataset"
+    params: Parameters = field(default_factory=dict)
+    reads: tuple[str, ...] | None = None
+    writes: tuple[str, ...] | None = None
+    updates: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Qa:
+    """``[qa]``: what makes a run fail."""
+
+    max_flagged_fraction: float = 0.8
+    min_dynamic_range: float = 0.0
+
+
+@dataclass(frozen=True)
+class Resources:
+    """``[resources]``: what a run may take of the machine."""
+
+    cores: Literal["auto"] | int = "auto"
+    memory: str = "auto"
+    memory_per_core: str = "2GB"
+    disk_factor: float = 5.0
+    time_per_step: str = "24h"
+
+
+@dataclass(frozen=True)
+class Retry:
+    """``[retry]``: how often a step is tried, and how long to wait in between."""
+
+    attempts: int = 3
+    wait: str = "5s"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A recipe: the whole TOML document, after overrides, checked."""
+
+    casarun: int
+    dataset: tuple[Dataset, ...]
+    project: Project = Project()
+    calibrators: Calibrators = Calibrators()
+    targets: Targets = Targets()
+    flag: Flag = Flag()
+    calibrate: Calibrate = Calibrate()
+    contsub: Contsub | None = None
+    image: tuple[Image, ...] = ()
+    step: tuple[CustomStep, ...] = ()
+    qa: Qa = Qa()
+    resources: Resources = Resources()
+    retry: Retry = Retry()

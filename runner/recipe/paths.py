@@ -1,0 +1,219 @@
+"""Paths in a recipe: environment, globs, the demo data, and whether they exist.
+
+Relative paths start from the recipe's folder.
+"""
+
+from __future__ import annotations
+
+import glob
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Final
+
+from ..errors import KeyPath, Problem, did_you_mean
+from .naming import safe, stem
+from .rules import tables
+from .schema import shown
+
+_VARIABLE: Final = re.compile(r"(\$?)\$\{([^}]*)(\}?)")
+_IDENTIFIER: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+_DEMO: Final = "casadata:"
+
+
+def casadata_folder() -> Path:
+    """Return the data folder of the casadata package, without importing it.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        If it is not installed.
+    """
+    spec = find_spec("casadata")
+    if spec is None or not spec.submodule_search_locations:
+        raise ModuleNotFoundError("casadata")
+    return Path(spec.submodule_search_locations[0]) / "__data__"
+
+
+@dataclass
+class Paths:
+    """Resolves the paths of one recipe, and collects what is wrong with them.
+
+    Parameters
+    ----------
+    folder : Path
+        The recipe's folder, absolute.
+    environ : mapping of str to str
+        What ``${VAR}`` and ``~`` stand for.
+    demo_data : callable
+        Returns the folder of ``casadata:``; raises `ModuleNotFoundError` without it.
+    """
+
+    folder: Path
+    environ: Mapping[str, str]
+    demo_data: Callable[[], Path] = casadata_folder
+    problems: list[Problem] = field(default_factory=list)
+    moved: dict[KeyPath, KeyPath] = field(default_factory=dict)
+
+    def resolve(self, document: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the document with absolute paths, and a dataset for each match of a glob.
+
+        Problems are collected in `problems`, keys of datasets that moved in `moved`.
+        """
+        result = dict(document)
+        result["dataset"] = list(self._datasets(document))
+        result["image"] = [self._image(index, table) for index, table in tables(document, "image")]
+        for table, key in (("project", "output"), ("calibrators", "flux")):
+            if isinstance(document.get(table), dict) and key in document[table]:
+                value = document[table][key]
+                changed = self._output(value) if table == "project" else self._flux(value)
+                result[table] = document[table] | {key: changed}
+        return result
+
+    def _datasets(self, document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        names: dict[str, int] = {}
+        paths: dict[Path, int] = {}
+        number = 0
+        for index, table in tables(document, "dataset"):
+            key: KeyPath = ("dataset", index)
+            vis = table.get("vis")
+            matches = self._find(vis, (*key, "vis")) if isinstance(vis, str) and vis else []
+            given = table.get("name", "")
+            for path in matches:
+                name = stem(path.name)
+                if given and isinstance(given, str):
+                    name = safe(f"{given}-{name}") if len(matches) > 1 else given
+                self._once(name, path, index, names, paths, named=bool(given))
+                self.moved["dataset", number] = key
+                number += 1
+                yield table | {"vis": str(path), "name": name}
+
+    def _once(
+        self, name: str, path: Path, index: int, names: dict[str, int], paths: dict[Path, int],
+        *, named: bool,
+    ) -> None:  # fmt: skip
+        """Note a dataset; a name or a file that was there before is a problem."""
+        if path in paths:
+            message = f"{shown(str(path))} is already dataset[{paths[path]}]"
+            self._problem(message, ("dataset", index, "vis"))
+        elif name in names:
+            message = f"{shown(name)} is already the name of dataset[{names[name]}]"
+            if not named:
+                message += ": give one of them a name"
+            self._problem(message, ("dataset", index, "name" if named else "vis"))
+        names.setdefault(name, index)
+        paths.setdefault(path, index)
+
+    def _image(self, index: int, table: dict[str, Any]) -> dict[str, Any]:
+        mask = table.get("mask")
+        if not isinstance(mask, str) or mask in ("", "none", "auto-multithresh"):
+            return table
+        found = self._one(mask, ("image", index, "mask"), ("none", "auto-multithresh"))
+        return table | {"mask": found}
+
+    def _flux(self, flux: Any) -> Any:
+        model = flux.get("model") if isinstance(flux, dict) else None
+        if not isinstance(model, str) or "/" not in model:
+            return flux
+        return flux | {"model": self._one(model, ("calibrators", "flux", "model"), ())}
+
+    def _output(self, output: Any) -> Any:
+        if not isinstance(output, str):
+            return output
+        return self._expanded(output, ("project", "output")) or output
+
+    def _one(self, text: str, key: KeyPath, words: tuple[str, ...]) -> str:
+        """Return the absolute path of a file that must be there."""
+        expanded = self._expanded(text, key)
+        if expanded is not None:
+            path = self.folder / expanded
+            if _exists(path):
+                return str(path)
+            near = did_you_mean(text, words)
+            self._problem(f"no such file: {shown(str(path))}{near or _sibling(path)}", key)
+        return text
+
+    def _find(self, text: str, key: KeyPath) -> list[Path]:
+        """Return the absolute paths that a `vis` stands for."""
+        folder = self.folder
+        if text.startswith(_DEMO):
+            demo = self._demo(text, key)
+            if demo is None:
+                return []
+            folder, text = demo, text.removeprefix(_DEMO)
+        expanded = self._expanded(text, key)
+        if expanded is None:
+            return []
+        path = folder / expanded
+        if _exists(path):
+            return [path]
+        if not glob.has_magic(text):
+            self._problem(f"no such file: {shown(str(path), 200)}{_sibling(path)}", key)
+            return []
+        # Brackets in the environment's or the folder's names are no pattern.
+        pattern = Path(glob.escape(str(folder))) / (self._expanded(text, key, glob.escape) or "")
+        found = sorted(Path(match) for match in glob.glob(str(pattern)))  # noqa: PTH207
+        if not found:
+            self._problem(f"{shown(str(path), 200)} matches nothing", key)
+        return found
+
+    def _demo(self, text: str, key: KeyPath) -> Path | None:
+        inside = text.removeprefix(_DEMO)
+        if inside.startswith(("/", "~")) or ".." in inside.split("/"):
+            self._problem(f"{shown(text)} leads out of the casadata package", key)
+            return None
+        try:
+            return self.demo_data()
+        except ModuleNotFoundError:
+            message = "the casadata package is not installed: pip install 'casarun[demo]'"
+            self._problem(message, key)
+            return None
+
+    def _expanded(self, text: str, key: KeyPath, quote: Callable[[str], str] = str) -> str | None:
+        """Replace ``~`` and ``${VAR}``; None after a problem."""
+        missing: list[str] = []
+
+        def value(match: re.Match[str]) -> str:
+            escape, name, end = match.groups()
+            if escape:
+                return match[0][1:]
+            if not end or not _IDENTIFIER.fullmatch(name):
+                missing.append(
+                    f"{shown(match[0])} is not a variable; write ${{NAME}}, or $${{ for ${{"
+                )
+            elif name not in self.environ:
+                near = did_you_mean(name, self.environ)
+                missing.append(f"the environment variable {name} is not set{near}")
+            return quote(self.environ.get(name, ""))
+
+        home = text == "~" or text.startswith("~/")
+        if home and "HOME" in self.environ:
+            text = "${HOME}" + text[1:]
+        expanded = _VARIABLE.sub(value, text)
+        for message in missing:
+            self._problem(message, key)
+        if "\0" in expanded:
+            self._problem("a path cannot hold a null character", key)
+        return None if missing or "\0" in expanded else expanded
+
+    def _problem(self, message: str, key: KeyPath) -> None:
+        problem = Problem(message, key)
+        if problem not in self.problems:
+            self.problems.append(problem)
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a name too long, a folder that may not be read
+        return False
+
+
+def _sibling(path: Path) -> str:
+    """Suggest a file of the same folder, or say that there is no such folder."""
+    try:
+        return did_you_mean(path.name, (entry.name for entry in path.parent.iterdir()))
+    except OSError:
+        return "; nor is there such a folder"

@@ -1,0 +1,273 @@
+"""Where a key stands in a recipe, and problems rendered with their lines.
+
+The places come from tree-sitter, which is loaded only when there is a problem to show.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from ..errors import KeyPath, Problem, dotted
+
+if TYPE_CHECKING:
+    from tree_sitter import Node
+
+_WIDEST = 120
+"""Longer lines are shown in part, around the caret."""
+
+
+@dataclass(frozen=True)
+class Span:
+    """A piece of one line: one-based, in characters, `end` just behind the last."""
+
+    line: int
+    column: int
+    end: int
+
+
+@dataclass(frozen=True)
+class Source:
+    """The text that a recipe came from, for messages.
+
+    Parameters
+    ----------
+    text : str
+        The TOML document.
+    name : str
+        What to call it in messages: the path as the user gave it.
+    overrides : mapping of KeyPath to str
+        Keys whose values came from elsewhere, and from where: ``--set image.hi.niter=500``.
+    moved : mapping of KeyPath to KeyPath
+        Keys of the loaded recipe that are others in the document: a glob makes several datasets
+        of one table.
+    """
+
+    text: str
+    name: str
+    overrides: Mapping[KeyPath, str] = field(default_factory=dict)
+    moved: Mapping[KeyPath, KeyPath] = field(default_factory=dict)
+
+    def locate(self, key: KeyPath, at_key: bool = False) -> tuple[int, int] | None:
+        """Return the one-based line and column (in characters) of a key or its value.
+
+        Where the document has no such key, that of the nearest table around it; None for the
+        document as a whole, and for what ``--set`` gave.
+        """
+        span = self.span(key, at_key)
+        return (span.line, span.column) if span else None
+
+    def span(self, key: KeyPath, at_key: bool = False) -> Span | None:
+        """Return the place of a key or its value, as `locate` does, with its end."""
+        key = self.in_document(key)
+        if self.override(key) is not None:
+            return None
+        for length in range(len(key), 0, -1):
+            found = self._index.get(key[:length])
+            if found is not None:
+                return found[0] if at_key and length == len(key) else found[1]
+        return None
+
+    def in_document(self, key: KeyPath) -> KeyPath:
+        """Return the key of the document that a key of the loaded recipe comes from."""
+        for length in range(len(key), 0, -1):
+            if key[:length] in self.moved:
+                return self.moved[key[:length]] + key[length:]
+        return key
+
+    def override(self, key: KeyPath) -> str | None:
+        """Return the option that gave a key its value, if one did."""
+        for length in range(len(key), 0, -1):
+            if key[:length] in self.overrides:
+                return self.overrides[key[:length]]
+        return None
+
+    @cached_property
+    def lines(self) -> list[str]:
+        """The document's lines, without their ends."""
+        return [line.removesuffix("\r") for line in self.text.split("\n")]
+
+    @cached_property
+    def _index(self) -> dict[KeyPath, tuple[Span, Span]]:
+        """Place of the key and of the value, for each key of the document."""
+        import tree_sitter_toml
+        from tree_sitter import Language, Parser
+
+        tree = Parser(Language(tree_sitter_toml.language())).parse(self.text.encode())
+        return _Indexer(self.text).index(tree.root_node)
+
+
+class _Indexer:
+    """Walks the syntax tree of a document and notes where keys and values stand."""
+
+    def __init__(self, text: str) -> None:
+        self.lines = text.encode().split(b"\n")
+        self.found: dict[KeyPath, tuple[Span, Span]] = {}
+        self.array_lengths: dict[KeyPath, int] = {}
+
+    def index(self, root: Node) -> dict[KeyPath, tuple[Span, Span]]:
+        """Return key and value places by key path."""
+        for node in root.named_children:
+            if node.type == "pair":
+                self._pair(node, ())
+            elif node.type in ("table", "table_array_element"):
+                self._table(node)
+        return self.found
+
+    def _table(self, node: Node) -> None:
+        name, *rest = (child for child in node.named_children if child.type != "comment")
+        parts = _parts(name)
+        table: KeyPath = ()
+        for number, part in enumerate(parts):
+            table = (*table, _text(part))
+            self.found.setdefault(table, (self._span(part), self._span(name)))
+            last = number == len(parts) - 1
+            if last and node.type == "table_array_element":
+                count = self.array_lengths.get(table, 0)
+                self.array_lengths[table] = count + 1
+                table = (*table, count)
+                self.found[table] = (self._span(name), self._span(name))
+            elif table in self.array_lengths:
+                table = (*table, self.array_lengths[table] - 1)
+            elif last:
+                self.found[table] = (self._span(part), self._span(name))
+        for child in rest:
+            if child.type == "pair":
+                self._pair(child, table)
+
+    def _pair(self, node: Node, table: KeyPath) -> None:
+        children = [child for child in node.named_children if child.type != "comment"]
+        if len(children) != 2:  # the grammar lags behind tomli's TOML 1.1
+            return
+        name, value = children
+        key = table
+        for part in _parts(name):
+            key = (*key, _text(part))
+            self.found.setdefault(key, (self._span(part), self._span(name)))
+        self.found[key] = (self._span(name), self._span(value))
+        self._value(value, key)
+
+    def _value(self, node: Node, key: KeyPath) -> None:
+        children = [child for child in node.named_children if child.type != "comment"]
+        if node.type == "array":
+            for position, child in enumerate(children):
+                item = (*key, position)
+                self.found[item] = (self._span(child), self._span(child))
+                self._value(child, item)
+        elif node.type == "inline_table":
+            for child in children:
+                if child.type == "pair":
+                    self._pair(child, key)
+
+    def _span(self, node: Node) -> Span:
+        row, start = node.start_point
+        last_row, end = node.end_point
+        line = self.lines[row]
+        column = len(line[:start].decode(errors="replace"))
+        if last_row != row:
+            end = len(line.rstrip(b"\r"))
+        width = len(line[start:end].decode(errors="replace"))
+        return Span(row + 1, column + 1, column + 1 + max(width, 1))
+
+
+def _parts(name: Node) -> list[Node]:
+    """Return the keys of a dotted key, or the key itself."""
+    if name.type != "dotted_key":
+        return [name]
+    return [part for child in name.named_children for part in _parts(child)]
+
+
+def _text(name: Node) -> str:
+    """Return what a bare or quoted key says."""
+    text = (name.text or b"").decode(errors="replace")
+    if name.type != "quoted_key":
+        return text
+    import tomli
+
+    try:
+        return next(iter(tomli.loads(f"{text} = 0")))
+    except tomli.TOMLDecodeError:
+        return text
+
+
+def render(problems: Iterable[Problem], source: Source) -> str:
+    """Render problems for a terminal, in the order of the document.
+
+    Parameters
+    ----------
+    problems : iterable of Problem
+        Of loading the recipe, or of planning it against the data.
+    source : Source
+        The recipe that they are about.
+
+    Returns
+    -------
+    str
+        One paragraph a problem: place, key and message, then the line with a caret. Control
+        characters are escaped.
+    """
+    ordered = in_order(problems, source)
+    return "\n".join(_render(problem, _place(problem, source), source) for problem in ordered)
+
+
+def in_order(problems: Iterable[Problem], source: Source) -> list[Problem]:
+    """Return problems as they stand in the document; those without a place come first."""
+    return sorted(problems, key=lambda problem: _order(_place(problem, source)))
+
+
+def _place(problem: Problem, source: Source) -> Span | None:
+    if problem.line is not None:
+        column = problem.column or 1
+        return Span(problem.line, column, column + 1)
+    return source.span(problem.key, problem.at_key) if problem.key else None
+
+
+def _order(span: Span | None) -> tuple[int, int]:
+    """Problems of the document as a whole come first."""
+    return (span.line, span.column) if span else (0, 0)
+
+
+def _render(problem: Problem, span: Span | None, source: Source) -> str:
+    key = source.in_document(problem.key)
+    where = source.override(key) or source.name
+    if span:
+        where += f":{span.line}:{span.column}"
+    about = [where, "warning"] if problem.severity == "warning" else [where]
+    about += [dotted(key)] if key else []
+    head = _escaped(": ".join([*about, problem.message]))
+    return "\n".join([head, *_snippet(span, source)])
+
+
+def _escaped(text: str) -> str:
+    """Escape what would not print, or would drive the terminal."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def _snippet(span: Span | None, source: Source) -> list[str]:
+    """Return the line that a span is in, and a line with carets under the span."""
+    if span is None or span.line > len(source.lines):
+        return []
+    line = source.lines[span.line - 1]
+    start, end = span.column - 1, min(span.end - 1, max(len(line), span.column))
+    if len(line) > _WIDEST:
+        cut = max(0, start - _WIDEST // 3)
+        line = line[cut : cut + _WIDEST]
+        start, end = start - cut, min(end - cut, len(line))
+    # One character for one, so that the caret stays where it belongs.
+    line = "".join(
+        c if c.isprintable() else " " if c == "\t" else "\N{REPLACEMENT CHARACTER}" for c in line
+    )
+    carets = "^" * max(1, _cells(line[start:end]))
+    number = f"{span.line:>5}"
+    return [f"{number} | {line}".rstrip(), f"{'':5} | {' ' * _cells(line[:start])}{carets}"]
+
+
+def _cells(text: str) -> int:
+    """Return how many columns of a terminal a text takes."""
+    return sum(
+        0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1
+        for c in text
+    )

@@ -1,0 +1,255 @@
+"""What the keys of a recipe say about each other: checks that need no data.
+
+They read the document as it is, which may have other problems: what is not of the type that
+the schema asks for is passed over, since the schema's check has said so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final
+
+from ..errors import KeyPath, Problem
+from .naming import label
+from .schema import shown
+
+Document = Mapping[str, Any]
+
+_RESERVED: Final = {
+    "selfcal": "self-calibration is not available in this version of casarun",
+    "extends": "recipes that extend others are not available in this version of casarun",
+    "vars": "variables are not available in this version of casarun; paths take ${VAR} from the "
+    "environment",
+    "matrix": "a matrix of recipes is not available in this version of casarun",
+}
+
+_SELECTED: Final = {"vis": "", "selectdata": "", "field": "", "docallib": "", "callib": ""}
+_CHAIN: Final = {
+    "gaintable": "",
+    "gainfield": "",
+    "interp": "",
+    "spwmap": "",
+    "parang": "calibrate.parang",
+}
+_SOLVED: Final = {
+    **_SELECTED,
+    **_CHAIN,
+    "caltable": "",
+    "append": "",
+    "spw": "calibrate.spw",
+    "solint": "calibrate.solint",
+    "refant": "calibrate.refant",
+    "minsnr": "calibrate.minsnr",
+    "minblperant": "calibrate.minblperant",
+}
+_FLUX: Final = ("standard", "model", "fluxdensity", "spix", "reffreq")
+_IMAGE: Final = (
+    "spw", "stokes", "imsize", "cell", "weighting", "robust", "deconvolver", "scales", "nterms",
+    "niter", "threshold", "pbcor", "specmode", "start", "nchan", "width", "restfreq",
+)  # fmt: skip
+
+SET_BY_CASARUN: Final[dict[KeyPath, dict[str, str]]] = {
+    ("image", "tclean"): {
+        "vis": "dataset.vis",
+        "selectdata": "",
+        "field": "image.targets",
+        "datacolumn": "image.from",
+        "imagename": "image.name",
+        "usemask": "image.mask",
+        "mask": "image.mask",
+        "nsigma": "image.threshold",
+        "interactive": "",
+        "parallel": "",
+        "restart": "",
+        "calcres": "",
+        "calcpsf": "",
+        "restoration": "",
+        "savemodel": "",
+        **{name: f"image.{name}" for name in _IMAGE},
+    },
+    ("image", "immoments"): {"imagename": "", "outfile": "", "moments": "image.moments"},
+    ("calibrate", "gaincal"): {**_SOLVED, "gaintype": "calibrate.gaintype", "calmode": ""},
+    ("calibrate", "bandpass"): dict(_SOLVED),
+    ("calibrate", "setjy"): {
+        "vis": "",
+        "selectdata": "",
+        "field": "calibrators.flux.field",
+        "usescratch": "",
+        "listmodels": "",
+        **{name: f"calibrators.flux.{name}" for name in _FLUX},
+    },
+    ("calibrate", "fluxscale"): {
+        "vis": "",
+        "caltable": "",
+        "fluxtable": "",
+        "listfile": "",
+        "append": "",
+        "incremental": "",
+        "display": "",
+        "reference": "calibrators.flux",
+        "transfer": "calibrators.phase",
+    },
+    ("calibrate", "applycal"): {
+        **_SELECTED,
+        **_CHAIN,
+        "calwt": "calibrate.calwt",
+        "applymode": "calibrate.applymode",
+        "flagbackup": "",
+    },
+    ("flag", "flagdata"): {
+        "vis": "",
+        "mode": "flag.rfi",
+        "action": "",
+        "datacolumn": "",
+        "inpfile": "flag.manual",
+        "autocorr": "flag.autocorr",
+        "clipzeros": "flag.zeros",
+        "quackinterval": "flag.quack",
+        "flagbackup": "",
+        "outfile": "",
+        "savepars": "",
+        "overwrite": "",
+        "display": "",
+    },
+    ("contsub", "uvcontsub"): {
+        "vis": "",
+        "outputvis": "",
+        "field": "targets.fields",
+        "datacolumn": "",
+        "fitspec": "contsub.fitspec",
+        "fitorder": "contsub.fitorder",
+    },
+}
+"""Parameters of tasks that are not passed through, and the recipe's own key for each."""
+
+
+def reserved(document: Document) -> list[Problem]:
+    """Return a problem for each key that a later casarun will know."""
+    return [
+        Problem(_RESERVED[name], (name,), at_key=True) for name in document if name in _RESERVED
+    ]
+
+
+def check(document: Document) -> list[Problem]:
+    """Return what does not fit together in a document."""
+    rules: tuple[Callable[[Document], Iterator[Problem]], ...] = (
+        _names,
+        _passed_through,
+        _images,
+        _moments,
+        _steps,
+        _contsub,
+    )
+    return [problem for rule in rules for problem in rule(document)]
+
+
+def tables(document: Document, array: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield index and table of an array of tables, passing over what is no table."""
+    found = document.get(array)
+    for index, table in enumerate(found if isinstance(found, list) else ()):
+        if isinstance(table, dict):
+            yield index, table
+
+
+def _names(document: Document) -> Iterator[Problem]:
+    """Yield names that stand twice: files of one would overwrite the other's."""
+    for array in ("image", "step"):
+        seen: dict[str, int] = {}
+        for index, table in tables(document, array):
+            name = label(array, table)
+            if name and name in seen:
+                said = "name" in table
+                first = f"{array}[{seen[name]}]"
+                message = (
+                    f"{shown(name)} is already the name of {first}"
+                    if said
+                    else f"{first} is {shown(name)}, too: give one of them a name"
+                )
+                yield Problem(message, (array, index, "name" if said else "task"))
+            seen.setdefault(name, index)
+
+
+def _passed_through(document: Document) -> Iterator[Problem]:
+    """Yield parameters that casarun sets itself."""
+    for (table, task), names in SET_BY_CASARUN.items():
+        found = document.get(table)
+        places: list[tuple[KeyPath, dict[str, Any]]] = (
+            [((table,), found)]
+            if isinstance(found, dict)
+            else [((table, index), entry) for index, entry in tables(document, table)]
+        )
+        for key, entry in places:
+            params = entry.get(task)
+            for name in params if isinstance(params, dict) else ():
+                if name in names:
+                    instead = f"; use {names[name]}" if names[name] else ""
+                    yield Problem(
+                        f"casarun sets this parameter of {task} itself{instead}",
+                        (*key, task, name),
+                        at_key=True,
+                    )
+
+
+def _images(document: Document) -> Iterator[Problem]:
+    """Yield settings of an image that exclude each other, or that have no effect."""
+    for index, image in tables(document, "image"):
+        key: KeyPath = ("image", index)
+        cube = image.get("specmode") == "cube"
+        deconvolver = image.get("deconvolver", "hogbom")
+        weighting = image.get("weighting", "briggs")
+        if image.get("from") == "contsub" and "contsub" not in document:
+            yield Problem("there is no [contsub] in the recipe", (*key, "from"))
+        if deconvolver == "mtmfs" and cube:
+            yield Problem(
+                "'mtmfs' is for specmode = \"mfs\": a cube's channels have no Taylor terms",
+                (*key, "deconvolver"),
+            )
+        idle = {
+            "robust": weighting in ("natural", "uniform", "superuniform")
+            and f"weighting = {shown(weighting)}",
+            "scales": deconvolver in ("hogbom", "clark", "clarkstokes")
+            and f"deconvolver = {shown(deconvolver)}",
+            "nterms": deconvolver != "mtmfs" and f"deconvolver = {shown(deconvolver)}",
+            **dict.fromkeys(("start", "nchan", "width"), not cube and "specmode = 'mfs'"),
+        }
+        for name, why in idle.items():
+            if name in image and why:
+                yield Problem(f"has no effect with {why}", (*key, name), "warning", at_key=True)
+
+
+def _moments(document: Document) -> Iterator[Problem]:
+    for index, image in tables(document, "image"):
+        if image.get("moments") and image.get("specmode", "mfs") == "mfs":
+            yield Problem('moments are of a cube: specmode = "cube"', ("image", index, "moments"))
+
+
+def _steps(document: Document) -> Iterator[Problem]:
+    for index, step in tables(document, "step"):
+        key: KeyPath = ("step", index)
+        if step.get("after") and step.get("before"):
+            yield Problem("give either after or before, not both", (*key, "before"), at_key=True)
+        elif not (step.get("after") or step.get("before")):
+            yield Problem('say where the step goes: after = "apply", for example', key)
+        for name in ("writes", "updates"):
+            paths = step.get(name)
+            for position, path in enumerate(paths if isinstance(paths, list) else ()):
+                if isinstance(path, str) and _outside(path):
+                    yield Problem(
+                        f"{shown(path)} is outside of the run folder", (*key, name, position)
+                    )
+
+
+def _outside(path: str) -> bool:
+    return path.startswith(("/", "~")) or ".." in path.split("/")
+
+
+def _contsub(document: Document) -> Iterator[Problem]:
+    contsub = document.get("contsub")
+    if not isinstance(contsub, dict):
+        return
+    if not contsub.get("fitspec"):
+        message = "no fitspec: all channels count as free of lines"
+        yield Problem(message, ("contsub",), "warning")
+    if not any(image.get("from") == "contsub" for _, image in tables(document, "image")):
+        message = 'no [[image]] is made from it: from = "contsub"'
+        yield Problem(message, ("contsub",), "warning")

@@ -1,0 +1,1 @@
+"""From journal, metrics and plots to the HTML report."""

@@ -1,0 +1,191 @@
+"""The end of a run: metrics and verdict, the records, the report."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from ..engine.journal import JournalState, StepRecord, read_state
+from ..engine.results import read_last_result
+from ..engine.scheduler import Outcome
+from ..errors import DataError
+from ..files import now, read_json, write_atomic, write_json
+from ..folder import RunFolder
+from ..plan import Auto, Plan, Step
+from ..qa.verdict import assemble
+from ..recipe.load import LoadedRecipe
+from .render import render
+
+_RUN = "run.json"
+
+
+def record_plan(folder: RunFolder, plan: Plan, loaded: LoadedRecipe) -> None:
+    """Write what is about to be done: the recipe as run and the plan."""
+    write_atomic(folder.root / "scripts" / "recipe.toml", loaded.source.text)
+    write_json(folder.plan, plan_json(plan))
+
+
+def plan_json(plan: Plan) -> dict[str, Any]:
+    """Return a plan as ``schemas/plan.schema.json`` describes it."""
+    return {
+        "plan_version": 1,
+        "versions": dict(plan.versions),
+        "inputs": dict(plan.inputs),
+        "autos": [asdict(auto) for auto in plan.autos],
+        "notes": list(plan.notes),
+        "steps": [
+            {
+                **step.to_json(),
+                "fingerprint": plan.fingerprints[step.id],
+                "waits_for": sorted(plan.waits_for[step.id]),
+            }
+            for step in plan.steps
+        ],
+    }
+
+
+def read_plan(folder: RunFolder) -> Plan:
+    """Read back a plan that `record_plan` wrote.
+
+    Raises
+    ------
+    DataError
+        If there is none or it is damaged.
+    """
+    try:
+        data = read_json(folder.plan)
+        known = Step.__dataclass_fields__
+        return Plan(
+            tuple(
+                Step.from_json({key: value for key, value in step.items() if key in known})
+                for step in data["steps"]
+            ),
+            data["inputs"],
+            data["versions"],
+            tuple(Auto(**auto) for auto in data["autos"]),
+            tuple(data["notes"]),
+        )
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise DataError(f"{folder.plan} is missing or damaged; run the recipe again") from error
+
+
+def conclude(
+    folder: RunFolder,
+    plan: Plan,
+    outcome: Outcome,
+    loaded: LoadedRecipe,
+    versions: Mapping[str, str],
+) -> dict[str, Any]:
+    """Judge a run, keep its records and render its report.
+
+    A run in which nothing had to be done keeps the report that it has.
+
+    Returns
+    -------
+    dict
+        The content of ``qa/metrics.json``.
+    """
+    idle = not (outcome.done or outcome.failed or outcome.not_run)
+    if idle and folder.metrics.is_file() and folder.report.is_file():
+        kept: dict[str, Any] = read_json(folder.metrics)
+        return kept
+    state = read_state(folder.journal)
+    recipe = loaded.recipe
+    meta = {
+        "title": recipe.project.title or recipe.project.name,
+        "name": recipe.project.name,
+        "recipe_text": loaded.source.text,
+        "recipe_name": loaded.source.name,
+        "versions": {**versions, "python": sys.version.split()[0]},
+        "started": _started(state),
+        "ended": now(),
+        "state": outcome.state,
+        "command": f"casarun {loaded.source.name}",
+        "limits": asdict(recipe.qa),
+        "steps": _steps(plan, outcome, state),
+    }
+    write_json(folder.root / "docs" / _RUN, meta)
+    return _report(folder, plan, meta)
+
+
+def render_again(folder: RunFolder) -> None:
+    """Judge and report a run again from its records alone.
+
+    Raises
+    ------
+    DataError
+        If they are missing or damaged.
+    """
+    plan = read_plan(folder)
+    try:
+        meta = read_json(folder.root / "docs" / _RUN)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{folder.root}: the run has not come to a report yet") from error
+    _report(folder, plan, meta)
+
+
+def _report(folder: RunFolder, plan: Plan, meta: Mapping[str, Any]) -> dict[str, Any]:
+    metrics = {**_judge(folder, plan, meta), "run": {
+        "name": meta["name"], "title": meta["title"], "state": meta["state"],
+        "started": meta["started"], "ended": meta["ended"], "versions": meta["versions"],
+    }}  # fmt: skip
+    write_json(folder.metrics, metrics)
+    results = {step.id: read_last_result(folder, step.id) or {} for step in plan.steps}
+    render(folder, plan, results, dict(meta))
+    return metrics
+
+
+def _judge(folder: RunFolder, plan: Plan, meta: Mapping[str, Any]) -> dict[str, Any]:
+    """Gather what the measuring steps wrote; name what they could not."""
+    datasets: dict[str, Any] = {}
+    images: list[Any] = []
+    missing: list[dict[str, str]] = []
+    for step in plan.steps:
+        if not step.action.startswith("measure."):
+            continue
+        said = meta["steps"][step.id]
+        if said["state"] not in ("done", "skipped"):
+            subject = step.dataset or f"{step.target}, {step.image}"
+            missing.append({"subject": subject, "reason": said["reason"]})
+            continue
+        numbers = read_json(folder.root / step.params["data"])
+        if step.action == "measure.dataset":
+            datasets[step.dataset] = numbers
+        else:
+            images.append(numbers)
+    return assemble(datasets, images, meta["limits"], missing)
+
+
+def _steps(plan: Plan, outcome: Outcome, state: JournalState) -> dict[str, Any]:
+    """Return what came of each step, now or in the run that made what it keeps."""
+    done = set(outcome.done)
+    found = {}
+    for step in plan.steps:
+        record = state.steps.get(step.id, StepRecord())
+        last = record.done or {}
+        started = record.started or {}
+        if step.id in done:
+            came, reason = "done", str(last.get("reason", ""))
+        elif step.id in outcome.skipped:
+            came, reason = "skipped", outcome.skipped[step.id]
+        elif step.id in outcome.failed:
+            came, reason = "failed", outcome.failed[step.id].message
+        else:
+            came = "not run"
+            reason = outcome.not_run.get(step.id, "the run was stopped before")
+        found[step.id] = {
+            "state": came,
+            "reason": reason,
+            "attempts": int(started.get("attempt", 0)),
+            "wall_s": last.get("wall_s"),
+            "peak_memory_bytes": last.get("peak_memory_bytes"),
+        }
+    return found
+
+
+def _started(state: JournalState) -> str:
+    """Return when the run began that has just ended."""
+    begun = [event["t"] for event in state.runs if event["event"] == "run-started"]
+    return str(begun[-1]) if begun else now()

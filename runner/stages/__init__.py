@@ -1,0 +1,1 @@
+"""Stages: each compiles its chapter of the recipe into steps."""

@@ -1,0 +1,71 @@
+"""Stage ``apply``: calibrators from themselves, targets from their phase calibrator."""
+
+from __future__ import annotations
+
+from .. import heuristics
+from . import flag
+from .calibrate import Table, Tables, applied
+from .draft import Draft, Subject, check, ids
+
+
+def steps(draft: Draft, subject: Subject, tables: Tables) -> None:
+    """Add the steps that correct the data of every calibrator and target."""
+    if not tables:
+        return
+    calwt = draft.recipe.calibrate.calwt
+    if calwt == "auto":
+        choice = heuristics.calwt(subject.observation.telescope)
+        calwt = draft.choose("calibrate.calwt", subject.name, choice)
+    roles = subject.roles
+    for calibrator in roles.calibrators:
+        chain = _chain(tables, "phase-int")
+        _apply(draft, subject, (calibrator,), (calibrator,), chain, calwt == "yes")
+    for target in roles.targets:
+        source = roles.phase_of.get(target)
+        if source:
+            chain = _chain(tables, "phase-scan")
+            _apply(draft, subject, (target,), source, chain, calwt == "yes")
+    flag.after_calibration(draft, subject)
+
+
+def _chain(tables: Tables, phase: str) -> list[Table]:
+    """Return the tables to apply, in order."""
+    amplitude = "fluxscale" if "fluxscale" in tables else "amp"
+    kinds = ("delay", "bandpass", phase, amplitude)
+    return [tables[kind] for kind in kinds if kind in tables]
+
+
+def _apply(
+    draft: Draft,
+    subject: Subject,
+    to: tuple[int, ...],
+    source: tuple[int, ...],
+    chain: list[Table],
+    calwt: bool,
+) -> None:
+    ms = subject.working
+    settings = draft.recipe.calibrate
+    origin = "itself" if to == source else subject.names(source)
+    draft.add(
+        f"{subject.name}.apply.{ids(to)}",
+        "casa:applycal",
+        {
+            "vis": ms,
+            "field": ids(to),
+            **applied(chain, subject, source=source, to=to),
+            "calwt": [calwt],
+            "parang": settings.parang,
+            "applymode": settings.applymode,
+            "flagbackup": False,
+            **settings.applycal,
+        },
+        stage="apply",
+        title=f"calibrate {subject.names(to)} from {origin}",
+        reads=tuple(table.path for table in chain),
+        updates=(ms,),
+        checks=(
+            check("corrected", path=ms, fields=list(to)),
+            check("flagged_fraction", path=ms, fields=list(to), limit=1.0),
+        ),
+        dataset=subject.name,
+    )

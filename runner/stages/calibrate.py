@@ -1,0 +1,313 @@
+"""Stage ``calibrate``: the flux model and the chain of solutions.
+
+The chain follows the practice of the VLA CASA guides: a short-interval phase on the bandpass
+calibrator, so that the bandpass does not decorrelate; the bandpass; phases per integration,
+so that amplitudes do not decorrelate; phases per scan, to be carried to the targets;
+amplitudes; and the flux scale from the primary calibrator to the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from .. import heuristics
+from ..errors import did_you_mean
+from ..plan import Json
+from .draft import Draft, Roles, Subject, check, ids
+
+
+@dataclass(frozen=True)
+class Table:
+    """A calibration table of the chain.
+
+    `per_field` tables are taken from a field of their own when they are applied; the others
+    (delay, bandpass) serve all fields alike.
+    """
+
+    kind: str
+    path: str
+    per_field: bool
+    interp: str
+    fields: tuple[int, ...]
+
+
+Tables = Mapping[str, Table]
+
+
+def table_path(subject: Subject, kind: str) -> str:
+    """Return where a calibration table of a dataset stands."""
+    return f"caltables/{subject.name}.{kind}"
+
+
+def applied(
+    tables: list[Table], subject: Subject, *, source: tuple[int, ...], to: tuple[int, ...]
+) -> dict[str, Json]:
+    """Return the parameters that apply tables to fields.
+
+    Parameters
+    ----------
+    tables : list of Table
+        In the order in which they are applied.
+    subject : Subject
+        The dataset.
+    source : tuple of int
+        The fields from which per-field tables are taken.
+    to : tuple of int
+        The fields that are corrected.
+
+    Returns
+    -------
+    dict
+        ``gaintable``, ``gainfield``, ``interp`` and ``spwmap``, entry by entry alike.
+    """
+    observation = subject.observation
+    spws = {spw.id: spw for spw in observation.spws}
+    wanted = observation.spws_of_fields(set(to))
+    maps = []
+    for table in tables:
+        solved = set(source) if table.per_field else set(table.fields)
+        maps.append(heuristics.spwmap(wanted, observation.spws_of_fields(solved), spws))
+    return {
+        "gaintable": [table.path for table in tables],
+        "gainfield": [ids(source) if table.per_field else ids(table.fields) for table in tables],
+        "interp": [table.interp for table in tables],
+        "spwmap": maps if any(maps) else [],
+    }
+
+
+def steps(draft: Draft, subject: Subject) -> dict[str, Table]:
+    """Add the steps of the calibration; return its tables by kind."""
+    roles = subject.roles
+    if not (roles.flux and roles.bandpass and roles.phase):
+        return {}
+    _setjy(draft, subject)
+    solver = _Solver(draft, subject)
+    everyone = roles.calibrators
+    if solver.delays_wanted():
+        solver.gaincal("delay", roles.bandpass, "delay", gaintype="K", combine="scan")
+    solver.gaincal("phase0", roles.bandpass, "phase", gaintype="G", calmode="p")
+    solver.bandpass()
+    # Superseded by the bandpass, which was solved with it applied.
+    solver.drop("phase0")
+    solver.gaincal("phase-int", everyone, "phase", calmode="p")
+    solver.drop("phase-int")
+    solver.gaincal("phase-scan", everyone, "scan", calmode="p")
+    solver.drop("phase-scan")
+    solver.gaincal("amp", everyone, "amp", calmode="a", after=["phase-int"])
+    if set(everyone) - set(roles.flux):
+        solver.fluxscale()
+    return solver.tables
+
+
+def _setjy(draft: Draft, subject: Subject) -> None:
+    """Add the step that sets the flux calibrator's model, channel by channel."""
+    flux = draft.recipe.calibrators.flux
+    for field in subject.fields(subject.roles.flux):
+        params: dict[str, Any] = {"vis": subject.working, "field": str(field.id)}
+        if flux.fluxdensity:
+            params |= {
+                "standard": "manual",
+                "fluxdensity": [*flux.fluxdensity, 0, 0, 0, 0][:4],
+                "spix": flux.spix,
+                "reffreq": flux.reffreq,
+            }
+        else:
+            params |= {"standard": flux.standard, "scalebychan": True}
+            model = _model(draft, subject, field.id)
+            params |= {"model": model} if model else {}
+        draft.add(
+            f"{subject.name}.setjy.{field.id}",
+            "casa:setjy",
+            params | {"usescratch": False} | dict(draft.recipe.calibrate.setjy),
+            stage="calibrate",
+            title=f"flux model of {field.name}",
+            updates=(subject.working,),
+            checks=(check("setjy", fields=[str(field.id)]),),
+            dataset=subject.name,
+        )
+
+
+def _model(draft: Draft, subject: Subject, field_id: int) -> str:
+    """Return the model image of the flux calibrator, or nothing for a point source."""
+    flux = draft.recipe.calibrators.flux
+    if flux.model != "auto":
+        return "" if flux.model == "point" else flux.model
+    observation = subject.observation
+    spws = observation.spws_of_fields({field_id})
+    field = observation.field(field_id)
+    choices = [
+        heuristics.model_image(field, observation.spw(spw).centre_hz, flux.standard)
+        for spw in spws
+    ]
+    return str(draft.choose("calibrators.flux.model", subject.name, choices[0]))
+
+
+class _Solver:
+    """Adds one solution after the other, each with those before it applied."""
+
+    def __init__(self, draft: Draft, subject: Subject) -> None:
+        self.draft = draft
+        self.subject = subject
+        self.roles: Roles = subject.roles
+        self.settings = draft.recipe.calibrate
+        self.refant = self._refant()
+        self.spw = self._spw()
+        self.tables: dict[str, Table] = {}
+        self.active: list[Table] = []
+
+    def _refant(self) -> str:
+        antennas = self.subject.observation.antennas
+        if self.settings.refant == "auto":
+            choice = heuristics.refant(self.subject.observation)
+            return str(self.draft.choose("calibrate.refant", self.subject.name, choice))
+        known = {antenna.name for antenna in antennas} | {str(antenna.id) for antenna in antennas}
+        for name in (part.strip() for part in self.settings.refant.split(",")):
+            if name not in known:
+                names = [antenna.name for antenna in antennas]
+                self.draft.problem(
+                    f"dataset {self.subject.name} has no antenna '{name}' with data; antennas: "
+                    f"{', '.join(names)}{did_you_mean(name, names)}",
+                    ("calibrate", "refant"),
+                )
+        return self.settings.refant
+
+    def _spw(self) -> str:
+        if self.settings.spw != "auto":
+            return self.settings.spw
+        choice = heuristics.solve_channels(self.subject.observation.spws)
+        return str(self.draft.choose("calibrate.spw", self.subject.name, choice))
+
+    def delays_wanted(self) -> bool:
+        """Tell whether delays are to be solved for."""
+        if self.settings.delay != "auto":
+            return self.settings.delay == "yes"
+        choice = heuristics.delay(self.subject.observation.spws)
+        return bool(self.draft.choose("calibrate.delay", self.subject.name, choice) == "yes")
+
+    def drop(self, kind: str) -> None:
+        """Stop applying a table to the solutions that come."""
+        self.active = [table for table in self.active if table.kind != kind]
+
+    def gaincal(
+        self,
+        kind: str,
+        fields: tuple[int, ...],
+        solint: str,
+        after: list[str] | None = None,
+        **params: Json,
+    ) -> None:
+        """Add a solution by gaincal; `solint` names the interval: delay, phase, scan, amp."""
+        for other in after or []:
+            self.active.append(self.tables[other])
+        intervals = {
+            "delay": self.settings.solint.delay,
+            "phase": self.settings.solint.phase,
+            "amp": self.settings.solint.amp,
+            "scan": "inf",
+        }
+        gaintype = params.pop("gaintype", self.settings.gaintype)
+        params = {"gaintype": gaintype, "solint": intervals[solint], **params}
+        # A delay wants every channel that is not flagged.
+        spw = "" if gaintype == "K" else self.spw
+        self._solve(
+            kind, "gaincal", fields, params | {"spw": spw, **self.settings.gaincal},
+            per_field=gaintype != "K",
+        )  # fmt: skip
+
+    def bandpass(self) -> None:
+        """Add the bandpass, on every channel, all scans together."""
+        params = {
+            "bandtype": "B",
+            "combine": "scan",
+            "solint": self.settings.solint.bandpass,
+            "spw": "",
+            **self.settings.bandpass,
+        }
+        self._solve("bandpass", "bandpass", self.roles.bandpass, params, per_field=False)
+
+    def _solve(
+        self, kind: str, task: str, fields: tuple[int, ...], params: dict[str, Json],
+        *, per_field: bool,
+    ) -> None:  # fmt: skip
+        path = table_path(self.subject, kind)
+        names = self.subject.names(fields)
+        self.draft.add(
+            f"{self.subject.name}.{kind}",
+            f"casa:{task}",
+            {
+                "vis": self.subject.working,
+                "caltable": path,
+                "field": ids(fields),
+                "refant": self.refant,
+                "minsnr": self.settings.minsnr,
+                "minblperant": self.settings.minblperant,
+                "parang": self.settings.parang,
+                **self._applied_to(fields),
+                **params,
+            },
+            stage="calibrate",
+            title=f"{_TITLES[kind]} of {names}",
+            reads=(self.subject.working, *(table.path for table in self.active)),
+            writes=(path,),
+            checks=(check("caltable", path=path),),
+            dataset=self.subject.name,
+        )
+        interp = "linear" if per_field else "nearest"
+        table = Table(kind, path, per_field, interp, fields)
+        self.tables[kind] = table
+        self.active.append(table)
+
+    def _applied_to(self, fields: tuple[int, ...]) -> dict[str, Json]:
+        """Return the parameters that apply the active tables while solving.
+
+        Several calibrators are solved in one call; each then takes per-field solutions from
+        itself, which in CASA is what an empty ``gainfield`` with ``nearest`` in time gives.
+        """
+        params = applied(self.active, self.subject, source=fields, to=fields)
+        params["gainfield"] = [
+            "" if table.per_field else ids(table.fields) for table in self.active
+        ]
+        params["interp"] = ["nearest" for _ in self.active]
+        return params if self.active else {}
+
+    def fluxscale(self) -> None:
+        """Add the step that carries the flux scale to the other calibrators."""
+        roles = self.roles
+        path = table_path(self.subject, "fluxscale")
+        others = tuple(sorted(set(roles.calibrators) - set(roles.flux)))
+        amp = self.tables["amp"]
+        self.draft.add(
+            f"{self.subject.name}.fluxscale",
+            "fluxscale",
+            {
+                "vis": self.subject.working,
+                "caltable": amp.path,
+                "fluxtable": path,
+                "reference": ids(roles.flux),
+                "transfer": ids(others),
+                **self.draft.recipe.calibrate.fluxscale,
+            },
+            stage="calibrate",
+            title=f"flux scale from {self.subject.names(roles.flux)} "
+            f"to {self.subject.names(others)}",
+            reads=(self.subject.working, amp.path),
+            writes=(path, f"{path}.json"),
+            checks=(
+                check("caltable", path=path),
+                check("fluxscale", fields=[str(i) for i in others]),
+            ),
+            dataset=self.subject.name,
+        )
+        self.tables["fluxscale"] = Table("fluxscale", path, True, "linear", roles.calibrators)
+
+
+_TITLES = {
+    "delay": "delays",
+    "phase0": "first phases",
+    "bandpass": "bandpass",
+    "phase-int": "phases per interval",
+    "phase-scan": "phases per scan",
+    "amp": "amplitudes",
+}

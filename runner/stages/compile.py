@@ -1,0 +1,84 @@
+"""From a recipe and the datasets' metadata to the plan. Pure: no CASA, no side effects."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ..errors import Problem
+from ..observation import Observation
+from ..plan import Auto, Plan, Step
+from ..recipe.model import Recipe
+from . import apply, calibrate, contsub, custom, export, flag, image, ingest, measure, roles, split
+from .draft import ORDER, Draft, Subject
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """What compiling a recipe gave: steps and choices, or problems."""
+
+    steps: tuple[Step, ...]
+    autos: tuple[Auto, ...] = ()
+    notes: tuple[str, ...] = ()
+    problems: tuple[Problem, ...] = ()
+
+    def plan(self, inputs: Mapping[str, str], versions: Mapping[str, str]) -> Plan:
+        """Return the plan, once the identities of inputs and software are known."""
+        return Plan(self.steps, inputs, versions, self.autos, self.notes)
+
+
+def imports(recipe: Recipe) -> Compiled:
+    """Compile the steps that need no metadata: import, and reading the metadata."""
+    draft = Draft(recipe)
+    for dataset in recipe.dataset:
+        ingest.steps(draft, dataset)
+    return Compiled(tuple(draft.steps))
+
+
+def full(recipe: Recipe, observations: Mapping[str, Observation]) -> Compiled:
+    """Compile the whole recipe.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        The checked recipe.
+    observations : mapping of str to Observation
+        Metadata by dataset name, one for each dataset of the recipe.
+
+    Returns
+    -------
+    Compiled
+        All steps in order; with problems where recipe and data do not fit.
+    """
+    draft = Draft(recipe)
+    subjects = []
+    for index, dataset in enumerate(recipe.dataset):
+        observation = observations[dataset.name]
+        subject = Subject(dataset, index, observation, roles.resolve(draft, dataset, observation))
+        subjects.append(subject)
+        _dataset(draft, subject)
+    for picture in image.pictures(draft, subjects):
+        image.steps(draft, picture)
+        export.steps(draft, picture)
+        measure.picture(draft, picture)
+    custom.insert(draft, subjects)
+    return Compiled(
+        tuple(draft.steps), tuple(draft.autos), tuple(draft.notes), tuple(draft.problems)
+    )
+
+
+def _dataset(draft: Draft, subject: Subject) -> None:
+    """Add the steps of one dataset, from import to continuum subtraction."""
+    ingest.steps(draft, subject.dataset)
+    tables: dict[str, calibrate.Table] = {}
+    if not subject.dataset.calibrated:
+        ingest.copy(draft, subject)
+        flag.steps(draft, subject)
+        tables = calibrate.steps(draft, subject)
+        apply.steps(draft, subject, tables)
+    split.steps(draft, subject)
+    contsub.steps(draft, subject)
+    measure.dataset(draft, subject, tables)
+
+
+__all__ = ["ORDER", "Compiled", "full", "imports"]

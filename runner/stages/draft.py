@@ -1,0 +1,156 @@
+"""What the stages write to while a recipe becomes a plan."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..errors import KeyPath, Problem
+from ..folder import file_safe
+from ..heuristics import Choice
+from ..observation import Field, Observation
+from ..plan import Auto, Check, Resources, Step
+from ..quantities import parse
+from ..recipe.model import Dataset, Recipe
+
+ORDER = (
+    "import",
+    "flag",
+    "calibrate",
+    "apply",
+    "split",
+    "contsub",
+    "selfcal",
+    "image",
+    "export",
+    "measure",
+)
+"""The stages in the order of a reduction."""
+
+
+@dataclass(frozen=True)
+class Roles:
+    """What each field of a dataset is for, by field id.
+
+    `phase_of` gives for each target the calibrators that its phases come from.
+    """
+
+    flux: tuple[int, ...] = ()
+    bandpass: tuple[int, ...] = ()
+    phase: tuple[int, ...] = ()
+    targets: tuple[int, ...] = ()
+    phase_of: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+
+    @property
+    def calibrators(self) -> tuple[int, ...]:
+        """All calibrators, each once, by id."""
+        return tuple(sorted({*self.flux, *self.bandpass, *self.phase}))
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A dataset with its metadata and the roles of its fields."""
+
+    dataset: Dataset
+    index: int
+    observation: Observation
+    roles: Roles
+
+    @property
+    def name(self) -> str:
+        """The dataset's name."""
+        return self.dataset.name
+
+    @property
+    def pristine(self) -> str:
+        """The MS as it came: imported, or the user's own, which is never changed."""
+        return pristine(self.dataset)
+
+    @property
+    def working(self) -> str:
+        """The copy that is flagged and calibrated."""
+        return f"raw/{self.name}.ms"
+
+    @property
+    def calibrated(self) -> str:
+        """The calibrators' calibrated data."""
+        return f"calibrated/{self.name}.ms"
+
+    def target_ms(self, target: str, *, contsub: bool = False) -> str:
+        """Return the MS of a target's calibrated data."""
+        return f"calibrated/{self.name}.{file_safe(target)}{'.contsub' if contsub else ''}.ms"
+
+    def fields(self, ids: tuple[int, ...]) -> tuple[Field, ...]:
+        """Return the fields with these ids."""
+        return tuple(self.observation.field(i) for i in ids)
+
+    def names(self, ids: tuple[int, ...]) -> str:
+        """Return the names of these fields for a person."""
+        return ", ".join(field.name for field in self.fields(ids))
+
+
+@dataclass
+class Draft:
+    """A plan in the making: steps, choices, problems and notes, in order."""
+
+    recipe: Recipe
+    steps: list[Step] = field(default_factory=list)
+    autos: list[Auto] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def choose(self, key: str, subject: str, choice: Choice) -> Any:
+        """Record a value that casarun chose, and return it."""
+        self.autos.append(Auto(key, subject, choice.value, choice.reason))
+        return choice.value
+
+    def problem(self, message: str, key: KeyPath) -> None:
+        """Record something that is wrong with the recipe or the data."""
+        problem = Problem(message, key)
+        if problem not in self.problems:
+            self.problems.append(problem)
+
+    def add(self, step_id: str, action: str, params: Mapping[str, Any], **more: Any) -> None:
+        """Add a step; `more` are further attributes of `Step`."""
+        resources = Resources(
+            cores=1,
+            memory_bytes=more.pop("memory_bytes", 0),
+            time_limit_s=parse(self.recipe.resources.time_per_step, "duration"),
+        )
+        more["checks"] = tuple(more.get("checks", ()))
+        for key in ("reads", "writes", "updates"):
+            more[key] = tuple(more.get(key, ()))
+        self.steps.append(Step(step_id, action=action, params=params, resources=resources, **more))
+
+
+def pristine(dataset: Dataset) -> str:
+    """Return the path of a dataset's MS as it came."""
+    return dataset.vis if kind(dataset.vis) == "ms" else f"raw/{dataset.name}.imported.ms"
+
+
+def kind(vis: str) -> str:
+    """Tell by its name what a dataset is: ``ms``, ``uvfits``, ``asdm`` or ``tar``.
+
+    Only the name and the folder's own first files are looked at; what it really is, the step
+    that reads it will tell.
+    """
+    from pathlib import Path
+
+    path = Path(vis)
+    if path.is_dir():
+        return "asdm" if (path / "ASDM.xml").is_file() else "ms"
+    name = path.name.lower()
+    if name.endswith((".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")):
+        return "tar"
+    return "uvfits"
+
+
+def ids(field_ids: tuple[int, ...]) -> str:
+    """Write field ids as a CASA selection; ids are never mistaken for names."""
+    return ",".join(str(i) for i in sorted(set(field_ids)))
+
+
+def check(name: str, **params: Any) -> Check:
+    """Return a post-condition."""
+    return Check(name, params)

@@ -1,0 +1,72 @@
+"""Stage ``measure``: the numbers and plots of the QA report."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from .calibrate import Tables
+from .draft import Draft, Subject
+from .image import Picture, final, suffixes
+
+
+def dataset(draft: Draft, subject: Subject, tables: Tables) -> None:
+    """Add the step that measures a dataset's flags, tables and corrected data."""
+    data, plots = f"qa/data/{subject.name}.json", f"qa/plots/{subject.name}"
+    vis = subject.pristine if subject.dataset.calibrated else subject.working
+    scale = f"{tables['fluxscale'].path}.json" if "fluxscale" in tables else ""
+    roles = asdict(subject.roles)
+    roles["phase_of"] = {str(k): v for k, v in subject.roles.phase_of.items()}
+    draft.add(
+        f"{subject.name}.measure",
+        "measure.dataset",
+        {
+            "dataset": subject.name,
+            "ms": vis,
+            "column": "auto" if subject.dataset.calibrated else "corrected",
+            "caltables": [
+                {"path": table.path, "kind": table.kind} for table in tables.values()
+            ],
+            "fluxscale": scale,
+            "fields": roles,
+            "data": data,
+            "plots": plots,
+        },
+        stage="measure",
+        title="measure flags, tables and calibrated data",
+        reads=(vis, *(table.path for table in tables.values()), *([scale] if scale else [])),
+        writes=(data, plots),
+        dataset=subject.name,
+    )
+
+
+def picture(draft: Draft, picture: Picture) -> None:
+    """Add the step that measures an image."""
+    data, plots = f"qa/data/images/{picture.name}.json", f"qa/plots/{picture.name}"
+    prefix = picture.prefix if picture.cleaned else f"{picture.prefix}.dirty"
+    names = {f"{prefix}.{suffix}" for suffix in suffixes(picture, cleaned=picture.cleaned)}
+    moments = [f"{picture.prefix}.mom{moment}" for moment in picture.image.moments]
+    fits = f"{picture.prefix}.fits"
+    draft.add(
+        f"{picture.name}.measure",
+        "measure.image",
+        {
+            "target": picture.target,
+            "image": picture.image.name,
+            "prefix": prefix,
+            "displayed": final(picture),
+            "specmode": picture.image.specmode,
+            "suffix": picture.first,
+            "fits": fits,
+            "moments": list(picture.image.moments),
+            "moment_prefix": picture.prefix,
+            "noise": picture.noise,
+            "data": data,
+            "plots": plots,
+        },
+        stage="measure",
+        title=f"measure the image '{picture.image.name}' of {picture.target}",
+        reads=(*sorted(names), *moments, picture.noise, fits),
+        writes=(data, plots),
+        target=picture.target,
+        image=picture.image.name,
+    )

@@ -1,0 +1,54 @@
+"""Fixtures that several test modules share."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from casarun.casa.logscan import LogFindings, scan
+from support import skies
+
+CasaTask = Callable[..., tuple[Any, LogFindings]]
+
+
+@pytest.fixture
+def casa(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[CasaTask]:
+    """Call a CASA task in a folder of its own; gives what it returned and what it logged.
+
+    Where the task raises, the exception stands in for what it returned.
+    """
+    from casarun.casa import invoke
+
+    monkeypatch.chdir(tmp_path)
+    calls = 0
+
+    def call(name: str, **params: Any) -> tuple[Any, LogFindings]:
+        nonlocal calls
+        calls += 1
+        log = tmp_path / f"casa-{calls}.log"
+        invoke.use_log(log)
+        outcome: Any
+        try:
+            outcome = invoke.task(name, params)
+        except Exception as error:
+            outcome = error
+        return outcome, scan(log)
+
+    yield call
+    invoke.use_log(Path("/dev/null"))
+
+
+@pytest.fixture(scope="session")
+def sky(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, skies.Truth]:
+    """Give a small observation of two calibrators and a target, with its truth. Only read it."""
+    path = tmp_path_factory.mktemp("sky") / "sky.ms"
+    return path, skies.build(path)
+
+
+@pytest.fixture
+def own_sky(sky: tuple[Path, skies.Truth], tmp_path: Path) -> Path:
+    """Give a copy of the small observation to change."""
+    return Path(shutil.copytree(sky[0], tmp_path / "own.ms"))
