@@ -1,4 +1,4 @@
-"""NGC 5921 reduced by a straight-line CASA script: what ``recipes/ngc5921.toml`` is measured against.
+"""NGC 5921 by a straight-line CASA script: what ``recipes/ngc5921.toml`` is measured against.
 
 The same tasks with the same parameters as the recipe's plan, in one process, one after the
 other: no checks, no resume, no report. Run it as ``python ngc5921_script.py FOLDER``; the

@@ -321,17 +321,13 @@ def run(
             wipe(folder)
         observations = observe(reduction, executor, listener, stop)
         if stop:
-            return RunResult(
-                ExitCode.INTERRUPTED, Outcome(interrupted=True), Plan(()), folder
-            )
+            return RunResult(ExitCode.INTERRUPTED, Outcome(interrupted=True), Plan(()), folder)
         planned = make_plan(reduction, observations)
         if ready:
             ready(reduction, planned)
         outcome = _run_or_rest(reduction, planned, executor, listener, stop)
         result = RunResult(ExitCode.DONE, outcome, planned, folder)
-        result.metrics = conclude(
-            folder, planned, outcome, reduction.loaded, versions()
-        )
+        result.metrics = conclude(folder, planned, outcome, reduction.loaded, versions())
     result.exit_code = _exit_code(outcome, result.metrics)
     return result
 

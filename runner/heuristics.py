@@ -23,7 +23,7 @@ CALIBRATOR_POSITIONS: Final = {
     "3C147": (85.6506, 49.8520),
     "3C286": (202.7845, 30.5092),
 }
-"""J2000 positions (deg) of the flux standards that CASA has model images of (VLA calibrator list)."""
+"""J2000 positions (deg) of the standards that CASA has images of (VLA calibrator list)."""
 
 MODEL_BANDS: Final = (
     ("P", 0.23e9, 0.47e9),
@@ -37,6 +37,7 @@ MODEL_BANDS: Final = (
     ("Q", 40e9, 50e9),
 )
 """VLA bands of the calibrators' model images, in Hz."""
+
 
 @dataclass(frozen=True)
 class Choice:

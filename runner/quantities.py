@@ -94,13 +94,16 @@ def parse(text: str, dimension: str) -> float:
         raise ValueError(f"'{text}' is not {kind}; write for example \"{example}\"") from None
     if not unit:
         raise ValueError(
-            f"'{text}' has no unit; write for example \"{example}\" (one of {', '.join(units)})"
+            f"'{text}' has no unit; write for example \"{example}\" (units: {', '.join(units)})"
         )
     if unit not in units:
         raise ValueError(
             f"'{unit}' in '{text}' is not a unit of {dimension}; use one of {', '.join(units)}"
         )
-    return value * units[unit]
+    result = value * units[unit]
+    if not math.isfinite(result):
+        raise ValueError(f"'{text}' is too large")
+    return result
 
 
 def arcsec(radians: float) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -47,7 +47,7 @@ def test_exists(tmp_path: Path) -> None:
 
 
 class TestSetjy:
-    given = {"fields": ["0"]}
+    given: ClassVar[dict[str, Any]] = {"fields": ["0"]}
 
     def test_gives_the_flux_densities(self) -> None:
         outcome = {"0": {"0": {"fluxd": [15.0, 0, 0, 0]}, "fieldName": "3C286"}, "format": "x"}
@@ -83,7 +83,7 @@ class TestSetjy:
 
 
 class TestFluxscale:
-    given = {"fields": ["1"]}
+    given: ClassVar[dict[str, Any]] = {"fields": ["1"]}
 
     def outcome(self, **spws: tuple[float, float]) -> dict[str, Any]:
         entry: dict[str, Any] = {"fieldName": "1445+099", "fitFluxd": 2.5}
@@ -130,7 +130,10 @@ class TestFluxscale:
 
 
 class TestFlagCommands:
-    params = {"mode": "list", "inpfile": ["mode='manual' antenna='ea99'", "mode='clip'"]}
+    params: ClassVar[dict[str, Any]] = {
+        "mode": "list",
+        "inpfile": ["mode='manual' antenna='ea99'", "mode='clip'"],
+    }
 
     def test_all_taken(self) -> None:
         findings = LogFindings((), ("something else",))
@@ -208,7 +211,7 @@ class TestFits:
 
 
 class TestEmptyModel:
-    given = {"prefix": "i", "suffix": ""}
+    given: ClassVar[dict[str, Any]] = {"prefix": "i", "suffix": ""}
 
     def test_below_the_threshold_is_a_warning(self) -> None:
         evidence = Evidence({}, {"threshold": 0.002, "iterdone": 0})

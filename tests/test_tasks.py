@@ -57,7 +57,8 @@ def test_task_name_cannot_leave_the_folder_of_definitions() -> None:
         ({"minblperant": True}, "gaincal: 'minblperant' must be a whole number, not true"),
         ({"append": "yes"}, "gaincal: 'append' must be true or false, not 'yes'"),
         ({"gaintable": [1]}, "gaincal: 'gaintable' must be a list of strings, not [1]"),
-        ({"calmode": "pa"}, "gaincal: 'calmode' must be one of 'a', 'p', 'ap', not 'pa'; did you mean 'p'?"),
+        ({"calmode": "pa"}, "gaincal: 'calmode' must be one of 'a', 'p', 'ap', not 'pa'"
+         "; did you mean 'p'?"),
         ({"refantmode": "flexible"},
          "gaincal: 'refantmode' must be one of 'flex', 'strict', not 'flexible'"
          "; did you mean 'flex'?"),

@@ -100,7 +100,7 @@ class Rows:
     @property
     def cross(self) -> Bools:
         """True for the rows that are no autocorrelations; shape (rows,)."""
-        return self.antenna1 != self.antenna2
+        return np.not_equal(self.antenna1, self.antenna2)
 
 
 @dataclass(frozen=True)

@@ -210,7 +210,8 @@ def _default(node: ET.Element, types: tuple[str, ...]) -> Any:
         return ""
     kind = _SPELLINGS.get(value.get("type", ""), value.get("type", ""))
     if kind not in _IN_WORDS:
-        kind = types[0]
+        declared = node.get("type", "")
+        kind = declared if declared in _VECTORS else types[0]
     text = (value.text or "").strip()
     if kind in _VECTORS:
         items = [(item.text or "").strip() for item in value.findall(f"{_NS}value")] or [text]

@@ -219,8 +219,9 @@ def _event_line(event: Mapping[str, Any]) -> str:
     details = {
         "run-started": lambda: f"{event.get('to_run')} of {event.get('steps')} steps to run",
         "step-started": lambda: f"attempt {event['attempt']}: {event['reason']}",
-        "step-done": lambda: f"in {human_seconds(float(event['wall_s']))}, "
-        f"{human_bytes(event['peak_memory_bytes'])}",
+        "step-done": lambda: (
+            f"in {human_seconds(float(event['wall_s']))}, {human_bytes(event['peak_memory_bytes'])}"
+        ),
         "step-failed": lambda: f"{event['cause']}: {event['message']}",
         "step-retry": lambda: f"in {event['wait_s']:g} s",
         "run-ended": lambda: f"{event['state']}",

@@ -231,5 +231,3 @@ def _said(check: Mapping[str, Any]) -> str:
     numbers = f" {value:.3g} (limit {limit:g})" if isinstance(value, float) and limit else ""
     text = check.get("text") or check.get("message") or ""
     return f"{check['name']}{numbers} {text}".strip()
-
-

@@ -16,7 +16,7 @@ from typing import Any
 from ..casa import checks, invoke, logscan, metadata
 from ..errors import Cause, DataError, StepFailedError
 from ..files import copy_tree, write_json
-from ..plan import Step
+from ..plan import Check, Step
 from ..qa import collect
 from .scene import Scene
 
@@ -49,13 +49,18 @@ def perform(step: Step, params: dict[str, Any], scene: Scene) -> Outcome:
         Where the failure could be told apart; other exceptions pass through.
     """
     invoke.use_log(scene.log_file)
-    if step.action.startswith("casa:"):
-        return call(step.action.removeprefix("casa:"), params)
+    task = step.action.removeprefix("casa:")
+    if task == step.action and task not in _ACTIONS:
+        raise StepFailedError(Cause.PARAMETER, f"no action is called '{task}'")
     try:
-        action = _ACTIONS[step.action]
-    except KeyError:
-        raise StepFailedError(Cause.PARAMETER, f"no action is called '{step.action}'") from None
-    return action(params)
+        return call(task, params) if task != step.action else _ACTIONS[task](params)
+    except StepFailedError:
+        raise
+    except Exception as error:
+        explained = checks.explain(error, task, params, logscan.scan(scene.log_file))
+        if explained is None:
+            raise
+        raise explained from error
 
 
 def prove(step: Step, params: dict[str, Any], outcome: Outcome, scene: Scene) -> dict[str, Any]:
@@ -75,9 +80,10 @@ def prove(step: Step, params: dict[str, Any], outcome: Outcome, scene: Scene) ->
     measured = {}
     warnings = list(findings.warnings)
     for check in step.checks:
-        numbers = checks.run(check, params, outcome)
+        numbers = checks.run(check, params, outcome, findings)
         warnings += numbers.pop("warnings", [])
-        measured[check.name] = numbers
+        name = f"{check.name} {check.params['path']}" if "path" in check.params else check.name
+        measured[name] = numbers
     if findings.severe:
         raise StepFailedError(
             Cause.SEVERE,
@@ -96,7 +102,21 @@ def call(task: str, params: Params) -> Outcome:
 
 
 def _fluxscale(params: Params) -> Outcome:
-    """Carry the flux scale over, and keep the flux densities beside the table."""
+    """Carry the flux scale over, and keep the flux densities beside the table.
+
+    CASA kills the process where a field of `transfer` has no solutions, so that is looked at
+    first.
+    """
+    solved = checks.run(Check("caltable", {"path": params["caltable"]}), params, {})["fields"]
+    for field in params["transfer"].split(","):
+        if int(field) not in solved:
+            raise StepFailedError(
+                Cause.POSTCONDITION,
+                f"field {field} has no unflagged solutions in {params['caltable']}, so its flux "
+                "density cannot be found",
+                "Look at its data and flags; lower calibrate.minsnr, lengthen "
+                "calibrate.solint.amp, or leave the field out of calibrators.phase.",
+            )
     outcome = call("fluxscale", params)
     write_json(Path(f"{params['fluxtable']}.json"), outcome)
     return outcome

@@ -7,11 +7,11 @@ PNGs, and returns what it wrote. Paths of plots in the JSON are relative to ``qa
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..files import write_atomic
 from . import datasets, images
 from .verdict import assemble
 
@@ -119,11 +119,5 @@ def _load(paths: Sequence[str]) -> Iterator[dict[str, Any]]:
 def _write(content: dict[str, Any], path: str) -> dict[str, Any]:
     """Write JSON in one move, so that a killed worker leaves no half a file."""
     if path:
-        target = Path(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        partial = target.with_name(f"{target.name}.part")
-        partial.write_text(
-            json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8"
-        )
-        os.replace(partial, target)
+        write_atomic(Path(path), json.dumps(content, indent=1, allow_nan=False) + "\n")
     return content

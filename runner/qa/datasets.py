@@ -26,7 +26,6 @@ ROW_LIMIT = 400_000
 
 _TARGET_ROLES = ("target", "targets")
 _NOT_ROLES = ("phase_of",)
-_HANDS = ("first hand", "second hand")
 _KINDS = {
     "delay": "delays",
     "phase0": "first phases, for the bandpass",
@@ -121,6 +120,7 @@ def measure(params: Params) -> dict[str, Any]:
         sampler.add(chunk)
     vis = sampler.result()
     fractions = counts.fractions(about.fields, about.antennas)
+    flagged: Any = fractions["antenna"]
     groups, calibrators = field_groups(params["fields"], about.fields, set(counts.field))
     folder = Path(params["plots"])
     folder.mkdir(parents=True, exist_ok=True)
@@ -130,9 +130,10 @@ def measure(params: Params) -> dict[str, Any]:
     # Before the flux scale is carried over, amplitudes of different fields are no comparison.
     unseen = {"amp"} if "fluxscale" in kinds else set()
     for entry in params["caltables"]:
-        summary, drawn = _caltable(entry, folder, fractions["antenna"], unseen)
-        tables.append(summary)
-        shown.extend(drawn)
+        table = _read(entry)
+        tables.append(_summary(entry, table, flagged))
+        if isinstance(table, read.CalTable) and entry["kind"] not in unseen:
+            shown.extend(_caltable_plots(table, str(entry["kind"]), folder, feeds(about)))
     if vis is not None:
         shown.extend(_visibility_plots(folder, vis, groups, calibrators))
     return {
@@ -214,17 +215,23 @@ def plot(section: str, path: Path, title: str, caption: str) -> dict[str, str]:
     return {"section": section, "file": inside.as_posix(), "title": title, "caption": caption}
 
 
-def _caltable(
-    entry: Params, folder: Path, flagged: Mapping[str, float], unseen: set[str]
-) -> tuple[dict[str, Any], list[dict[str, str]]]:
-    """Summarize a calibration table and plot its solutions."""
-    kind = str(entry["kind"])
-    summary: dict[str, Any] = {"path": entry["path"], "kind": kind}
+def _read(entry: Params) -> read.CalTable | str:
+    """Return a calibration table, or why it cannot be read."""
     try:
-        table = read.caltable(entry["path"])
+        return read.caltable(entry["path"])
     except DataError as error:
-        put(summary, "flagged_fraction", None, str(error))
-        return summary, []
+        return str(error)
+
+
+def _summary(
+    entry: Params, table: read.CalTable | str, flagged: Mapping[str, float]
+) -> dict[str, Any]:
+    """Summarize a calibration table: solutions of the antennas that have data."""
+    summary: dict[str, Any] = {"path": entry["path"], "kind": str(entry["kind"])}
+    if isinstance(table, str):
+        for key in ("flagged_fraction", "median_snr"):
+            put(summary, key, None, table)
+        return summary
     alive = np.array([flagged.get(name, 1.0) < 1 for name in table.antennas])
     rows = alive[table.antenna]
     bad = table.flag[:, :, rows]
@@ -242,10 +249,20 @@ def _caltable(
     put(summary, "flagged_fraction", fraction, "no antenna with data has solutions")
     median = float(np.median(good_snr)) if good_snr.size else None
     put(summary, "median_snr", median, "all solutions are flagged")
-    return summary, [] if kind in unseen else _caltable_plots(table, kind, folder)
+    return summary
 
 
-def _caltable_plots(table: read.CalTable, kind: str, folder: Path) -> list[dict[str, str]]:
+def feeds(about: read.Layout) -> tuple[str, str]:
+    """Return what the two feeds of an antenna are called: R and L, X and Y."""
+    names = {name for correlations in about.correlations_of for name in correlations}
+    if names & {"RR", "LL"}:
+        return ("R", "L")
+    return ("X", "Y") if names & {"XX", "YY"} else ("feed 1", "feed 2")
+
+
+def _caltable_plots(
+    table: read.CalTable, kind: str, folder: Path, hands: Sequence[str]
+) -> list[dict[str, str]]:
     if table.flag.all():
         return []
     title = _KINDS.get(kind, kind)
@@ -258,20 +275,19 @@ def _caltable_plots(table: read.CalTable, kind: str, folder: Path) -> list[dict[
     against = "frequency" if table.values.shape[1] > 1 else "time"
     drawn = []
     for what in wanted.get(kind, ("phase",)):
-        series, names = _series(table, what, against)
+        series, names = _series(table, what, against, hands)
         path = folder / f"{kind}{f'-{what}' if kind == 'bandpass' else ''}.png"
         heading = f"{title}: {what}" if kind == "bandpass" else title
         plots.solutions(path, heading, names, series, what, against)
         caption = (
-            f"Solutions by antenna against {against}; colours tell the two hands of polarization, "
-            "red marks at the foot are flagged solutions."
+            f"Solutions by antenna against {against}; red marks at the foot are flagged solutions."
         )
         drawn.append(plot("calibration", path, heading.capitalize(), caption))
     return drawn
 
 
 def _series(
-    table: read.CalTable, what: str, against: str
+    table: read.CalTable, what: str, against: str, hands: Sequence[str]
 ) -> tuple[list[Series], list[str]]:
     """Return the points of each feed, and the antennas' names."""
     used = np.unique(table.antenna)
@@ -283,14 +299,20 @@ def _series(
     else:
         x = np.broadcast_to(table.time_s, (n_chan, table.time_s.size))
     tiles = np.broadcast_to(tile, x.shape)
-    convert = {"amplitude": np.abs, "phase": lambda v: np.degrees(np.angle(v)), "delay": np.real}
-    values = convert[what](table.values)
+    values = _part(table.values, what)
     series = []
     for feed in range(n_feeds):
         good = ~table.flag[feed] & np.isfinite(values[feed])
-        series.append(Series(_HANDS[feed], tiles.ravel(), x.ravel(), values[feed].ravel(),
+        series.append(Series(hands[feed], tiles.ravel(), x.ravel(), values[feed].ravel(),
                              good.ravel()))  # fmt: skip
     return series, [table.antennas[i] for i in used]
+
+
+def _part(values: npt.NDArray[Any], what: str) -> Floats:
+    """Return the amplitude, the phase in degrees, or the delay in ns of solutions."""
+    if what == "amplitude":
+        return np.asarray(np.abs(values))
+    return np.asarray(np.degrees(np.angle(values)) if what == "phase" else np.real(values))
 
 
 def _pad(frequencies: Floats, length: int) -> Floats:

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..casa import read
-from ..errors import Cause, StepFailedError
+from ..errors import Cause, DataError, StepFailedError
 from . import metrics, sky
 from .datasets import plot
 from .metrics import put
@@ -118,7 +118,7 @@ def scan(path: str, pb: str = "", mask: str = "") -> Scan:
                 kept.append((values[valid], values[quiet]))
     empty = np.zeros(0)
     return Scan(
-        header, *by_channel, pixels, brightest,
+        header, by_channel[0], by_channel[1], by_channel[2], pixels, brightest,
         np.concatenate([pair[0] for pair in kept]) if kept else empty,
         np.concatenate([pair[1] for pair in kept]) if kept else empty,
     )  # fmt: skip
@@ -316,7 +316,8 @@ class _Drawing:
         ):
             pixels, rest = image.pixels(self.channel), residual.pixels(self.channel)
             outline = mask.truth(self.channel)
-        assert pixels is not None
+        if pixels is None:  # scan() has read it
+            raise DataError(f"{self.shown} disappeared")
         sigma, peak = self.found.noise, self.found.highest
         limits = sky.brightness_limits(pixels, sigma, peak)
         scale, prefix = sky.scaled(max(abs(limit) for limit in limits))
@@ -349,8 +350,8 @@ class _Drawing:
             self.found.header.unit,
         )  # fmt: skip
         return plot("image", path, "Synthesized beam and histogram",
-                    "Dashed ellipse: the fitted Gaussian at half power. Curve: the Gaussian that noise "
-                    "alone would give.")  # fmt: skip
+                    "Dashed ellipse: the fitted Gaussian at half power. Curve: what noise alone "
+                    "would give.")  # fmt: skip
 
     def _psf(self) -> tuple[Floats, sky.Sky] | None:
         """Return the point spread function around its peak, eight beams to each side."""
@@ -407,10 +408,11 @@ class _Drawing:
         """Return the pixels (left, bottom, right, top) around all that is above 5 sigma."""
         if not self.region.any():
             return None
-        y, x = (np.flatnonzero(self.region.any(axis=axis)) for axis in (1, 0))
+        # Quantiles: a few stray pixels far out should not make the source small.
+        y, x = (np.quantile(axis, (0.1, 0.5, 0.9)) for axis in np.nonzero(self.region))
         n_y, n_x = self.region.shape
-        half = max(20, int(0.75 * max(x[-1] - x[0], y[-1] - y[0])))
-        middle_x, middle_y = int(x[0] + x[-1]) // 2, int(y[0] + y[-1]) // 2
+        half = max(20, int(1.5 * max(x[2] - x[0], y[2] - y[0])))
+        middle_x, middle_y = int(x[1]), int(y[1])
         return (
             max(0, middle_x - half), max(0, middle_y - half),
             min(n_x, middle_x + half), min(n_y, middle_y + half),
@@ -439,4 +441,3 @@ def _spectral_axis(header: read.ImageHeader) -> tuple[Floats, str]:
         velocity = metrics.radio_velocity_km_s(header.frequencies_hz, header.rest_hz)
         return velocity, f"radio velocity (km/s, {header.spectral_frame})"
     return header.frequencies_hz / 1e6, f"frequency (MHz, {header.spectral_frame})"
-

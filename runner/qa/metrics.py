@@ -182,10 +182,10 @@ class FlagCounts:
 
     def fractions(
         self, fields: Sequence[str], antennas: Sequence[str]
-    ) -> dict[str, float | None | dict[str, float]]:
+    ) -> dict[str, float | dict[str, float] | None]:
         """Return the flagged fractions: total and by field, antenna (names) and spw (id)."""
         names = {"field": fields, "antenna": antennas}
-        result: dict[str, float | None | dict[str, float]] = {
+        result: dict[str, float | dict[str, float] | None] = {
             "total": float(self.total[0] / self.total[1]) if self.total[1] else None
         }
         for key in ("field", "antenna", "spw"):
@@ -239,7 +239,7 @@ def fluxscale_table(raw: Mapping[str, Any]) -> dict[str, dict[str, dict[str, Any
                 continue
             flux, error = float(item["fluxd"][0]), float(item["fluxdErr"][0])
             good = math.isfinite(flux) and flux > 0
-            row = {
+            row: dict[str, Any] = {
                 "flux_jy": flux if good else None,
                 "error_jy": error if good and math.isfinite(error) else None,
                 "solutions": int(item["numSol"][0]) if good else 0,

@@ -65,11 +65,11 @@ def flagging(path: Path, fractions: Mapping[str, Mapping[str, float]]) -> Path:
         ``{"antenna": {name: fraction}, "field": ..., "spw": ...}``.
     """
     made = figure(WIDTH_IN, 3.5)
-    left = place(made, (0.72, 0.5, 7.0, 2.6))
+    left = place(made, (0.72, 0.5, 6.7, 2.6))
     names, values = list(fractions["antenna"]), list(fractions["antenna"].values())
     left.bar(range(len(names)), [100 * v for v in values], width=0.72,
              color=[_severity(v) for v in values])  # fmt: skip
-    every = max(1, math.ceil(sum(len(name) + 1.5 for name in names) / 95))
+    every = max(1, math.ceil(sum(len(name) + 1.5 for name in names) / 90))
     left.set_xticks(range(0, len(names), every), [short(name, 9) for name in names[::every]])
     left.set_xlim(-0.7, len(names) - 0.3)
     left.set_ylim(0, 100)
@@ -82,7 +82,7 @@ def flagging(path: Path, fractions: Mapping[str, Mapping[str, float]]) -> Path:
     if len(bars) > MAX_BARS:
         bars = sorted(bars, key=lambda bar: -bar[1])[:MAX_BARS]
         title = f"the {MAX_BARS} fields and windows flagged most"
-    right = place(made, (9.6, 0.5, 2.25, 2.6))
+    right = place(made, (9.25, 0.5, 2.6, 2.6))
     right.barh(range(len(bars)), [100 * v for _, v in bars], height=min(0.7, 0.12 * len(bars)),
                color=[_severity(v) for _, v in bars])  # fmt: skip
     right.set_yticks(range(len(bars)), [name for name, _ in bars])

@@ -114,7 +114,7 @@ def _colour_bar(
     bar = made.colorbar(image, cax=place(made, box), extend=extend)
     bar.set_label(label)
     bar.ax.grid(False)
-    bar.outline.set_visible(False)  # type: ignore[operator]
+    bar.outline.set_visible(False)
 
 
 def _extent(planes: Sequence[Floats]) -> tuple[int, int, int, int]:
@@ -143,11 +143,12 @@ def _sky_axes(panel: WCSAxes, sky: Sky, first: bool) -> None:
     longitude.set_axislabel(f"{words[0]} ({sky.frame})", minpad=0.7)
     latitude.set_axislabel(f"{words[1]} ({sky.frame})" if first else " ", minpad=0.4)
     for axis, place_on in ((longitude, "b"), (latitude, "l")):
-        axis.set_ticks(number=4)
+        axis.set_ticks(number=5)
         axis.set_ticks_position(place_on)
-        axis.set_ticklabel(exclude_overlapping=True, fontsize=9)
+        axis.set_ticklabel(exclude_overlapping=True, simplify=False, fontsize=9)
         axis.tick_params(length=4, color="#8b949e")
         if sky.frame != "GALACTIC":
+            axis.set_major_formatter("hh:mm:ss" if axis is longitude else "dd:mm")
             axis.set_separator(":")
     latitude.set_ticklabel_visible(first)
 
@@ -239,8 +240,9 @@ def _histogram_panel(
                  label="pixels")  # fmt: skip
     if noise is not None:
         expected = histogram.gaussian(*noise)
-        panel.plot(middle, np.where(expected > 0.3, expected, np.nan), color=SERIES[1],
-                   linewidth=1.6, label=f"noise of {noise[0] * scale:.3g} {prefix}{unit}")  # fmt: skip
+        label = f"noise of {noise[0] * scale:.3g} {prefix}{unit}"
+        curve = np.where(expected > 0.3, expected, np.nan)
+        panel.plot(middle, curve, color=SERIES[1], linewidth=1.6, label=label)
     panel.set_yscale("log")
     panel.set_ylim(0.5, max(2.0, 2.0 * float(histogram.counts.max())))
     panel.set_xlabel(f"brightness ({prefix}{unit})")
@@ -290,7 +292,7 @@ def spectrum(
     panels[0].step(x[0], peak[0] * scale, where="mid", color=SERIES[0], linewidth=1.4)
     panels[0].set_ylabel(f"brightness ({prefix}Jy/beam)")
     panels[0].set_title(peak[1])
-    panels[0].legend(loc="upper left")
+    panels[0].legend(loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0.1)
     if total is not None:
         scale, prefix = scaled(float(np.nanmax(np.abs(total[0]))))
         panels[1].step(x[0], total[0] * scale, where="mid", color=SERIES[2], linewidth=1.4)
@@ -338,4 +340,3 @@ def moment_map(number: int, pixels: Floats, unit: str) -> Map:
         limits=limits,
         colours=VELOCITY if number == 1 else "viridis",
     )
-

@@ -24,6 +24,8 @@ Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
 GAP = 0.12
+HEAD = 0.2
+"""Share of a tile's height that holds its name."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +114,7 @@ def _frames(panel: Axes, names: Sequence[str], columns: int, n_rows: int) -> Non
         left, top = (tile % columns) * (1 + GAP), (tile // columns) * (1 + GAP)
         corners = [(left, top), (left + 1, top), (left + 1, top + 1), (left, top + 1), (left, top)]
         outlines.append(corners)
-        panel.text(left + 0.03, top + 0.05, short(name, 12), va="top", fontsize=9.5, color=INK,
+        panel.text(left + 0.03, top + 0.04, short(name, 12), va="top", fontsize=9.5, color=INK,
                    fontweight="bold", zorder=4)  # fmt: skip
     panel.add_collection(LineCollection(outlines, colors="#d0d7de", linewidths=0.8, zorder=0))
     panel.grid(False)
@@ -131,21 +133,19 @@ def _points(
     x = (tile % columns) * (1 + GAP) + axes[0].scaled(item.x[order])
     # The panel's y axis points down, so that tile 0 is at the top.
     top = (tile // columns) * (1 + GAP)
-    y = np.where(good, top + 1 - axes[1].scaled(item.y[order]), np.nan)
+    y = np.where(good, top + 1 - (1 - HEAD) * axes[1].scaled(item.y[order]), np.nan)
     if lines:
         breaks = np.flatnonzero(np.diff(tile)) + 1
         panel.plot(np.insert(x, breaks, np.nan), np.insert(y, breaks, np.nan),
                    color=colour, linewidth=1.1, alpha=0.9, zorder=2)  # fmt: skip
     else:
-        panel.plot(x, y, linestyle="none", marker="o", markersize=2.4, markeredgewidth=0,
+        panel.plot(x, y, linestyle="none", marker="o", markersize=3.2, markeredgewidth=0,
                    color=colour, alpha=0.85, zorder=2)  # fmt: skip
     panel.plot(x[~good], top[~good] + 0.975, linestyle="none", marker="|", markersize=4,
                markeredgewidth=1.0, color=FLAGGED, zorder=3)  # fmt: skip
 
 
-def _ticks(
-    panel: Axes, axes: tuple[Axis, Axis], columns: int, n_rows: int, n_tiles: int
-) -> None:
+def _ticks(panel: Axes, axes: tuple[Axis, Axis], columns: int, n_rows: int, n_tiles: int) -> None:
     """Write the horizontal axis below the last row, the vertical one left of the first column."""
     horizontal, vertical = axes
     at, text = [], []
@@ -157,7 +157,7 @@ def _ticks(
     at, text = [], []
     for row in range(n_rows):
         for value in vertical.ticks:
-            at.append(row * (1 + GAP) + 1 - float(vertical.scaled(np.array(value))))
+            at.append(row * (1 + GAP) + 1 - (1 - HEAD) * float(vertical.scaled(np.array(value))))
             text.append(vertical.write(value))
     panel.set_yticks(at, text, fontsize=8.5)
     panel.tick_params(length=2, pad=2)

@@ -82,7 +82,10 @@ def _solint(text: str) -> None:
         if number <= 0:
             raise ValueError(f"'{text}' must be more than zero")
     if comma and not _CHANNELS.fullmatch(frequency.strip()):
-        _quantity("frequency", zero=False)(frequency.strip())
+        try:
+            _quantity("frequency", zero=False)(frequency.strip())
+        except ValueError as error:
+            raise ValueError(f'{error}; or a number of channels: "inf,10ch"') from None
 
 
 def _split(text: str, kind: str, example: str) -> tuple[float, str]:

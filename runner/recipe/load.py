@@ -171,8 +171,8 @@ def _parse(source: Source) -> dict[str, Any]:
         problem = _syntax(str(error), source)
     except RecursionError:
         problem = Problem("the values are nested too deeply")
-    except ValueError as error:  # a number of thousands of digits
-        problem = Problem(str(error))
+    except ValueError:  # Python refuses to read thousands of digits
+        problem = Problem("a number has too many digits")
     raise RefusedError([problem], render([problem], source))
 
 

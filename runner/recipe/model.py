@@ -130,7 +130,10 @@ class Image:
     source: Literal["calibrated", "contsub"] = "calibrated"  # the key is "from"
     targets: tuple[str, ...] = ("*",)
     spw: str = ""
-    stokes: str = "I"
+    stokes: Literal[
+        "I", "Q", "U", "V", "IV", "QU", "IQ", "UV", "IQUV",
+        "RR", "LL", "XX", "YY", "RRLL", "XXYY", "pseudoI",
+    ] = "I"  # fmt: skip
     imsize: Literal["auto"] | int | tuple[int, int] = "auto"
     cell: str = "auto"
     weighting: Literal["natural", "uniform", "briggs", "briggsabs", "superuniform"] = "briggs"

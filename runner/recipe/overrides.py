@@ -87,7 +87,8 @@ def _set(document: dict[str, Any], parts: list[str], value: Any) -> KeyPath:
     Returns
     -------
     KeyPath
-        The key that was set, with the array's index where the option had a name.
+        The key that was set, with the array's index where the option had a name; or the
+        outermost table that was made for it.
 
     Raises
     ------
@@ -101,15 +102,17 @@ def _set(document: dict[str, Any], parts: list[str], value: Any) -> KeyPath:
         key = (parts[0], index)
         table = document[parts[0]][index]
         parts = parts[1:]
+    made: KeyPath = ()
     for part in parts[:-1]:
         if key == ("calibrators",) and part == "flux" and isinstance(table.get(part), str):
             table[part] = {"field": table[part]}  # the shorthand, written out
-        table = table.setdefault(part, {})
         key = (*key, part)
+        made = made or (() if part in table else key)
+        table = table.setdefault(part, {})
         if not isinstance(table, dict):
             raise ValueError(f"{'.'.join(map(str, key))} is {kind(table)}, not a table")
     table[parts[-1]] = value
-    return (*key, parts[-1])
+    return made or (*key, parts[-1])
 
 
 def _entry(document: dict[str, Any], parts: list[str]) -> tuple[int, list[str]]:

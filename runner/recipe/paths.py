@@ -96,7 +96,7 @@ class Paths:
     ) -> None:  # fmt: skip
         """Note a dataset; a name or a file that was there before is a problem."""
         if path in paths:
-            message = f"{shown(str(path))} is already dataset[{paths[path]}]"
+            message = f"{_path(path)} is already dataset[{paths[path]}]"
             self._problem(message, ("dataset", index, "vis"))
         elif name in names:
             message = f"{shown(name)} is already the name of dataset[{names[name]}]"
@@ -132,7 +132,7 @@ class Paths:
             if _exists(path):
                 return str(path)
             near = did_you_mean(text, words)
-            self._problem(f"no such file: {shown(str(path))}{near or _sibling(path)}", key)
+            self._problem(f"no such file: {_path(path)}{near or _sibling(path)}", key)
         return text
 
     def _find(self, text: str, key: KeyPath) -> list[Path]:
@@ -150,13 +150,13 @@ class Paths:
         if _exists(path):
             return [path]
         if not glob.has_magic(text):
-            self._problem(f"no such file: {shown(str(path), 200)}{_sibling(path)}", key)
+            self._problem(f"no such file: {_path(path)}{_sibling(path)}", key)
             return []
         # Brackets in the environment's or the folder's names are no pattern.
         pattern = Path(glob.escape(str(folder))) / (self._expanded(text, key, glob.escape) or "")
         found = sorted(Path(match) for match in glob.glob(str(pattern)))  # noqa: PTH207
         if not found:
-            self._problem(f"{shown(str(path), 200)} matches nothing", key)
+            self._problem(f"{_path(path)} matches nothing", key)
         return found
 
     def _demo(self, text: str, key: KeyPath) -> Path | None:
@@ -202,6 +202,11 @@ class Paths:
         problem = Problem(message, key)
         if problem not in self.problems:
             self.problems.append(problem)
+
+
+def _path(path: Path) -> str:
+    """Write a path for a message: longer than other values, its end is what matters."""
+    return shown(str(path), 300)
 
 
 def _exists(path: Path) -> bool:

@@ -48,7 +48,7 @@ _IMAGE: Final = (
     "niter", "threshold", "pbcor", "specmode", "start", "nchan", "width", "restfreq",
 )  # fmt: skip
 
-SET_BY_CASARUN: Final[dict[KeyPath, dict[str, str]]] = {
+SET_BY_CASARUN: Final[dict[tuple[str, str], dict[str, str]]] = {
     ("image", "tclean"): {
         "vis": "dataset.vis",
         "selectdata": "",

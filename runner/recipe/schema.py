@@ -98,7 +98,7 @@ def _check(value: Any, node: Schema, key: KeyPath) -> Iterator[Problem]:
         return
     wanted = node["type"]
     if not _TYPES[wanted](value):
-        yield Problem(f"expected {_WORDS[wanted]}, found {kind(value)}", key)
+        yield Problem(f"expected {_WORDS[wanted]}, found {kind(value)}{_heading(node, key)}", key)
         return
     scalars: dict[str, Callable[[Any, Schema], str]] = {
         "string": _string,
@@ -111,6 +111,16 @@ def _check(value: Any, node: Schema, key: KeyPath) -> Iterator[Problem]:
         yield from _array(value, node, key)
     elif wanted == "object":
         yield from _table(value, node, key)
+
+
+def _heading(node: Schema, key: KeyPath) -> str:
+    """Say how to head a table, where ``[x]`` and ``[[x]]`` were mistaken for each other."""
+    if len(key) != 1:
+        return ""
+    if node["type"] == "object":
+        return f": write [{key[0]}]"
+    rows = node["type"] == "array" and resolved(node["items"])["type"] == "object"
+    return f": write [[{key[0]}]] for each" if rows else ""
 
 
 def _enum(value: Any, allowed: Sequence[Any], key: KeyPath) -> Iterator[Problem]:

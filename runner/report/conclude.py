@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from ..engine.journal import JournalState, StepRecord, read_state
@@ -110,8 +111,13 @@ def conclude(
     return _report(folder, plan, meta)
 
 
-def render_again(folder: RunFolder) -> None:
+def render_again(folder: RunFolder) -> Path:
     """Judge and report a run again from its records alone.
+
+    Returns
+    -------
+    Path
+        The report's first page.
 
     Raises
     ------
@@ -124,6 +130,7 @@ def render_again(folder: RunFolder) -> None:
     except (OSError, ValueError) as error:
         raise DataError(f"{folder.root}: the run has not come to a report yet") from error
     _report(folder, plan, meta)
+    return folder.report
 
 
 def _report(folder: RunFolder, plan: Plan, meta: Mapping[str, Any]) -> dict[str, Any]:

@@ -138,8 +138,7 @@ def _model(draft: Draft, subject: Subject, field_id: int) -> str:
     spws = observation.spws_of_fields({field_id})
     field = observation.field(field_id)
     choices = [
-        heuristics.model_image(field, observation.spw(spw).centre_hz, flux.standard)
-        for spw in spws
+        heuristics.model_image(field, observation.spw(spw).centre_hz, flux.standard) for spw in spws
     ]
     return str(draft.choose("calibrators.flux.model", subject.name, choices[0]))
 

@@ -16,6 +16,7 @@ from .draft import ORDER, Draft, Subject, check
 from .split import targets as targets_of
 
 _PLACEHOLDER = re.compile(r"\{([a-z]+)\}")
+_MAKES_BACKUPS = ("applycal", "flagcmd", "flagdata")
 _BEFORE_SPLIT = ("import", "flag", "calibrate", "apply")
 
 
@@ -45,14 +46,15 @@ def _instances(custom: CustomStep, subjects: list[Subject]) -> list[dict[str, st
             for s in subjects
             for name in targets_of(s)
         ]
-    return [
-        {"dataset": s.name, "vis": s.working if early else s.calibrated} for s in subjects
-    ]
+    return [{"dataset": s.name, "vis": s.working if early else s.calibrated} for s in subjects]
 
 
 def _insert_one(draft: Draft, custom: CustomStep, index: int, names: Mapping[str, str]) -> None:
     unknown: set[str] = set()
     params = _filled(dict(custom.params), names, unknown)
+    if custom.task in _MAKES_BACKUPS:
+        # A backup would be a product beside the MS that nobody declared.
+        params.setdefault("flagbackup", False)
     for name in sorted(unknown):
         draft.problem(
             f"'{{{name}}}' is not a placeholder here; known: "

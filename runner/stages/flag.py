@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from .. import heuristics
@@ -26,7 +25,7 @@ def steps(draft: Draft, subject: Subject) -> None:
             check("flag_commands", n=len(flag.manual)),
         )
     if flag.rfi != "none":
-        params = {"mode": "tfcrop", "datacolumn": "data", "extendflags": False}
+        params: dict[str, Any] = {"mode": "tfcrop", "datacolumn": "data", "extendflags": False}
         _add(draft, subject, "rfi", params | _passed(draft), "tfcrop on the raw data")
 
 
@@ -35,11 +34,11 @@ def after_calibration(draft: Draft, subject: Subject) -> None:
     flag = draft.recipe.flag
     if flag.rfi == "none":
         return
-    params = {"mode": flag.rfi, "datacolumn": "corrected", "extendflags": False}
+    params: dict[str, Any] = {"mode": flag.rfi, "datacolumn": "corrected", "extendflags": False}
     _add(draft, subject, "corrected", params | _passed(draft), f"{flag.rfi} on calibrated data")
 
 
-def _passed(draft: Draft) -> Mapping[str, Any]:
+def _passed(draft: Draft) -> dict[str, Any]:
     return dict(draft.recipe.flag.flagdata)
 
 

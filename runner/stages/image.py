@@ -44,6 +44,15 @@ class Picture:
         return f"images/{self.name}"
 
     @property
+    def dirty(self) -> str:
+        """The path that the dirty image's files share.
+
+        In a folder of its own: tclean adds its history to every image whose name begins with
+        its own image's, and would change the dirty image while cleaning.
+        """
+        return f"images/dirty/{self.name}"
+
+    @property
     def noise(self) -> str:
         """Where the noise of the dirty image is written."""
         return f"{self.prefix}.noise.json"
@@ -200,7 +209,7 @@ def suffixes(picture: Picture, *, cleaned: bool) -> list[str]:
 
 
 def _dirty(draft: Draft, picture: Picture, params: Mapping[str, Any]) -> None:
-    prefix = f"{picture.prefix}.dirty"
+    prefix = picture.dirty
     draft.add(
         f"{picture.name}.dirty",
         "casa:tclean",
@@ -217,8 +226,8 @@ def _dirty(draft: Draft, picture: Picture, params: Mapping[str, Any]) -> None:
 
 
 def _noise(draft: Draft, picture: Picture) -> None:
-    residual = f"{picture.prefix}.dirty.residual{picture.first}"
-    pb = f"{picture.prefix}.dirty.pb{picture.first}"
+    residual = f"{picture.dirty}.residual{picture.first}"
+    pb = f"{picture.dirty}.pb{picture.first}"
     draft.add(
         f"{picture.name}.noise",
         "noise",
@@ -242,12 +251,12 @@ def _clean(draft: Draft, picture: Picture, params: Mapping[str, Any]) -> None:
     settings |= _mask(draft, picture)
     # The dirty image is what the first major cycle would make again.
     settings |= {"calcpsf": False, "calcres": False, **image.tclean}
-    dirty = [f"{prefix}.dirty.{suffix}" for suffix in suffixes(picture, cleaned=False)]
+    dirty = [f"{picture.dirty}.{suffix}" for suffix in suffixes(picture, cleaned=False)]
     mask_file = [] if image.mask in ("none", "auto-multithresh") else [image.mask]
     draft.add(
         f"{picture.name}.clean",
         "clean",
-        {"dirty": f"{prefix}.dirty", "tclean": settings},
+        {"dirty": picture.dirty, "tclean": settings},
         stage="image",
         title=f"clean {_what(picture)}",
         reads=(*picture.vis, *dirty, *mask_file, *([picture.noise] if sigmas else [])),
@@ -280,13 +289,13 @@ def _mask(draft: Draft, picture: Picture) -> dict[str, Any]:
 
 def final(picture: Picture) -> str:
     """Return the path of the image that a user looks at first."""
-    kind = "image" if picture.cleaned else "dirty.residual"
-    return f"{picture.prefix}.{kind}{picture.first}"
+    start = f"{picture.prefix}.image" if picture.cleaned else f"{picture.dirty}.residual"
+    return f"{start}{picture.first}"
 
 
 def _pbcor(draft: Draft, picture: Picture) -> None:
     source = final(picture)
-    pb = f"{picture.prefix}.{'pb' if picture.cleaned else 'dirty.pb'}{picture.first}"
+    pb = f"{picture.prefix if picture.cleaned else picture.dirty}.pb{picture.first}"
     out = f"{picture.prefix}.pbcor"
     draft.add(
         f"{picture.name}.pbcor",

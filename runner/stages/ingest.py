@@ -6,6 +6,8 @@ back costs a copy and the raw data stay as they were.
 
 from __future__ import annotations
 
+from typing import Any
+
 from ..recipe.model import Dataset
 from .draft import Draft, Subject, check, kind, pristine
 
@@ -20,11 +22,12 @@ def steps(draft: Draft, dataset: Dataset) -> None:
     vis = pristine(dataset)
     what = kind(dataset.vis)
     if what != "ms":
-        action, params = {
+        imports: dict[str, tuple[str, dict[str, Any]]] = {
             "uvfits": ("casa:importuvfits", {"fitsfile": dataset.vis, "vis": vis}),
             "asdm": ("casa:importasdm", {"asdm": dataset.vis, "vis": vis, "savecmds": False}),
             "tar": ("unpack", {"archive": dataset.vis, "vis": vis}),
-        }[what]
+        }
+        action, params = imports[what]
         draft.add(
             f"{dataset.name}.import",
             action,

@@ -23,9 +23,7 @@ def dataset(draft: Draft, subject: Subject, tables: Tables) -> None:
             "dataset": subject.name,
             "ms": vis,
             "column": "auto" if subject.dataset.calibrated else "corrected",
-            "caltables": [
-                {"path": table.path, "kind": table.kind} for table in tables.values()
-            ],
+            "caltables": [{"path": table.path, "kind": table.kind} for table in tables.values()],
             "fluxscale": scale,
             "fields": roles,
             "data": data,
@@ -42,7 +40,7 @@ def dataset(draft: Draft, subject: Subject, tables: Tables) -> None:
 def picture(draft: Draft, picture: Picture) -> None:
     """Add the step that measures an image."""
     data, plots = f"qa/data/images/{picture.name}.json", f"qa/plots/{picture.name}"
-    prefix = picture.prefix if picture.cleaned else f"{picture.prefix}.dirty"
+    prefix = picture.prefix if picture.cleaned else picture.dirty
     names = {f"{prefix}.{suffix}" for suffix in suffixes(picture, cleaned=picture.cleaned)}
     moments = [f"{picture.prefix}.mom{moment}" for moment in picture.image.moments]
     fits = f"{picture.prefix}.fits"

@@ -102,9 +102,7 @@ class _Finder:
         if patterns:
             key: KeyPath = ("targets", "fields")
             if len(patterns) == 1 or len(self.draft.recipe.dataset) == 1:
-                return tuple(
-                    field for pattern in patterns for field in self.match(pattern, key)
-                )
+                return tuple(field for pattern in patterns for field in self.match(pattern, key))
             return self._some_of(patterns, key)
         fields = self._with_intent("OBSERVE_TARGET") or self._with_intent("TARGET")
         if not fields and self.dataset.calibrated and len(self.observation.fields) == 1:

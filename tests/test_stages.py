@@ -1,0 +1,327 @@
+"""From recipe and metadata to steps: what an expert would check in a plan."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from casarun.errors import Problem
+from casarun.observation import Observation
+from casarun.plan import Step
+from casarun.recipe.model import (
+    Calibrate,
+    Calibrators,
+    Contsub,
+    CustomStep,
+    Dataset,
+    Flag,
+    FluxCalibrator,
+    Image,
+    Recipe,
+    Targets,
+)
+from casarun.stages.compile import Compiled, full, imports
+from support.observations import spw, vla
+
+CALIBRATORS = Calibrators(flux=FluxCalibrator(field="1331*"), bandpass="1331*", phase=("1445*",))
+
+
+def recipe(**tables: Any) -> Recipe:
+    given = {
+        "dataset": (Dataset(vis="/data/day1.fits", name="day1"),),
+        "calibrators": CALIBRATORS,
+        "targets": Targets(fields=("N5921",)),
+        "image": (Image(name="continuum"),),
+    }
+    return Recipe(casarun=1, **{**given, **tables})
+
+
+def compiled(observation: Observation | None = None, **tables: Any) -> Compiled:
+    made = recipe(**tables)
+    observation = observation or vla()
+    return full(made, {dataset.name: observation for dataset in made.dataset})
+
+
+def steps(observation: Observation | None = None, **tables: Any) -> dict[str, Step]:
+    result = compiled(observation, **tables)
+    assert result.problems == ()
+    return {step.id: step for step in result.steps}
+
+
+def messages(problems: tuple[Problem, ...]) -> list[str]:
+    return [problem.message for problem in problems]
+
+
+def test_import_comes_first_and_needs_no_metadata() -> None:
+    assert [step.id for step in imports(recipe()).steps] == ["day1.import", "day1.observe"]
+    assert [step.id for step in compiled().steps][:2] == ["day1.import", "day1.observe"]
+
+
+def test_a_ms_is_not_imported(tmp_path: Any) -> None:
+    vis = tmp_path / "day1.ms"
+    vis.mkdir()
+    found = steps(dataset=(Dataset(vis=str(vis), name="day1"),))
+    assert "day1.import" not in found
+    assert found["day1.copy"].reads == (str(vis),)
+
+
+def test_raw_data_are_never_changed() -> None:
+    for step in compiled().steps:
+        assert not any("imported" in path for path in step.updates)
+        assert all(not path.startswith("/") for path in (*step.writes, *step.updates))
+
+
+def test_the_chain_of_solutions() -> None:
+    found = steps()
+    solving = [step.id for step in compiled().steps if step.stage == "calibrate"]
+    assert solving == [
+        "day1.setjy.0", "day1.phase0", "day1.bandpass", "day1.phase-int", "day1.phase-scan",
+        "day1.amp", "day1.fluxscale",
+    ]  # fmt: skip
+    assert found["day1.bandpass"].params["gaintable"] == ["caltables/day1.phase0"]
+    assert found["day1.phase-int"].params["gaintable"] == ["caltables/day1.bandpass"]
+    assert found["day1.amp"].params["gaintable"] == [
+        "caltables/day1.bandpass", "caltables/day1.phase-int",
+    ]  # fmt: skip
+    assert found["day1.amp"].params["calmode"] == "a"
+    assert found["day1.fluxscale"].params["reference"] == "0"
+    assert found["day1.fluxscale"].params["transfer"] == "1"
+
+
+def test_targets_take_scan_phases_of_their_calibrator_and_its_scaled_amplitudes() -> None:
+    params = steps()["day1.apply.2"].params
+    assert params["gaintable"] == [
+        "caltables/day1.bandpass", "caltables/day1.phase-scan", "caltables/day1.fluxscale",
+    ]  # fmt: skip
+    assert params["gainfield"] == ["0", "1", "1"]
+    assert params["interp"] == ["nearest", "linear", "linear"]
+    assert params["spwmap"] == []
+    assert params["calwt"] == [False]
+
+
+def test_calibrators_take_phases_per_interval_of_themselves() -> None:
+    params = steps()["day1.apply.1"].params
+    assert params["gaintable"][1] == "caltables/day1.phase-int"
+    assert params["gainfield"] == ["0", "1", "1"]
+
+
+def test_wide_windows_get_delays_first() -> None:
+    found = steps(vla(spws=[spw(0, width_hz=2e6)]))
+    assert found["day1.delay"].params["gaintype"] == "K"
+    assert found["day1.phase0"].params["gaintable"] == ["caltables/day1.delay"]
+    assert found["day1.apply.2"].params["gaintable"][0] == "caltables/day1.delay"
+
+
+def test_a_spw_without_calibrator_data_takes_the_nearest_solutions() -> None:
+    spws = [spw(i, centre_hz=1.4e9 + i * 1e8) for i in range(3)]
+    observation = vla(spws=spws)
+    scans = tuple(
+        replace(scan, spw_ids=(0, 2)) if scan.field_ids == (1,) else scan
+        for scan in observation.scans
+    )
+    params = steps(replace(observation, scans=scans))["day1.apply.2"].params
+    assert params["spwmap"] == [[], [0, 0, 2], [0, 0, 2]]
+
+
+def test_without_a_separate_phase_calibrator_there_is_no_fluxscale() -> None:
+    calibrators = Calibrators(
+        flux=FluxCalibrator(field="1331*"), bandpass="1331*", phase=("1331*",)
+    )
+    found = steps(calibrators=calibrators)
+    assert "day1.fluxscale" not in found
+    assert found["day1.apply.2"].params["gaintable"][-1] == "caltables/day1.amp"
+
+
+def test_roles_come_from_intents_where_the_recipe_names_none() -> None:
+    result = compiled(vla(intents=True), calibrators=Calibrators(), targets=Targets())
+    assert result.problems == ()
+    chosen = {auto.key: auto.value for auto in result.autos}
+    assert chosen["calibrators.flux"] == "1331+305"
+    assert chosen["calibrators.phase"] == "1445+099"
+    assert chosen["targets.fields"] == "N5921"
+
+
+def test_without_intents_all_roles_are_asked_for_at_once() -> None:
+    result = compiled(calibrators=Calibrators(), targets=Targets())
+    assert messages(result.problems) == [
+        "dataset day1 has no scan intent OBSERVE_TARGET: name the targets (targets.fields); "
+        "fields: 1331+305, 1445+099, N5921",
+        *(
+            f"dataset day1 has no scan intent CALIBRATE_{role.upper()}: name the {role} calibrator "
+            f"(calibrators.{role}), or set dataset.calibrated = true if the data are calibrated; "
+            "fields: 1331+305, 1445+099, N5921"
+            for role in ("flux", "bandpass", "phase")
+        ),
+    ]
+
+
+def test_a_field_that_does_not_exist() -> None:
+    result = compiled(targets=Targets(fields=("N5912",)))
+    assert result.problems[0] == Problem(
+        "no field of dataset day1 matches 'N5912'; fields: 1331+305, 1445+099, N5921; "
+        "did you mean 'N5921'?",
+        ("targets", "fields"),
+    )
+
+
+def test_a_refant_that_does_not_exist() -> None:
+    result = compiled(calibrate=Calibrate(refant="VA15"))
+    assert result.problems == (
+        Problem(
+            "dataset day1 has no antenna 'VA15' with data; antennas: ea00, ea01, ea02, ea03",
+            ("calibrate", "refant"),
+        ),
+    )
+
+
+def test_flagging_that_needs_no_look_at_values_is_one_pass() -> None:
+    params = steps(flag=Flag(quack="10s"))["day1.flag.basic"].params
+    assert params["inpfile"] == [
+        "mode='manual' autocorr=True",
+        "mode='shadow'",
+        "mode='clip' clipzeros=True",
+        "mode='quack' quackinterval=10 quackmode='beg'",
+        "mode='manual' spw='0:0~2;61~63'",
+    ]
+
+
+def test_rfi_flagging_comes_before_and_after_the_calibration() -> None:
+    found = steps(flag=Flag(rfi="rflag", flagdata={"timedevscale": 4.0}))
+    assert found["day1.flag.rfi"].params["mode"] == "tfcrop"
+    assert found["day1.flag.corrected"].params["mode"] == "rflag"
+    assert found["day1.flag.corrected"].params["datacolumn"] == "corrected"
+    assert found["day1.flag.corrected"].params["timedevscale"] == 4.0
+
+
+def test_edges_that_leave_nothing() -> None:
+    result = compiled(flag=Flag(edge=32))
+    assert messages(result.problems) == [
+        "32 channels at each edge leave none of the 64 of spw 0 of dataset day1"
+    ]
+
+
+def test_thresholds_in_sigma_are_resolved_when_the_clean_runs() -> None:
+    found = steps()
+    clean = found["N5921.continuum.clean"]
+    assert clean.params["tclean"]["threshold"] == {
+        "$late": {
+            "path": "images/N5921.continuum.noise.json", "key": "rms_jy_per_beam",
+            "times": 3.0, "unit": "Jy",
+        }
+    }  # fmt: skip
+    assert "images/N5921.continuum.noise.json" in clean.reads
+    flux = steps(image=(Image(name="c", threshold="1mJy"),))["N5921.c.clean"]
+    assert flux.params["tclean"]["threshold"] == "1mJy"
+
+
+def test_the_clean_goes_on_from_the_dirty_image() -> None:
+    clean = steps()["N5921.continuum.clean"]
+    assert clean.params["dirty"] == "images/dirty/N5921.continuum"
+    assert clean.params["tclean"]["calcpsf"] is False
+    assert clean.params["tclean"]["calcres"] is False
+
+
+def test_datasets_of_one_target_are_imaged_together() -> None:
+    datasets = tuple(Dataset(vis=f"/data/day{i}.fits", name=f"day{i}") for i in (1, 2))
+    found = steps(dataset=datasets)
+    assert found["N5921.continuum.dirty"].params["vis"] == [
+        "calibrated/day1.N5921.ms", "calibrated/day2.N5921.ms",
+    ]  # fmt: skip
+    assert found["day1.bandpass"].params["caltable"] != found["day2.bandpass"].params["caltable"]
+
+
+def test_a_cube_is_made_from_the_continuum_subtracted_data() -> None:
+    image = Image(name="hi", specmode="cube", source="contsub", nchan=10, moments=(0, 1))
+    found = steps(contsub=Contsub(fitspec="0:0~9"), image=(image,))
+    assert found["N5921.hi.dirty"].reads == ("calibrated/day1.N5921.contsub.ms",)
+    assert "excludepix" not in found["N5921.hi.mom0"].params
+    assert found["N5921.hi.mom1"].params["excludepix"][1]["$late"]["times"] == 3
+
+
+def test_any_parameter_of_tclean_passes_through() -> None:
+    image = Image(name="c", tclean={"gridder": "wproject", "wprojplanes": 64})
+    params = steps(image=(image,))["N5921.c.clean"].params["tclean"]
+    assert params["gridder"] == "wproject"
+    assert params["wprojplanes"] == 64
+
+
+def test_mtmfs_writes_its_terms() -> None:
+    image = Image(name="c", deconvolver="mtmfs", nterms=2)
+    writes = steps(image=(image,))["N5921.c.clean"].writes
+    assert "images/N5921.c.image.tt1" in writes
+    assert "images/N5921.c.psf.tt2" in writes
+    assert "images/N5921.c.alpha" in writes
+
+
+def test_calibrated_data_are_split_and_imaged_as_they_are() -> None:
+    observation = vla(columns=("CORRECTED_DATA", "DATA"))
+    dataset = Dataset(vis="/data/day1.fits", name="day1", calibrated=True)
+    found = steps(observation, dataset=(dataset,), calibrators=Calibrators())
+    assert "day1.copy" not in found
+    assert found["day1.split.N5921"].params["datacolumn"] == "corrected"
+    assert not any(step.updates for step in found.values())
+
+
+def test_hostile_field_names_stay_in_the_run_folder() -> None:
+    observation = vla()
+    fields = tuple(
+        replace(field, name="../../x; $(rm)") if field.id == 2 else field
+        for field in observation.fields
+    )
+    found = steps(replace(observation, fields=fields), targets=Targets(fields=("*rm*",)))
+    for step in found.values():
+        for path in (*step.writes, *step.updates):
+            assert ".." not in path.split("/")
+            assert "$" not in path
+
+
+def test_targets_that_an_image_names_must_exist() -> None:
+    result = compiled(image=(Image(name="c", targets=("M31",)),))
+    assert messages(result.problems) == ["no target matches 'M31'; targets: N5921"]
+
+
+def test_ds9_regions_are_refused_as_masks() -> None:
+    result = compiled(image=(Image(name="c", mask="/data/arms.reg"),))
+    assert result.problems[0].key == ("image", 0, "mask")
+    assert "save the region as CRTF" in result.problems[0].message
+
+
+@pytest.mark.parametrize(
+    ("custom", "before", "vis"),
+    [
+        (CustomStep("statwt", after="apply", params={"vis": "{vis}"}), "day1.apply.2",
+         "raw/day1.ms"),
+        (CustomStep("statwt", after="split", per="target", params={"vis": "{vis}"}),
+         "day1.split.N5921", "calibrated/day1.N5921.ms"),
+    ],
+)  # fmt: skip
+def test_a_step_of_the_recipe_stands_where_it_says(
+    custom: CustomStep, before: str, vis: str
+) -> None:
+    result = compiled(step=(custom,))
+    assert result.problems == ()
+    order = [step.id for step in result.steps]
+    (own,) = [step for step in result.steps if step.stage == "step"]
+    assert order[order.index(own.id) - 1] == before
+    assert own.updates == (vis,)
+
+
+def test_steps_of_the_recipe_are_checked_against_the_installed_casa() -> None:
+    result = compiled(step=(CustomStep("statwtt", after="apply"),))
+    assert messages(result.problems) == [
+        "the installed CASA has no task 'statwtt'; did you mean 'statwt'?"
+    ]
+
+
+def test_steps_of_the_recipe_stay_in_the_run_folder() -> None:
+    custom = CustomStep(
+        "exportfits", after="export", per="run",
+        params={"imagename": "images/N5921.continuum.image", "fitsimage": "../../x.fits"},
+    )  # fmt: skip
+    result = compiled(step=(custom,))
+    assert "'../../x.fits' is outside of the run folder: a step writes below it only" in messages(
+        result.problems
+    )
+
+
+def test_planning_is_pure() -> None:
+    assert compiled().plan({}, {}).fingerprints == compiled().plan({}, {}).fingerprints
