@@ -33,6 +33,7 @@ from .plan import Plan
 from .quantities import parse
 from .recipe.load import LoadedRecipe, load
 from .recipe.positions import render
+from .recipe.schema import judge
 from .report.conclude import conclude, record_plan, render_again
 from .stages import compile as stages
 from .stages.ingest import observation_file
@@ -128,6 +129,14 @@ def _known(reduction: Reduction, option: str, value: str, known: Sequence[str]) 
             [Problem(f"--{option}: '{value}' is none of {', '.join(known)}"
                      f"{did_you_mean(value, known)}")]
         )  # fmt: skip
+
+
+def _judged(reduction: Reduction) -> Reduction:
+    """Let JSON Schema have its say before anything is planned or run."""
+    problems = judge(reduction.loaded.document)
+    if problems:
+        raise reduction.refused(problems)
+    return reduction
 
 
 def versions() -> dict[str, str]:
@@ -263,7 +272,7 @@ def plan(recipe: Path, options: Options, listener: Listener | None = None) -> Pl
     RefusedError
         With all that is wrong with the recipe, by itself or against the data.
     """
-    reduction = open_recipe(recipe, options)
+    reduction = _judged(open_recipe(recipe, options))
     with held(reduction.folder), _executor() as executor:
         observations = observe(reduction, executor, listener)
         planned = make_plan(reduction, observations)
@@ -314,7 +323,7 @@ def run(
     LockedError
         If another run holds the folder.
     """
-    reduction = open_recipe(recipe, options)
+    reduction = _judged(open_recipe(recipe, options))
     folder = reduction.folder
     with held(folder), _executor() as executor:
         if options.fresh:

@@ -34,8 +34,11 @@ CONTENT_LIMIT_BYTES: Final = 64_000_000
 _SAYS_NOTHING: Final = frozenset({"table.lock", "HISTORY"})
 """What CASA changes in tables that it only reads: the lock, and an MS's list of commands."""
 
-_BY_CONTENT: Final = frozenset({"table.dat", "table.info"})
-"""Small files that CASA (``impbcor`` is one) writes again, unchanged, in tables it only reads."""
+_BY_BYTES: Final = frozenset({"table.dat", "table.info"})
+"""Small files that CASA (``impbcor`` is one) writes again in tables that it only reads.
+
+They say the same, with keywords in another order: so their bytes are compared, sorted.
+"""
 
 _FICLONE: Final = 0x40049409
 
@@ -168,8 +171,9 @@ def _states(folder: Path, prefix: str = "") -> Iterator[str]:
             if entry.is_dir(follow_symlinks=False):
                 yield f"{name}/"
                 yield from _states(Path(entry.path), f"{name}/")
-            elif entry.name in _BY_CONTENT and entry.is_file(follow_symlinks=False):
-                yield f"{name}\0{hashlib.sha256(Path(entry.path).read_bytes()).hexdigest()}"
+            elif entry.name in _BY_BYTES and entry.is_file(follow_symlinks=False):
+                content = bytes(sorted(Path(entry.path).read_bytes()))
+                yield f"{name}\0{hashlib.sha256(content).hexdigest()}"
             else:
                 yield _state(name, entry.stat(follow_symlinks=False))
 

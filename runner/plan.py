@@ -11,7 +11,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -169,22 +169,24 @@ class _Touches:
 
     def add(self, path: str) -> None:
         """Remember a path, under each of the folders above it."""
-        for above in _and_above(path):
+        for above in and_above(path):
             self._known.setdefault(above, {})[path] = None
 
     def overlapping(self, path: str) -> list[str]:
         """Return the known paths that are `path`, lie below it, or above it."""
         found = dict(self._known.get(path, {}))
-        for above in _and_above(path)[1:]:
+        for above in and_above(path)[1:]:
             if above in self._known.get(above, {}):
                 found[above] = None
         return list(found)
 
 
-def _and_above(path: str) -> list[str]:
-    """Return a path and the folders above it, without the root."""
-    pure = PurePosixPath(path)
-    return [str(pure), *(str(parent) for parent in pure.parents if str(parent) not in {".", "/"})]
+@lru_cache(maxsize=65536)
+def and_above(path: str) -> tuple[str, ...]:
+    """Return a path and the folders above it, without the root, the nearest first."""
+    pure = str(PurePosixPath(path))
+    ends = [place for place, letter in enumerate(pure) if letter == "/" and place]
+    return (pure, *(pure[:end] for end in reversed(ends)))
 
 
 def hazards(steps: Sequence[Step]) -> dict[str, frozenset[str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -10,10 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from support.fake_actions import chain, fake
-
 from casarun.engine.causes import cause_of
 from casarun.engine.executors import Ended, Job
 from casarun.engine.journal import Journal, read_events, read_state
@@ -29,6 +26,9 @@ from casarun.errors import CasarunError, Cause, StepFailedError
 from casarun.files import read_json, signature
 from casarun.folder import RunFolder
 from casarun.plan import Plan, Resources, Step
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.fake_actions import chain, fake
 
 Behaviour = Callable[[Job], Mapping[str, Any]]
 
@@ -43,6 +43,7 @@ class MemoryExecutor:
         self.behave = behave or make
         self.jobs: dict[str, Job] = {}
         self.started: list[str] = []
+        self.killed: list[str] = []
         self.most = 0
         self.newest_first = newest_first
 
@@ -53,17 +54,25 @@ class MemoryExecutor:
         return {"host": "memory"}
 
     def wait(self, timeout_s: float) -> list[Ended]:
+        if self.killed:
+            ended = [Ended(step_id, stopped=True) for step_id in self.killed]
+            self.killed.clear()
+            return ended
         if not self.jobs:
             time.sleep(max(0.0, min(timeout_s, 0.01)))
             return []
         step_id = list(self.jobs)[-1 if self.newest_first else 0]
-        return [Ended(step_id, self.behave(self.jobs.pop(step_id)))]
+        job = self.jobs[step_id]
+        result = self.behave(job)
+        self.jobs.pop(step_id)
+        return [Ended(step_id, result)]
 
     def usage(self) -> Mapping[str, int]:
         return {}
 
     def kill(self, step_id: str, cause: Cause | None) -> None:
-        self.behave = lambda job: failure(Cause.SIGNAL, "killed")
+        self.jobs.pop(step_id)
+        self.killed.append(step_id)
 
     def end_stale(self, placed: Mapping[str, Any]) -> None:
         assert "host" in placed
@@ -133,7 +142,9 @@ def why(folder: RunFolder, steps: Iterable[Step], **more: Any) -> dict[str, str]
 
 
 def test_steps_are_handed_out_in_plan_order_when_ready() -> None:
-    walker = Walker("abcd", {"a": frozenset(), "b": frozenset("a"), "c": frozenset(), "d": frozenset("bc")})
+    walker = Walker(
+        "abcd", {"a": frozenset(), "b": frozenset("a"), "c": frozenset(), "d": frozenset("bc")}
+    )
     assert [walker.take(), walker.take(), walker.take()] == ["a", "c", None]
     walker.finish("c")
     assert walker.take() is None
@@ -146,7 +157,13 @@ def test_steps_are_handed_out_in_plan_order_when_ready() -> None:
 
 
 def test_a_failure_takes_along_only_what_depends_on_it() -> None:
-    waits = {"a": frozenset(), "b": frozenset("a"), "c": frozenset(), "d": frozenset("b"), "e": frozenset("cd")}
+    waits = {
+        "a": frozenset(),
+        "b": frozenset("a"),
+        "c": frozenset(),
+        "d": frozenset("b"),
+        "e": frozenset("cd"),
+    }
     walker = Walker("abcde", {k: frozenset(v) for k, v in waits.items()})
     walker.take()
     assert walker.fail("a") == ["b", "d", "e"]
@@ -177,9 +194,7 @@ def test_a_failure_takes_along_only_what_depends_on_it() -> None:
         ([Cause.LOST_INPUT], None),
     ],
 )
-def test_the_cause_decides_about_another_attempt(
-    causes: list[Cause], wait_s: float | None
-) -> None:
+def test_the_cause_decides_about_another_attempt(causes: list[Cause], wait_s: float | None) -> None:
     assert RetryPolicy(3, 5.0).wait_before_next(causes) == wait_s
 
 
@@ -335,9 +350,7 @@ def test_an_edit_before_later_changes_makes_the_product_again(folder: RunFolder)
         "import": "raw/x.ms must be made again: it already holds later changes",
         "flag": "raw/x.ms is made again (step import)",
         "solve": "parameters changed: say",
-        "apply": "its input raw/x.ms changed (step flag runs again)"
-        if "flag" in ()
-        else "its input caltables/g changed (step solve runs again)",
+        "apply": "its input caltables/g changed (step solve runs again)",
         "split": "its input raw/x.ms changed (step apply runs again)",
         "image": "its input calibrated/x.ms changed (step split runs again)",
         "export": "its input images/x changed (step image runs again)",
@@ -410,9 +423,7 @@ def test_a_change_taken_away_makes_the_product_again(folder: RunFolder) -> None:
     go(folder, chain()[:1])
     assert products(folder, chain()[:1]) == {"raw/x.ms": "()"}
     assert why(folder, chain()[:1]) == {}
-    assert why(folder, chain()[:2]) == {"flag": "another attempt"} or list(
-        why(folder, chain()[:2])
-    ) == ["flag"]
+    assert why(folder, chain()[:2]) == {"flag": "raw/x.ms does not hold it yet"}
 
 
 def test_reasons_name_inputs_versions_checks_and_actions(folder: RunFolder) -> None:
@@ -455,9 +466,9 @@ def test_a_failed_step_says_so_the_next_time(folder: RunFolder) -> None:
     outcome = go(folder, chain(), fail)
     assert outcome.state == "failed"
     assert outcome.failed["solve"].message == "no solutions"
-    assert outcome.not_run == {
-        s: "it needs solve, which failed" for s in ("apply", "split", "image", "export")
-    }
+    assert outcome.not_run == dict.fromkeys(
+        ("apply", "split", "image", "export"), "it needs solve, which failed"
+    )
     reasons = why(folder, chain())
     assert list(reasons) == ["solve", "apply", "split", "image", "export"]
     assert reasons["solve"] == "it failed: no solutions"
@@ -499,10 +510,8 @@ def test_any_history_ends_as_a_fresh_run(
                 return failure(Cause.SEVERE, "broken")
             return make(job)
 
-        try:
+        with contextlib.suppress(KeyboardInterrupt):
             go(used, chain(flag, solve)[:length], behave)
-        except KeyboardInterrupt:
-            pass
         if lost and (used.root / lost).exists():
             (used.root / lost).unlink()
     assert go(used, chain()).state == "done"
@@ -623,7 +632,7 @@ def test_a_step_that_ran_out_of_memory_runs_alone(folder: RunFolder) -> None:
 
     def behave(job: Job) -> Mapping[str, Any]:
         if job.step.id == "s0":
-            beside.append((job.attempt, len(executor.jobs)))
+            beside.append((job.attempt, len(executor.jobs) - 1))
         return inner(job)
 
     executor.behave = behave
@@ -798,9 +807,7 @@ def test_late_values_are_read_when_the_step_runs(tmp_path: Path) -> None:
         ({"path": "n.json", "key": "none", "times": 3}, "none in n.json is no number: None"),
     ],
 )
-def test_late_values_that_are_not_there(
-    tmp_path: Path, spec: dict[str, Any], message: str
-) -> None:
+def test_late_values_that_are_not_there(tmp_path: Path, spec: dict[str, Any], message: str) -> None:
     (tmp_path / "n.json").write_text('{"rms": 1, "none": null}')
     with pytest.raises(StepFailedError) as caught:
         resolve({"x": {"$late": spec}}, tmp_path)

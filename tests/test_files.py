@@ -11,7 +11,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
 from casarun import files
 from casarun.errors import DataError, LockedError, RefusedError
 from casarun.files import FolderLock

@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 
 import pytest
+from casarun.plan import Check, Plan, Resources, Step, digest, hazards
 from hypothesis import given
 from hypothesis import strategies as st
-
-from casarun.plan import Check, Plan, Resources, Step, digest, hazards
 
 
 def step(number: str, **what: object) -> Step:

@@ -11,4 +11,4 @@ configure()
 import casatasks  # noqa: E402, F401
 import casatools  # noqa: E402, F401
 
-from ..qa import plots  # noqa: E402, F401
+from ..qa import collect  # noqa: E402, F401

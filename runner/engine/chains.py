@@ -7,12 +7,10 @@ update. What they do to a path inside it changes the unit.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import PurePosixPath
 
-from ..plan import Plan
+from ..plan import Plan, and_above
 
 
 @dataclass
@@ -69,7 +67,7 @@ class Chains:
         self.by_unit: dict[str, Chain] = {}
         for unit in sorted(set(self._unit_of.values())):
             self.by_unit[unit] = Chain(unit)
-            for above in _above(unit):
+            for above in and_above(unit)[1:]:
                 self._below.setdefault(above, []).append(unit)
         for place, step in enumerate(plan.steps):
             changes = dict.fromkeys(self._unit_of[p] for p in (*step.writes, *step.updates))
@@ -104,18 +102,13 @@ class Chains:
     def _touched(self, reads: tuple[str, ...], changes: tuple[str, ...]) -> dict[str, None]:
         touched = dict.fromkeys(self._unit_of[path] for path in changes)
         for path in reads:
-            for above in (path, *_above(path)):
+            for above in and_above(path):
                 if above in self.by_unit:
                     touched[above] = None
             touched.update(dict.fromkeys(self._below.get(path, ())))
         return touched
 
 
-def _above(path: str) -> Iterator[str]:
-    """Yield the folders above a path, without the root."""
-    return (str(p) for p in PurePosixPath(path).parents if str(p) not in {".", "/"})
-
-
 def _outermost(path: str, paths: set[str]) -> str:
     """Return the outermost of `paths` that is `path` or lies above it."""
-    return ([path, *(above for above in _above(path) if above in paths)])[-1]
+    return [above for above in and_above(path) if above in paths][-1]

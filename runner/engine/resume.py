@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 from ..files import signature
 from ..folder import RunFolder
@@ -163,7 +163,7 @@ class _Decider:
         for path, state in done.get("inputs", {}).items():
             if self._plan.inputs.get(path, state) != state:
                 return f"its input {path} changed"
-        if digest(done.get("checks", [])) != digest(step.to_json()["checks"]):
+        if digest(done.get("checks", [])) != digest([asdict(check) for check in step.checks]):
             return "its post-conditions changed"
         return self._upstream(step) or "what it reads, writes or updates changed"
 

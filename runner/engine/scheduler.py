@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -149,26 +150,32 @@ def run(
         If the journal or a ledger cannot be written. All that runs is ended first.
     """
     check_plan(plan)
+    with _recording(folder):
+        journal = Journal(folder.journal)
+    with journal:
+        engine = _Run(
+            plan,
+            folder,
+            executor,
+            policy or RetryPolicy(),
+            budget or Budget(),
+            listener or (lambda event: None),
+            StopFlag() if stop is None else stop,
+            journal,
+            actions,
+        )
+        try:
+            return engine.go(fresh, about or {})
+        finally:
+            engine.end_all()
+
+
+@contextlib.contextmanager
+def _recording(folder: RunFolder) -> Iterator[None]:
+    """Say in words that the journal or a ledger cannot be written: the run can't go on."""
     try:
-        with Journal(folder.journal) as journal:
-            engine = _Run(
-                plan,
-                folder,
-                executor,
-                policy or RetryPolicy(),
-                budget or Budget(),
-                listener or (lambda event: None),
-                stop or StopFlag(),
-                journal,
-                actions,
-            )
-            try:
-                return engine.go(fresh, about or {})
-            finally:
-                engine.end_all()
+        yield
     except OSError as error:
-        if error.filename is not None and not str(error.filename).startswith(str(folder.private)):
-            raise
         raise StepFailedError(
             cause_of(error), f"cannot keep the run's records in {folder.private}: {error.strerror}"
         ) from error
@@ -229,8 +236,9 @@ class _Run:
     def go(self, fresh: bool, about: Mapping[str, Any]) -> Outcome:
         """Run to the end."""
         self._end_stale()
-        remove_tree(self._folder.private / "work")
-        self._ledgers.repair()
+        with _recording(self._folder):
+            remove_tree(self._folder.private / "work")
+            self._ledgers.repair()
         self._think(fresh=fresh)
         self._tell(
             "run-started",
@@ -243,12 +251,12 @@ class _Run:
             },
         )
         self._pass()
-        while self._next_pass and not self._stop:
+        while self._next_pass and not self._stop.is_set():
             self._sleep_until(max(self._next_pass.values()))
             self._next_pass.clear()
             self._think()
             self._pass()
-        self._outcome.interrupted = bool(self._stop)
+        self._outcome.interrupted = self._stop.is_set()
         self._conclude()
         self._tell("run-ended", {"state": self._outcome.state, **self._outcome.counts()})
         self._heartbeat.beat(self._outcome.counts(), {}, self._outcome.state)
@@ -283,7 +291,7 @@ class _Run:
     def _pass(self) -> None:
         """Walk the plan until nothing more can be done in this pass."""
         while self._walker or self._running:
-            if self._stop:
+            if self._stop.is_set():
                 self._stop_all()
                 return
             self._start_ready()
@@ -305,7 +313,7 @@ class _Run:
             del self._later[again]
             self._walker.put_back(again)
         waiting: list[str] = []
-        while len(waiting) < _LOOK_AHEAD and not self._stop:
+        while len(waiting) < _LOOK_AHEAD and not self._stop.is_set():
             step_id = self._walker.take()
             if step_id is None:
                 break
@@ -342,7 +350,8 @@ class _Run:
         for unit, index in self._chains.changed_by[step_id]:
             if self._has_ledger(unit):
                 self._recorded.add(unit)
-                self._ledgers.begin(unit, self._holds(unit, index), fingerprint, step_id)
+                with _recording(self._folder):
+                    self._ledgers.begin(unit, self._holds(unit, index), fingerprint, step_id)
         placed = self._executor.start(Job(step, self._folder.root, number, self._actions))
         started = time.monotonic()
         self._running[step_id] = _Attempt(number, started, now(), started)
@@ -357,7 +366,7 @@ class _Run:
             "reason": self._decisions[step.id].reason,
             "action": step.action,
             "params": step.params,
-            "checks": step.to_json()["checks"],
+            "checks": [asdict(check) for check in step.checks],
             "versions": dict(self._plan.versions),
             "inputs": {path: inputs[path] for path in step.reads if path in inputs},
         }
@@ -400,7 +409,8 @@ class _Run:
             if self._has_ledger(unit):
                 holds = [*self._holds(unit, index), self._plan.fingerprints[step_id]]
                 state = signature(self._folder.root / unit) or ""
-                self._ledgers.end(unit, holds, step_id, state)
+                with _recording(self._folder):
+                    self._ledgers.end(unit, holds, step_id, state)
         warnings = len(result.get("warnings", ()))
         self._tell("step-done", {**said, "writes": result.get("writes", {}), "warnings": warnings})
         if step_id not in self._done:
@@ -418,7 +428,7 @@ class _Run:
         self._tell(
             "step-failed", {**said, "cause": str(cause), "message": message, "advice": advice}
         )
-        wait_s = None if self._stop else self._policy.wait_before_next(causes)
+        wait_s = None if self._stop.is_set() else self._policy.wait_before_next(causes)
         if wait_s is None:
             logs = attempt_folder(self._folder, step_id, number)
             self._outcome.failed[step_id] = Failure(cause, message, advice, number, logs)
@@ -459,7 +469,7 @@ class _Run:
                 self._outcome.skipped[step_id] = decision.reason
 
     def _sleep_until(self, due: float) -> None:
-        while time.monotonic() < due and not self._stop:
+        while time.monotonic() < due and not self._stop.is_set():
             time.sleep(max(0.0, min(_TICK_S, due - time.monotonic())))
             self._report_progress()
 
@@ -491,6 +501,7 @@ class _Run:
 
     def _tell(self, event: str, content: Mapping[str, Any], *, durable: bool = True) -> None:
         """Write an event to the journal, then tell the listener."""
-        entry = self._journal.append(event, durable=durable, **content)
+        with _recording(self._folder):
+            entry = self._journal.append(event, durable=durable, **content)
         self._heartbeat.changed()
         self._listener(entry)

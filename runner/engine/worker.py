@@ -31,6 +31,9 @@ from .workplace import Workplace
 NO_RESULT_EXIT: Final = 74
 """Exit code of a process that could not even write its result."""
 
+DISK_FULL_EXIT: Final = 73
+"""Exit code of one that could not because the disk is full."""
+
 _PR_SET_PDEATHSIG: Final = 1
 
 
@@ -47,8 +50,11 @@ def main(job: Mapping[str, Any]) -> None:
         _be_a_child()
         run(job)
         code = 0
-    except BaseException:
-        traceback.print_exc()
+    except BaseException as error:
+        if cause_of(error) is Cause.DISK_FULL:
+            code = DISK_FULL_EXIT
+        with contextlib.suppress(OSError):
+            traceback.print_exc()
     finally:
         with contextlib.suppress(Exception):
             sys.stdout.flush()
@@ -91,7 +97,9 @@ def run(job: Mapping[str, Any]) -> dict[str, Any]:
     try:
         _attempt(step, place, logs, attempt, str(job["actions"]), result)
     except BaseException as error:
-        traceback.print_exc()
+        # On a full disk the log cannot grow either.
+        with contextlib.suppress(OSError):
+            traceback.print_exc()
         result.update(_failed(error))
     with contextlib.suppress(OSError):
         os.chdir(folder.root)

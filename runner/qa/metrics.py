@@ -171,6 +171,8 @@ class FlagCounts:
             Spectral window of all the rows.
         """
         cross = antenna1 != antenna2
+        if not cross.any():
+            return
         samples = flag.shape[0] * flag.shape[1]
         flagged = np.count_nonzero(flag, axis=(0, 1))[cross]
         whole = np.array([flagged.sum(), samples * flagged.size], np.int64)

@@ -352,6 +352,6 @@ def _gain_axis(values: Floats) -> Axis:
     if spread < 0.3 * middle:
         step = _rounded_up(max(spread, 0.02 * middle) / 2)
         ticks = (middle - step, middle, middle + step)
-        return Axis("amplitude", middle - 2 * step, middle + 2 * step, ticks, "{:.3g}".format)
+        return Axis("amplitude", middle - 2 * step, middle + 2 * step, ticks, "{:.4g}".format)
     top = _rounded_up(1.15 * float(np.quantile(values, 0.995)))
     return Axis("amplitude", 0.0, top, (0.0, top / 2), "{:.3g}".format)

@@ -332,7 +332,7 @@ def moment_map(number: int, pixels: Floats, unit: str) -> Map:
     limits = (0.0, 1.0)
     if finite.size:
         low, high = (float(q) for q in np.quantile(finite, (0.01, 0.995)))
-        limits = (low, high) if number in (1, 2) else (min(0.0, low), high)
+        limits = (low, high) if number in (1, 2) else (min(0.0, low), float(finite.max()))
     return Map(
         title=titles.get(number, f"moment {number}"),
         pixels=pixels,

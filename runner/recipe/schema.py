@@ -1,9 +1,9 @@
 """A document against ``schemas/recipe.schema.json``: every problem, in the words of TOML.
 
-The schema is plain JSON Schema, so that editors complete recipes with it; this module reads
-the part of the language that it uses. jsonschema itself would do, but its import alone takes
-longer than a recipe may take to load, and its messages for alternatives (``anyOf``) say
-nothing to an author. A test holds the two to the same verdicts.
+The schema is plain JSON Schema, so that editors complete recipes with it. `check` finds the
+words for what is wrong: jsonschema's own for alternatives (``anyOf``) say nothing to an
+author, and its import alone takes longer than a static check may. `judge` is jsonschema
+itself, asked before anything is planned or run; a test holds the two to the same verdicts.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from importlib.resources import files
 from typing import Any, Final
 
 from ..errors import KeyPath, Problem, did_you_mean
-from .formats import FORMATS
+from .formats import FORMATS, format_checker
 
 Schema = Mapping[str, Any]
 
@@ -60,6 +60,17 @@ def check(document: Mapping[str, Any]) -> list[Problem]:
         With the keys they are about; empty for a recipe that fits.
     """
     return list(_check(document, schema(), ()))
+
+
+def judge(document: Mapping[str, Any]) -> list[Problem]:
+    """Return what jsonschema has against a document; empty for a recipe that fits."""
+    from jsonschema import Draft202012Validator
+
+    validator = Draft202012Validator(schema(), format_checker=format_checker())
+    return [
+        Problem(error.message, tuple(error.absolute_path))
+        for error in validator.iter_errors(document)
+    ]
 
 
 def resolved(node: Schema) -> Schema:

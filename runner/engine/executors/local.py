@@ -215,7 +215,7 @@ def _explain(running: _Running, code: int | None) -> tuple[Cause, str, str]:
         return Cause.OUT_OF_MEMORY, "was killed by the system, which ran out of memory", ""
     if code is not None and code < 0:
         return Cause.SIGNAL, f"was ended by signal {_signal_name(-code)}; {where}", ""
-    if code == worker.NO_RESULT_EXIT and told is Cause.DISK_FULL:
+    if code == worker.DISK_FULL_EXIT:
         return Cause.DISK_FULL, f"the disk of {running.job.folder} is full", ""
     return Cause.UNKNOWN, f"ended with exit code {code} and without a result; {where}", ""
 

@@ -1,0 +1,283 @@
+"""What the report shows, as plain data: the template only lays it out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import quote
+
+from ..errors import DataError
+from ..files import read_json
+from ..folder import RunFolder
+from ..plan import Plan, Step
+from . import measured, words
+
+Results = Mapping[str, Mapping[str, Any]]
+Meta = Mapping[str, Any]
+
+_WORDS = {"pass": "passed", "warn": "passed with warnings", "fail": "failed"}
+_CHECKS = {
+    "product_made": "product made",
+    "flagged_fraction": "flagged visibilities",
+    "antennas_lost": "antennas lost",
+    "solutions_flagged": "flagged solutions",
+    "fluxscale": "flux scale",
+    "dynamic_range": "dynamic range",
+    "model_not_empty": "cleaned",
+    "residual_peak": "largest residual",
+    "beam_sampling": "beam sampling",
+}
+_FRACTIONS = ("flagged_fraction", "solutions_flagged", "fluxscale")
+_SEVERITY = ("fail", "warn", "pass")
+MAX_LINES = 50
+
+
+def context(folder: RunFolder, plan: Plan, results: Results, meta: Meta) -> dict[str, Any]:
+    """Gather all that the report shows.
+
+    Parameters
+    ----------
+    folder : RunFolder
+        The run's folder; its ``qa`` holds the numbers and plots.
+    plan : Plan
+        The plan of the run.
+    results : mapping
+        Result of each step's last attempt, by step id.
+    meta : mapping
+        About the run: ``title``, ``recipe_text``, ``versions``, ``started``, ``ended``,
+        ``command``, ``state``, and ``steps`` (state, reason, attempts, wall_s,
+        peak_memory_bytes by step id).
+
+    Returns
+    -------
+    dict
+        For ``templates/report.html``.
+    """
+    metrics = load(folder.metrics)
+    steps = [step_row(folder, step, results.get(step.id, {}), meta) for step in plan.steps]
+    return {
+        "title": meta.get("title") or meta.get("name") or folder.root.name,
+        "run": _run(meta, metrics, steps),
+        "checks": checks(metrics),
+        "failures": [_failure(row) for row in steps if row["state"] == "failed"],
+        "notes": list(plan.notes),
+        "autos": autos(plan),
+        "datasets": list(_datasets(folder, plan, meta)),
+        "images": list(_images(folder, plan, meta)),
+        "steps": steps,
+        "totals": _totals(steps),
+        "versions": dict(meta.get("versions", {})),
+        "recipe_text": meta.get("recipe_text", ""),
+        "recipe_name": PurePosixPath(str(meta.get("recipe_name", "recipe.toml"))).name,
+    }
+
+
+def load(path: Path) -> dict[str, Any]:
+    """Read a JSON object; an empty one where there is none that can be read."""
+    try:
+        found = read_json(path)
+    except (OSError, DataError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def link(path: str) -> str:
+    """Return the link from ``qa/index.html`` to a path of the run folder.
+
+    Parameters
+    ----------
+    path : str
+        Relative to the run folder; anything else gives no link.
+    """
+    pure = PurePosixPath(path)
+    if not path or pure.is_absolute() or ".." in pure.parts:
+        return ""
+    return quote(f"../{pure}")
+
+
+def _run(meta: Meta, metrics: Mapping[str, Any], steps: list[dict[str, Any]]) -> dict[str, Any]:
+    state = str(meta.get("state", ""))
+    verdict, headline, sentence = _judgement(state, metrics)
+    started, ended = str(meta.get("started", "")), str(meta.get("ended", ""))
+    counted = [
+        (sum(row["state"] == name for row in steps), word)
+        for name, word in (
+            ("done", "done"), ("skipped", "unchanged"), ("failed", "failed"), ("not run", "not run"),
+        )
+    ]  # fmt: skip
+    return {
+        "verdict": verdict,
+        "headline": headline,
+        "sentence": sentence,
+        "counts": ", ".join(f"{number} {word}" for number, word in counted if number),
+        "started": words.moment(started),
+        "ended": words.moment(ended),
+        "duration": words.duration(started, ended),
+        "command": meta.get("command", ""),
+    }
+
+
+def _judgement(state: str, metrics: Mapping[str, Any]) -> tuple[str, str, str]:
+    """Return the verdict on a whole run, its headline, and a sentence about its state."""
+    if state == "done" and metrics:
+        verdict = str(metrics["verdict"])
+        return verdict, f"QA {_WORDS[verdict]}", "The run is complete."
+    if state == "interrupted":
+        return "warn", "interrupted", "The run is not complete: the same command goes on with it."
+    if state == "done":
+        return "fail", "no QA numbers", "The run is complete, but nothing was measured."
+    return "fail", "a step failed", "The run is not complete; what does not need the step is below."
+
+
+def checks(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Return the checks with their numbers written, the worst first."""
+    rows = []
+    for check in metrics.get("checks", ()):
+        name = str(check["name"])
+        rows.append(
+            {
+                "title": _CHECKS.get(name, name.replace("_", " ")),
+                "subject": check["subject"],
+                "verdict": check["verdict"],
+                "value": _written(name, check["value"]),
+                "limit": _limit(name, check["limit"]),
+                "text": check["text"],
+            }
+        )
+    return sorted(rows, key=lambda row: _SEVERITY.index(row["verdict"]))
+
+
+def _written(name: str, value: Any) -> str:
+    if value is None:
+        return words.UNKNOWN
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if name in _FRACTIONS:
+        return words.percent(value)
+    return str(value) if isinstance(value, int) else words.significant(float(value))
+
+
+def _limit(name: str, limit: Any) -> str:
+    if isinstance(limit, bool) or limit is None:
+        return ""
+    side = "at least" if name in ("dynamic_range", "beam_sampling") else "at most"
+    return f"{side} {_written(name, limit)}"
+
+
+def autos(plan: Plan) -> list[dict[str, str]]:
+    """Return what casarun chose, with the values as they would stand in a recipe."""
+    return [
+        {
+            "key": auto.key,
+            "subject": auto.subject,
+            "value": _value(auto.value),
+            "reason": auto.reason,
+        }
+        for auto in plan.autos
+    ]
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} = {_value(item)}" for key, item in value.items())
+    if isinstance(value, (list, tuple)):
+        return ", ".join(_value(item) for item in value)
+    return str(value)
+
+
+def step_row(
+    folder: RunFolder, step: Step, result: Mapping[str, Any], meta: Meta
+) -> dict[str, Any]:
+    """Return one line of the table of steps."""
+    said = meta.get("steps", {}).get(step.id, {})
+    state, reason = str(said.get("state", "not run")), str(said.get("reason", ""))
+    kept = state == "skipped" and reason in ("", "unchanged")
+    attempts = int(said.get("attempts") or 0)
+    wall = said.get("wall_s", result.get("wall_s"))
+    memory = said.get("peak_memory_bytes", result.get("peak_memory_bytes"))
+    warnings = [str(line) for line in result.get("warnings", ())]
+    return {
+        "id": step.id,
+        "stage": step.stage,
+        "title": step.title,
+        "task": step.action.removeprefix("casa:"),
+        "state": state,
+        "word": "unchanged" if kept else state,
+        "reason": reason,
+        "remark": "" if state == "done" or kept else reason,
+        "attempts": attempts,
+        "wall_s": wall,
+        "wall": words.seconds(wall),
+        "memory_bytes": memory or 0,
+        "memory": words.memory(memory),
+        "warnings": warnings[:MAX_LINES],
+        "n_warnings": len(warnings),
+        "log": _log(folder, step.id, attempts),
+        "cause": str(result.get("cause", "")),
+        "message": str(result.get("message", "")),
+        "advice": str(result.get("advice", "")),
+    }
+
+
+def _log(folder: RunFolder, step_id: str, attempts: int) -> str:
+    """Return the link to the log of a step's last attempt, or to the folder of its logs."""
+    logs = folder.log(step_id)
+    last = logs / f"attempt-{attempts}" / "casa.log"
+    for path in (last, logs):
+        if path.exists():
+            return link(path.relative_to(folder.root).as_posix())
+    return ""
+
+
+def _failure(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {**row, "message": row["message"] or row["reason"] or "no reason is known"}
+
+
+def _totals(steps: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return sums over the steps, and give each its share of the longest one's time."""
+    longest = max((row["wall_s"] or 0.0 for row in steps), default=0.0)
+    for row in steps:
+        row["share"] = round(100 * (row["wall_s"] or 0.0) / longest, 1) if longest else 0
+    return {
+        "wall": words.seconds(sum(row["wall_s"] or 0.0 for row in steps)),
+        "memory": words.memory(max((row["memory_bytes"] for row in steps), default=0)),
+        "warnings": sum(row["n_warnings"] for row in steps),
+    }
+
+
+def _measured(
+    folder: RunFolder, plan: Plan, meta: Meta, action: str
+) -> Iterator[tuple[Step, dict[str, Any], str]]:
+    """Yield each measuring step, what it wrote, and else why it wrote nothing."""
+    for step in plan.steps:
+        if step.action != action:
+            continue
+        said = meta.get("steps", {}).get(step.id, {})
+        if said.get("state") in ("done", "skipped"):
+            found = load(folder.root / str(step.params["data"]))
+            yield step, found, "" if found else f"{step.params['data']} cannot be read"
+        else:
+            reason = said.get("reason") or "the run did not come so far"
+            yield step, {}, f"{said.get('state', 'not run')}: {reason}"
+
+
+def _datasets(folder: RunFolder, plan: Plan, meta: Meta) -> Iterator[dict[str, Any]]:
+    observed = {
+        step.dataset: load(folder.root / str(step.params["out"]))
+        for step in plan.steps
+        if step.action == "observe"
+    }
+    for step, numbers, missing in _measured(folder, plan, meta, "measure.dataset"):
+        name = step.dataset or str(step.params.get("dataset", ""))
+        yield {
+            **measured.dataset(
+                name, observed.get(name, {}), numbers, step.params.get("fields", {})
+            ),
+            "missing": missing,
+        }
+
+
+def _images(folder: RunFolder, plan: Plan, meta: Meta) -> Iterator[dict[str, Any]]:
+    for step, numbers, missing in _measured(folder, plan, meta, "measure.image"):
+        yield {**measured.image(step.target, step.image, numbers, link), "missing": missing}

@@ -1,0 +1,529 @@
+"""The engine with processes: work folders, logs, crashes, limits, killed runners."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from multiprocessing import forkserver
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from casarun.engine.executors.local import LocalExecutor
+from casarun.engine.journal import read_events
+from casarun.engine.policy import Budget, RetryPolicy
+from casarun.engine.scheduler import Outcome, run
+from casarun.engine.signals import StopFlag, stopping
+from casarun.errors import Cause
+from casarun.files import read_json
+from casarun.folder import RunFolder
+from casarun.plan import Plan, Resources, Step
+from support.fake_actions import NAME, chain, content, fake
+
+TESTS = str(Path(__file__).parent)
+Events = list[dict[str, Any]]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def server() -> Iterator[None]:
+    """Have a fork server that knows the fake actions, and let no later test have it."""
+    old = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = TESTS
+    forkserver._forkserver._stop()  # type: ignore[attr-defined]
+    yield
+    forkserver._forkserver._stop()  # type: ignore[attr-defined]
+    if old is None:
+        del os.environ["PYTHONPATH"]
+    else:
+        os.environ["PYTHONPATH"] = old
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> RunFolder:
+    return RunFolder(tmp_path / "run")
+
+
+def go(
+    folder: RunFolder,
+    steps: Iterable[Step],
+    events: Events | None = None,
+    *,
+    cores: int = 2,
+    attempts: int = 3,
+    stop: StopFlag | None = None,
+    enforce_memory: bool = False,
+    inputs: dict[str, str] | None = None,
+) -> Outcome:
+    executor = LocalExecutor((NAME,), enforce_memory=enforce_memory)
+    try:
+        return run(
+            Plan(tuple(steps), inputs or {}),
+            folder,
+            executor,
+            RetryPolicy(attempts, 0.01),
+            Budget(cores),
+            events.append if events is not None else None,
+            stop,
+            actions=NAME,
+        )
+    finally:
+        executor.close()
+
+
+def result(folder: RunFolder, step_id: str) -> dict[str, Any]:
+    found: dict[str, Any] = read_json(folder.log(step_id) / "result.json")
+    return found
+
+
+def until(true: Callable[[], bool], seconds: float = 20) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "it never came true"
+        time.sleep(0.01)
+
+
+def state(folder: RunFolder, steps: Iterable[Step]) -> dict[str, str]:
+    return {p: content(folder.root / p) for step in steps for p in step.writes}
+
+
+def test_a_chain_runs_and_runs_no_more(folder: RunFolder) -> None:
+    assert go(folder, chain()).done == [s.id for s in chain()]
+    assert content(folder.root / "images/x.fits") == (
+        "make:(make:i(make:(make:()|f()|a(make:s(make:()|f())))))"
+    )
+    assert go(folder, chain()).done == []
+    assert not (folder.private / "work").exists()
+
+
+def test_independent_steps_run_at_the_same_time(folder: RunFolder, tmp_path: Path) -> None:
+    one, two = str(tmp_path / "one"), str(tmp_path / "two")
+    steps = [
+        fake("a", "meet", writes="qa/a", params={"at": one, "other": two}),
+        fake("b", "meet", writes="qa/b", params={"at": two, "other": one}),
+    ]
+    assert go(folder, steps).state == "done"
+
+
+def test_a_step_sees_what_it_declared_and_nothing_else(folder: RunFolder, tmp_path: Path) -> None:
+    (tmp_path / "in.txt").write_text("in")
+    steps = [
+        fake("one", writes="raw/x.ms raw/y.ms caltables/g"),
+        fake("look", "look", reads=f"raw/x.ms {tmp_path}/in.txt", writes="images/i"),
+    ]
+    go(folder, steps)
+    outcome = result(folder, "look")["outcome"]
+    assert outcome["seen"] == ["images", "raw", "raw/x.ms"]
+    assert outcome["cwd"] == str(folder.work("look"))
+    assert content(folder.root / "images/i") == "look:(make:()+in)"
+
+
+def test_a_step_may_write_into_a_folder_that_it_reads(folder: RunFolder) -> None:
+    steps = [
+        fake("one", writes="qa/all"),
+        fake("two", "look", reads="qa", writes="qa/more"),
+    ]
+    (folder.root / "qa").mkdir(parents=True)
+    (folder.root / "qa" / "data").write_text("old")
+    assert go(folder, steps).state == "done"
+    assert result(folder, "two")["outcome"]["seen"] == ["qa", "qa/all", "qa/data"]
+    assert content(folder.root / "qa/more") == "look:(old)"
+    assert (folder.root / "qa" / "data").read_text() == "old"
+
+
+def test_all_that_a_step_prints_is_in_its_log(folder: RunFolder, capfd: Any) -> None:
+    go(folder, [fake("p", "print", writes="qa/p", params={"warnings": ["w"]})])
+    logs = folder.log("p") / "attempt-1"
+    assert sorted((logs / "stdout.log").read_text().splitlines()) == [
+        "errors too",
+        "from C++",
+        "from Python",
+    ]
+    assert (logs / "casa.log").read_text() == "begin p\n"
+    assert read_json(logs / "params.json") == {"warnings": ["w"]}
+    assert read_json(logs / "result.json") == result(folder, "p")
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_result_tells_what_was_used(folder: RunFolder) -> None:
+    events: Events = []
+    go(folder, [fake("e", "eat", writes="qa/e", params={"megabytes": 80, "sleep": 1})], events)
+    found = result(folder, "e")
+    assert found["ok"] is True
+    assert found["checks"] == {"ran": True}
+    assert found["peak_memory_bytes"] > 80e6
+    assert 1 <= found["wall_s"] < 30
+    assert found["cpu_s"] > 0
+    done = next(e for e in events if e["event"] == "step-done")
+    assert done["peak_memory_bytes"] > 80e6
+    assert done["writes"] == found["writes"]
+
+
+def test_late_values_are_resolved_in_the_work_folder(folder: RunFolder) -> None:
+    steps = [
+        fake("noise", writes="qa/noise.json"),
+        fake(
+            "look",
+            "look",
+            reads="qa/noise.json",
+            writes="images/i",
+            params={"threshold": {"$late": {"path": "qa/noise.json", "key": "x"}}},
+        ),
+    ]
+    outcome = go(folder, steps)
+    assert outcome.failed["look"].cause is Cause.LOST_INPUT
+    assert outcome.failed["look"].message.startswith("cannot read x from qa/noise.json: ")
+
+
+@pytest.mark.parametrize(
+    ("how", "cause", "attempts", "message"),
+    [
+        ("abort", Cause.ABORT, 1, "CASA aborted the process (exit code 134); see stdout.log"),
+        ("kill", Cause.SIGNAL, 2, "was ended by signal SIGKILL; see stdout.log"),
+        ("exit", Cause.UNKNOWN, 2, "ended with exit code 3 and without a result; see stdout.log"),
+        ("bad_alloc", Cause.OUT_OF_MEMORY, 2, "CASA aborted the process (exit code 134); see"),
+        ("lock", Cause.TABLE_LOCK, 2, "FileLocker: could not acquire a lock on table raw/x.ms"),
+        ("ENOSPC", Cause.DISK_FULL, 2, "[Errno 28] No space left on device"),
+        ("EIO", Cause.IO, 2, "[Errno 5] Input/output error"),
+        ("memory", Cause.OUT_OF_MEMORY, 2, "MemoryError"),
+        ("parameter", Cause.PARAMETER, 1, "{'standard': ['unallowed value']}"),
+        ("exception", Cause.EXCEPTION, 1, "Error in Imager::clean"),
+        ("step", Cause.SEVERE, 1, "SEVERE line in the log"),
+    ],
+)
+def test_failures_have_a_cause_and_are_tried_again_if_that_helps(
+    folder: RunFolder, tmp_path: Path, how: str, cause: Cause, attempts: int, message: str
+) -> None:
+    params = {"how": how, "times": 1, "counter": str(tmp_path / "n")}
+    events: Events = []
+    steps = [fake("bad", "once", writes="qa/x", params=params), fake("good", writes="qa/y")]
+    outcome = go(folder, steps, events)
+    failed = next(e for e in events if e["event"] == "step-failed")
+    assert (failed["cause"], failed["message"][: len(message)]) == (str(cause), message)
+    assert read_json(folder.log("bad") / "attempt-1" / "result.json")["cause"] == str(cause)
+    assert (tmp_path / "n").read_text() == "x" * attempts
+    assert "good" in outcome.done
+    if attempts == 2:
+        assert outcome.state == "done"
+        assert content(folder.root / "qa/x") == "once:()"
+    else:
+        assert outcome.failed["bad"].cause is cause
+        assert not (folder.root / "qa/x").exists()
+
+
+def test_a_step_ends_at_its_time_limit(folder: RunFolder, tmp_path: Path) -> None:
+    params = {"how": "hang", "counter": str(tmp_path / "n")}
+    slow = fake("slow", "once", writes="qa/x", params=params, resources=Resources(time_limit_s=0.5))
+    failed = go(folder, [slow]).failed["slow"]
+    assert failed.cause is Cause.TIME_LIMIT
+    assert failed.message == "ran longer than its time limit of 0.5 s"
+    assert failed.attempts == 1
+
+
+def test_a_step_ends_at_its_memory_limit_if_that_is_enforced(folder: RunFolder) -> None:
+    limit = Resources(memory_bytes=100_000_000)
+    params = {"megabytes": 300, "sleep": 3}
+    greedy = fake("greedy", "eat", writes="qa/x", params=params, resources=limit)
+    failed = go(folder, [greedy], attempts=1, enforce_memory=True).failed["greedy"]
+    assert failed.cause is Cause.OUT_OF_MEMORY
+    assert failed.message.startswith("used ")
+    assert failed.message.endswith("of memory; its limit is 100 MB")
+
+
+def test_an_unproven_step_leaves_nothing(folder: RunFolder) -> None:
+    failed = go(folder, [fake("a", writes="caltables/g", params={"unproven": True})]).failed["a"]
+    assert (failed.cause, failed.message) == (Cause.POSTCONDITION, "all solutions are flagged")
+    assert failed.advice == "Lower minsnr."
+    assert not (folder.root / "caltables").exists()
+
+
+def test_a_product_that_was_promised_must_be_there(folder: RunFolder) -> None:
+    steps = [fake("a", "print", writes="qa/a"), fake("b", "replace", writes="qa/b qa/c")]
+    outcome = go(folder, steps)
+    assert outcome.failed["b"].message == (
+        "the step ended without an error and did not make qa/b, qa/c"
+    )
+    assert outcome.failed["b"].cause is Cause.POSTCONDITION
+
+
+def test_a_product_may_be_absent_if_the_action_says_so(folder: RunFolder) -> None:
+    step = fake("a", writes="images/x images/x.mask", params={"absent": ["images/x.mask"]})
+    assert go(folder, [step]).state == "done"
+    assert list(result(folder, "a")["writes"]) == ["images/x"]
+    assert go(folder, [step]).done == []
+
+
+def test_an_absent_product_takes_its_older_self_away(folder: RunFolder) -> None:
+    go(folder, [fake("a", writes="images/x images/x.mask")])
+    assert (folder.root / "images/x.mask").exists()
+    go(folder, [fake("a", writes="images/x images/x.mask", params={"absent": ["images/x.mask"]})])
+    assert not (folder.root / "images/x.mask").exists()
+
+
+def test_what_was_not_declared_is_named_and_removed(folder: RunFolder) -> None:
+    step = fake("a", writes="images/x", params={"leave": ["images/x.psf", "tmp/deep"]})
+    assert go(folder, [step]).state == "done"
+    assert result(folder, "a")["undeclared"] == ["images/x.psf", "tmp"]
+    assert sorted(p.name for p in (folder.root / "images").iterdir()) == ["x"]
+    assert not folder.work("a").exists()
+
+
+def test_a_product_changed_in_place_must_not_be_replaced(folder: RunFolder) -> None:
+    steps = [fake("a", writes="raw/x.ms"), fake("b", "replace", updates="raw/x.ms")]
+    failed = go(folder, steps).failed["b"]
+    assert failed.message == "the step replaced raw/x.ms instead of changing it"
+    assert content(folder.root / "raw/x.ms") == "make:()"
+
+
+def test_a_link_out_of_the_run_folder_is_refused(folder: RunFolder, tmp_path: Path) -> None:
+    away = tmp_path / "away"
+    away.mkdir()
+    folder.root.mkdir()
+    (folder.root / "raw").symlink_to(away)
+    failed = go(folder, [fake("a", writes="raw/x.ms")]).failed["a"]
+    assert failed.cause is Cause.PARAMETER
+    assert failed.message == f"raw/x.ms leads out of the run folder, to {away}/x.ms"
+    assert not any(away.iterdir())
+
+
+def test_a_change_that_was_killed_is_done_again_on_a_new_copy(
+    folder: RunFolder, tmp_path: Path
+) -> None:
+    steps = [
+        fake("import", writes="raw/x.ms"),
+        fake(
+            "flag",
+            "once",
+            updates="raw/x.ms",
+            params={"how": "kill", "counter": str(tmp_path / "n"), "say": "f"},
+        ),
+    ]
+    events: Events = []
+    assert go(folder, steps, events).state == "done"
+    assert content(folder.root / "raw/x.ms") == "make:()|f()"
+    started = [(e["step"], e["reason"]) for e in events if e["event"] == "step-started"]
+    assert [s for s, _ in started] == ["import", "flag", "import", "flag"]
+    assert started[2][1] == (
+        "raw/x.ms must be made again: a change was under way when the last run ended (step flag)"
+    )
+
+
+def test_a_stop_kills_what_runs_and_the_next_run_goes_on(folder: RunFolder, tmp_path: Path) -> None:
+    stop = StopFlag()
+    at = tmp_path / "at"
+
+    def steps(**params: Any) -> list[Step]:
+        return [
+            fake("import", writes="raw/x.ms"),
+            fake("flag", updates="raw/x.ms", params={"say": "f", **params}),
+            fake("image", reads="raw/x.ms", writes="images/x"),
+        ]
+
+    held = steps(at=str(at), hold=str(tmp_path / "never"))
+    executor = LocalExecutor((NAME,))
+    events: Events = []
+
+    def listen(event: dict[str, Any]) -> None:
+        events.append(event)
+        if event["event"] == "step-placed" and event["step"] == "flag":
+            until(at.exists)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with stopping(stop):
+        outcome = run(Plan(tuple(held)), folder, executor, None, None, listen, stop, actions=NAME)
+    assert stop.reason == "SIGINT"
+    assert outcome.interrupted
+    assert outcome.failed == {}
+    assert outcome.not_run == dict.fromkeys(("flag", "image"), "the run was asked to stop")
+    assert [e["event"] for e in events][-2:] == ["step-interrupted", "run-ended"]
+    assert gone(int(at.read_text()))
+    assert content(folder.root / "raw/x.ms") == "make:()|half"
+    assert not folder.work("flag").exists()
+    (tmp_path / "never").touch()
+    assert go(folder, held).done == ["import", "flag", "image"]
+    assert content(folder.root / "images/x") == "make:(make:()|f())"
+
+
+def gone(pid: int) -> bool:
+    """Say whether a process has ended, even if nobody has asked how."""
+    try:
+        return bool(psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return True
+
+
+class Runner:
+    """A run in a process of its own, to be killed."""
+
+    def __init__(self, folder: RunFolder, steps: Iterable[Step], tmp_path: Path) -> None:
+        plan = tmp_path / "plan.json"
+        plan.write_text(json.dumps([step.to_json() for step in steps]))
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", NAME, str(plan), str(folder.root)],
+            env={**os.environ, "PYTHONPATH": TESTS},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def end(self, number: int) -> int:
+        self.process.send_signal(number)
+        self.process.communicate(timeout=30)
+        return self.process.returncode
+
+
+def held_steps(tmp_path: Path) -> list[Step]:
+    steps = list(chain())
+    steps[3] = fake(
+        "apply",
+        reads="caltables/g",
+        updates="raw/x.ms",
+        params={"say": "a", "at": str(tmp_path / "at"), "hold": str(tmp_path / "go")},
+    )
+    return steps
+
+
+def test_a_runner_killed_in_the_middle_of_a_change(folder: RunFolder, tmp_path: Path) -> None:
+    steps = held_steps(tmp_path)
+    runner = Runner(folder, steps, tmp_path)
+    until((tmp_path / "at").exists)
+    until(lambda: (tmp_path / "at").read_text() != "")
+    child = int((tmp_path / "at").read_text())
+    assert runner.end(signal.SIGKILL) == -9
+    until(lambda: gone(child), 1.0)
+    assert content(folder.root / "raw/x.ms").endswith("|half")
+    with folder.journal.open("ab") as stream:
+        stream.write(b'{"t":"2026-01-01T00:00:00Z","event":"step-do')
+    (tmp_path / "go").touch()
+    events: Events = []
+    assert go(folder, steps, events).state == "done"
+    reasons = {e["step"]: e["reason"] for e in events if e["event"] == "step-started"}
+    assert list(reasons) == ["import", "flag", "apply", "split", "image", "export"]
+    assert reasons["apply"] == "a previous attempt was interrupted"
+    fresh = RunFolder(tmp_path / "fresh")
+    go(fresh, steps)
+    assert state(folder, steps) == state(fresh, steps)
+    assert go(folder, steps).done == []
+
+
+def test_sigterm_ends_a_runner_with_its_exit_code(folder: RunFolder, tmp_path: Path) -> None:
+    runner = Runner(folder, held_steps(tmp_path), tmp_path)
+    until((tmp_path / "at").exists)
+    assert runner.end(signal.SIGTERM) == 75
+    last = list(read_events(folder.journal))[-1]
+    assert (last["event"], last["state"]) == ("run-ended", "interrupted")
+
+
+def test_a_process_left_by_a_killed_runner_is_ended_first(
+    folder: RunFolder, tmp_path: Path
+) -> None:
+    with subprocess.Popen(["sleep", "100"], start_new_session=True) as left:
+        try:
+            created = psutil.Process(left.pid).create_time()
+            host = os.uname().nodename
+            lines = [
+                {"event": "step-started", "step": "a", "fingerprint": "x"},
+                {"event": "step-placed", "step": "a", "pid": left.pid, "created": created}
+                | {"host": host},
+            ]
+            folder.private.mkdir(parents=True)
+            folder.journal.write_text("".join(json.dumps(line) + "\n" for line in lines))
+            assert go(folder, [fake("a", writes="qa/a")]).done == ["a"]
+            assert left.wait(5) == -signal.SIGKILL
+        finally:
+            left.kill()
+
+
+def test_a_second_runner_is_told_who_was_first(folder: RunFolder, tmp_path: Path) -> None:
+    first = Runner(folder, held_steps(tmp_path), tmp_path)
+    until((tmp_path / "at").exists)
+    second = Runner(folder, chain(), tmp_path)
+    said, _ = second.process.communicate(timeout=30)
+    assert second.process.returncode == 1
+    assert f"another run works in {folder.root}: process {first.process.pid} on " in said
+    first.end(signal.SIGKILL)
+
+
+def test_a_full_disk_is_named_and_a_larger_one_goes_on(tmp_path: Path) -> None:
+    small = tmp_path / "small"
+    small.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(small)]
+    if os.geteuid() != 0 or subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("mounting is not allowed here")
+    try:
+        folder = RunFolder(small / "run")
+        steps = [
+            fake("one", writes="qa/one"),
+            fake("big", "fill", writes="qa/big", params={"megabytes": 20}),
+            fake("two", reads="qa/one", writes="qa/two"),
+        ]
+        outcome = go(folder, steps)
+        assert outcome.failed["big"].cause is Cause.DISK_FULL
+        assert outcome.failed["big"].message == "[Errno 28] No space left on device"
+        assert outcome.failed["big"].attempts == 2
+        assert outcome.done == ["one", "two"]
+        assert not folder.work("big").exists()
+        remount = ["mount", "-o", "remount,size=40m", str(small)]
+        subprocess.run(remount, check=True)
+        assert go(folder, steps).done == ["big"]
+    finally:
+        subprocess.run(["umount", str(small)], check=True)
+
+
+def test_logs_of_an_earlier_run_are_not_taken_for_new_ones(
+    folder: RunFolder, tmp_path: Path
+) -> None:
+    params = {"how": "kill", "times": 2, "counter": str(tmp_path / "n")}
+    stale = folder.log("a") / "attempt-1"
+    stale.mkdir(parents=True)
+    (stale / "result.json").write_text('{"ok": true, "writes": {}}')
+    outcome = go(folder, [fake("a", "once", writes="qa/a", params=params)], attempts=1)
+    assert outcome.failed["a"].cause is Cause.SIGNAL
+
+
+def test_a_main_module_is_not_imported_again_in_steps(tmp_path: Path) -> None:
+    script = tmp_path / "main.py"
+    script.write_text(
+        "import sys\n"
+        f"open({str(tmp_path / 'imports')!r}, 'a').write('x')\n"
+        "from support.fake_actions import fake, main\n"
+        "if __name__ == '__main__':\n"
+        "    sys.exit(main(*sys.argv[1:]))\n"
+    )
+    plan = tmp_path / "plan.json"
+    plan.write_text(json.dumps([fake("a", writes="qa/a").to_json()]))
+    command = [sys.executable, str(script), str(plan), str(tmp_path / "run")]
+    subprocess.run(command, check=True, env={**os.environ, "PYTHONPATH": TESTS})
+    assert (tmp_path / "imports").read_text() == "x"
+    assert content(tmp_path / "run" / "qa" / "a") == "make:()"
+
+
+def test_nothing_is_imported_from_the_current_folder(tmp_path: Path) -> None:
+    (tmp_path / "json.py").write_text("raise SystemExit('hijacked')\n")
+    plan = tmp_path / "plan"
+    plan.write_text(json.dumps([fake("a", writes="qa/a").to_json()]))
+    code = f"import runpy; runpy.run_module({NAME!r}, run_name='__main__')"
+    ended = subprocess.run(
+        [sys.executable, "-P", "-c", code, str(plan), str(tmp_path / "run")],
+        check=False,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": TESTS},
+        capture_output=True,
+        text=True,
+    )
+    assert "hijacked" not in ended.stderr
+    assert ended.returncode == 0
+
+
+def test_a_step_costs_little(folder: RunFolder) -> None:
+    go(folder, [fake("warm", writes="qa/warm")])
+    steps = [fake(f"s{i}", writes=f"qa/{i}") for i in range(20)]
+    started = time.monotonic()
+    assert len(go(folder, steps, cores=1).done) == 20
+    # 18 ms measured; the machine that tests may be busy.
+    assert (time.monotonic() - started) / 20 < 0.25
