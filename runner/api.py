@@ -188,11 +188,18 @@ def observe(
     executor: LocalExecutor,
     listener: Listener | None = None,
     stop: StopFlag | None = None,
-) -> dict[str, Observation]:
+) -> tuple[dict[str, Observation], list[str]]:
     """Read the metadata of all datasets, importing first what must be imported.
 
     Metadata are kept: where import and metadata are up to date, nothing runs. The caller
     holds the run folder.
+
+    Returns
+    -------
+    observations : dict of str to Observation
+        By dataset name.
+    done : list of str
+        The steps that ran for it.
 
     Raises
     ------
@@ -202,6 +209,7 @@ def observe(
     recipe = reduction.loaded.recipe
     plan = _as_plan(stages.imports(recipe))
     folder = reduction.folder
+    done: list[str] = []
     if any(d.run for d in decide(plan, survey(plan, folder)).values()):
         executor.warm_up()
         problem = _disk_problem(reduction, plan)
@@ -215,8 +223,10 @@ def observe(
         ]  # fmt: skip
         if problems:
             raise reduction.refused(problems)
-    return {d.name: _observation(folder, observation_file(d)) for d in recipe.dataset
+        done = outcome.done
+    found = {d.name: _observation(folder, observation_file(d)) for d in recipe.dataset
             if (folder.root / observation_file(d)).is_file()}  # fmt: skip
+    return found, done
 
 
 def _index(reduction: Reduction, step_id: str) -> int:
@@ -274,7 +284,7 @@ def plan(recipe: Path, options: Options, listener: Listener | None = None) -> Pl
     """
     reduction = _judged(open_recipe(recipe, options))
     with held(reduction.folder), _executor() as executor:
-        observations = observe(reduction, executor, listener)
+        observations, _ = observe(reduction, executor, listener)
         planned = make_plan(reduction, observations)
         decisions = decide(planned, survey(planned, reduction.folder), fresh=options.fresh)
     return Planned(reduction, planned, decisions)
@@ -328,13 +338,14 @@ def run(
     with held(folder), _executor() as executor:
         if options.fresh:
             wipe(folder)
-        observations = observe(reduction, executor, listener, stop)
+        observations, imported = observe(reduction, executor, listener, stop)
         if stop:
             return RunResult(ExitCode.INTERRUPTED, Outcome(interrupted=True), Plan(()), folder)
         planned = make_plan(reduction, observations)
         if ready:
             ready(reduction, planned)
         outcome = _run_or_rest(reduction, planned, executor, listener, stop)
+        outcome.done[:0] = [step for step in imported if outcome.skipped.pop(step, "")]
         result = RunResult(ExitCode.DONE, outcome, planned, folder)
         result.metrics = conclude(folder, planned, outcome, reduction.loaded, versions())
     result.exit_code = _exit_code(outcome, result.metrics)
@@ -431,7 +442,7 @@ def info(vis: Path) -> Observation:
         )
         reduction = open_recipe(recipe, Options(output=Path(scratch) / "run"))
         with held(reduction.folder), _executor() as executor:
-            found = observe(reduction, executor)
+            found, _ = observe(reduction, executor)
         if "data" not in found:
             raise CasarunError(f"{vis}: its metadata were not read")
         return replace(found["data"], vis=str(vis))

@@ -2,12 +2,11 @@
 
 import numpy as np
 import pytest
-from PIL import Image
-
 from casarun.qa import plots, sky, tiles
 from casarun.qa.datasets import averaged, field_groups, plot
 from casarun.qa.metrics import histogram
 from casarun.qa.style import short
+from PIL import Image
 
 
 def is_drawn(path):
@@ -121,7 +120,7 @@ def test_maps_of_a_blank_image(tmp_path):
 
 def test_beam_histogram_and_spectrum(tmp_path):
     pixels = np.random.default_rng(1).normal(0, 1e-3, (64, 64))
-    psf = np.exp(-np.hypot(*np.mgrid[-20:21, -20:21]) ** 2 / 8)
+    psf = np.exp(-(np.hypot(*np.mgrid[-20:21, -20:21]) ** 2) / 8)
     path = sky.beam_and_histogram(
         tmp_path / "b.png", (psf, SKY), histogram(pixels), (1e-3, 0.0, 4096), "Jy/beam"
     )

@@ -4,9 +4,8 @@ import json
 from importlib import resources
 
 import pytest
-from jsonschema import Draft202012Validator
-
 from casarun.qa.verdict import assemble, worst
+from jsonschema import Draft202012Validator
 
 LIMITS = {"max_flagged_fraction": 0.5, "min_dynamic_range": 20.0}
 

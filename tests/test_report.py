@@ -6,14 +6,13 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from test_qa_verdict import dataset, image
-
 from casarun.folder import RunFolder
 from casarun.plan import Auto, Plan, Step
 from casarun.qa.verdict import assemble
 from casarun.report import words
 from casarun.report.context import link
 from casarun.report.render import render
+from test_qa_verdict import dataset, image
 
 HOSTILE = "<script>alert('x')</script>"
 LIMITS = {"max_flagged_fraction": 0.5, "min_dynamic_range": 20.0}

@@ -6,8 +6,7 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from ..errors import Cause, StepFailedError
@@ -19,6 +18,7 @@ from .chains import Chains
 from .executors import ACTIONS, Ended, Executor, Job
 from .journal import Event, Journal, read_state
 from .ledger import Ledgers
+from .outcome import Failure, Outcome
 from .policy import Budget, RetryPolicy, Room
 from .results import attempt_folder
 from .resume import Decision, decide, survey
@@ -27,73 +27,13 @@ from .soundness import check_plan
 from .status import Heartbeat
 from .walker import Walker
 
+__all__ = ["Failure", "Listener", "Outcome", "run"]
+
 Listener = Callable[[Event], None]
 
 _TICK_S: Final = 0.25
 _PROGRESS_S: Final = 1.0
 _LOOK_AHEAD: Final = 64
-
-
-@dataclass(frozen=True)
-class Failure:
-    """Why a step failed for good.
-
-    Attributes
-    ----------
-    cause : Cause
-        The kind of its last failure.
-    message, advice : str
-        What happened and what to do.
-    attempts : int
-        How often it was tried in this run.
-    logs : Path
-        The folder of its last attempt's logs.
-    """
-
-    cause: Cause
-    message: str
-    advice: str
-    attempts: int
-    logs: Path
-
-
-@dataclass
-class Outcome:
-    """What came of a run.
-
-    Attributes
-    ----------
-    done : list of str
-        Steps that ran and succeeded, in the order of their ends.
-    skipped : dict of str to str
-        Steps that did not need to run, and why.
-    failed : dict of str to Failure
-        Steps that failed for good.
-    not_run : dict of str to str
-        Steps that had to run and did not, and why.
-    interrupted : bool
-        The run was asked to stop.
-    """
-
-    done: list[str] = field(default_factory=list)
-    skipped: dict[str, str] = field(default_factory=dict)
-    failed: dict[str, Failure] = field(default_factory=dict)
-    not_run: dict[str, str] = field(default_factory=dict)
-    interrupted: bool = False
-
-    @property
-    def state(self) -> str:
-        """``done``, ``failed`` or ``interrupted``."""
-        return "interrupted" if self.interrupted else "failed" if self.failed else "done"
-
-    def counts(self) -> dict[str, int]:
-        """Return how many steps came to what."""
-        return {
-            "done": len(self.done),
-            "skipped": len(self.skipped),
-            "failed": len(self.failed),
-            "not_run": len(self.not_run),
-        }
 
 
 def run(

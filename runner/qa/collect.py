@@ -7,13 +7,12 @@ PNGs, and returns what it wrote. Paths of plots in the JSON are relative to ``qa
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ..files import write_atomic
 from . import datasets, images
-from .verdict import assemble
 
 Params = Mapping[str, Any]
 
@@ -90,30 +89,6 @@ def measure_image(params: Params) -> dict[str, Any]:
     """
     result = images.measure(params)
     return _write(result, params["data"])
-
-
-def write_metrics(params: Params) -> dict[str, Any]:
-    """Gather what the others measured into ``qa/metrics.json``.
-
-    Parameters
-    ----------
-    params : mapping
-        ``datasets`` and ``images`` (lists of the JSON files that were written), ``limits``
-        (the recipe's ``[qa]``), ``out``.
-
-    Returns
-    -------
-    dict
-        The content of ``out``.
-    """
-    by_name = {item["dataset"]: item for item in _load(params.get("datasets", ()))}
-    result = assemble(by_name, list(_load(params.get("images", ()))), params.get("limits", {}))
-    return _write(result, params.get("out", "qa/metrics.json"))
-
-
-def _load(paths: Sequence[str]) -> Iterator[dict[str, Any]]:
-    for path in paths:
-        yield json.loads(Path(path).read_text(encoding="utf-8"))
 
 
 def _write(content: dict[str, Any], path: str) -> dict[str, Any]:

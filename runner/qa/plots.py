@@ -161,32 +161,38 @@ def amplitude_against_uv_distance(
     longest = float(distance.max()) or 1.0
     for (left, wide), name in zip(row(WIDTH_IN, len(names), 0.72, 0.62), names, strict=True):
         panel = place(made, (left, 0.58, wide, 2.7))
-        rows = np.isin(vis.field, list(groups[name]))
-        y = vis.amplitude_jy[:, rows].ravel()
-        x = np.broadcast_to(distance[rows], vis.amplitude_jy[:, rows].shape).ravel()
-        good = np.isfinite(y)
         panel.set_title(short(name, 34))
         panel.set_xlabel("uv distance (kλ)")
-        if not good.any():
-            panel.text(0.5, 0.5, "all flagged", transform=panel.transAxes, ha="center")
-            continue
-        low, high = _amplitude_range(y[good], from_zero=name not in calibrators)
-        counts, _, _ = np.histogram2d(
-            x[good], np.clip(y[good], low, high), bins=(round(42 * wide), 105),
-            range=((0, longest), (low, high)),
-        )  # fmt: skip
-        panel.imshow(
-            np.ma.masked_equal(counts.T, 0), cmap=DENSITY, norm=LogNorm(1, max(2, counts.max())),
-            origin="lower", aspect="auto", extent=(0, longest, low, high),
-            interpolation="nearest", zorder=2,
-        )  # fmt: skip
-        panel.set_xlim(0, longest)
-        panel.set_ylim(low, high)
-        panel.xaxis.set_major_locator(MaxNLocator(6))
-        panel.yaxis.set_major_locator(MaxNLocator(6))
+        rows = np.isin(vis.field, list(groups[name]))
+        amplitudes = vis.amplitude_jy[:, rows]
+        _density(panel, distance[rows], amplitudes, longest, round(42 * wide), name in calibrators)
         if left < 1:
             panel.set_ylabel("amplitude (Jy)")
     return save(made, path)
+
+
+def _density(
+    panel: Axes, distance: Floats, amplitudes: Floats, longest: float, bins: int, zoomed: bool
+) -> None:
+    """Draw how many amplitudes, of shape (hands, rows), there are at each uv distance."""
+    good = np.isfinite(amplitudes)
+    if not good.any():
+        panel.text(0.5, 0.5, "all flagged", transform=panel.transAxes, ha="center")
+        return
+    x, y = np.broadcast_to(distance, amplitudes.shape)[good], amplitudes[good]
+    low, high = _amplitude_range(y, from_zero=not zoomed)
+    counts, _, _ = np.histogram2d(
+        x, np.clip(y, low, high), bins=(bins, 105), range=((0, longest), (low, high))
+    )
+    panel.imshow(
+        np.ma.masked_equal(counts.T, 0), cmap=DENSITY, norm=LogNorm(1, max(2, counts.max())),
+        origin="lower", aspect="auto", extent=(0, longest, low, high),
+        interpolation="nearest", zorder=2,
+    )  # fmt: skip
+    panel.set_xlim(0, longest)
+    panel.set_ylim(low, high)
+    panel.xaxis.set_major_locator(MaxNLocator(6))
+    panel.yaxis.set_major_locator(MaxNLocator(6))
 
 
 def _amplitude_range(values: Floats, from_zero: bool) -> tuple[float, float]:

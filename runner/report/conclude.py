@@ -193,6 +193,9 @@ def _steps(plan: Plan, outcome: Outcome, state: JournalState) -> dict[str, Any]:
 
 
 def _started(state: JournalState) -> str:
-    """Return when the run began that has just ended."""
-    begun = [event["t"] for event in state.runs if event["event"] == "run-started"]
-    return str(begun[-1]) if begun else now()
+    """Return when the run began that has just ended: imports and the rest, by one process."""
+    begun = [event for event in state.runs if event["event"] == "run-started"]
+    if not begun:
+        return now()
+    mine = (begun[-1].get("pid"), begun[-1].get("created"))
+    return str(next(e["t"] for e in begun if (e.get("pid"), e.get("created")) == mine))

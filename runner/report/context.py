@@ -101,11 +101,9 @@ def _run(meta: Meta, metrics: Mapping[str, Any], steps: list[dict[str, Any]]) ->
     verdict, headline, sentence = _judgement(state, metrics)
     started, ended = str(meta.get("started", "")), str(meta.get("ended", ""))
     counted = [
-        (sum(row["state"] == name for row in steps), word)
-        for name, word in (
-            ("done", "done"), ("skipped", "unchanged"), ("failed", "failed"), ("not run", "not run"),
-        )
-    ]  # fmt: skip
+        (sum(row["state"] == name for row in steps), "unchanged" if name == "skipped" else name)
+        for name in ("done", "skipped", "failed", "not run")
+    ]
     return {
         "verdict": verdict,
         "headline": headline,
