@@ -133,6 +133,20 @@ def imsize(diameter_m: float, lowest_hz: float, cell_arcsec: float, *, cube: boo
     return Choice(value, reason)
 
 
+def scales(deconvolver: str, resolution_arcsec: float, cell_arcsec: float) -> Choice:
+    """Choose the scales of a multi-scale clean, in pixels.
+
+    Points, one and three synthesized beams (CASA Docs, Synthesis Imaging, "Multi-Scale Clean"
+    advises a geometric series from the beam on). Taylor terms get points alone: with scales,
+    a point source's flux comes out in wider ones, and its peak too low.
+    """
+    if deconvolver == "mtmfs":
+        return Choice([0], "points alone: with Taylor terms, scales spread point sources")
+    beam = max(1, round(resolution_arcsec / cell_arcsec))
+    reason = f"points, one and three times lambda/B = {resolution_arcsec:.3g} arcsec, in pixels"
+    return Choice([0, beam, 3 * beam], reason)
+
+
 def friendly(number: int) -> int:
     """Return the next even number with no prime factor above 5, at least 32.
 

@@ -122,3 +122,8 @@ def test_automask_for_the_7m_array() -> None:
         antennas=antennas(1.0, 2.0, diameter_m=7.0),
     )
     assert heuristics.automask(observation).value["sidelobethreshold"] == 1.25
+
+
+def test_scales_follow_the_synthesized_beam() -> None:
+    assert heuristics.scales("multiscale", 42.4, 10.0).value == [0, 4, 12]
+    assert heuristics.scales("mtmfs", 42.4, 10.0).value == [0]

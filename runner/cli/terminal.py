@@ -164,6 +164,8 @@ class Screen(Lines):
 def terminal(*, quiet: bool, verbose: bool) -> Iterator[Lines]:
     """Give what shows a run: live on a terminal, else lines."""
     console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = 200  # a log has room for whole file names
     if quiet or not console.is_terminal:
         yield Lines(console, quiet=quiet, verbose=verbose)
         return
@@ -228,6 +230,7 @@ def _number(value: float | None, times: float = 1, how: str = "{:.3g}") -> str:
 def _said(check: Mapping[str, Any]) -> str:
     """Say a check's result in a line."""
     value, limit = check.get("value"), check.get("limit")
-    numbers = f" {value:.3g} (limit {limit:g})" if isinstance(value, float) and limit else ""
     text = check.get("text") or check.get("message") or ""
-    return f"{check['name']}{numbers} {text}".strip()
+    if isinstance(value, float) and limit:
+        text = f"{value:.3g} {text} (limit {limit:g})"
+    return f"{check['name']}: {text}"

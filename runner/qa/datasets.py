@@ -144,7 +144,7 @@ def measure(params: Params) -> dict[str, Any]:
             about.fields[i] for name, ids in groups.items() if name not in calibrators for i in ids
         ],
         "caltables": tables,
-        "fluxscale": _fluxscale(params.get("fluxscale", "")),
+        "fluxscale": _fluxscale(params.get("fluxscale", ""), params.get("calibrator_spws", {})),
         "plots": shown,
     }
 
@@ -353,8 +353,13 @@ def _visibility_plots(
     ]  # fmt: skip
 
 
-def _fluxscale(path: str) -> dict[str, Any] | None:
-    """Read what CASA's fluxscale returned."""
+def _fluxscale(path: str, observed: Mapping[str, Sequence[int]]) -> dict[str, Any] | None:
+    """Read what CASA's fluxscale returned, without windows in which a field was not observed."""
     if not path:
         return None
-    return fluxscale_table(json.loads(Path(path).read_text(encoding="utf-8")))
+    raw = json.loads(Path(path).read_text(encoding="utf-8"))
+    for field_id, spws in observed.items():
+        entry = raw.get(field_id, {})
+        for spw in [key for key in entry if key.isdigit() and int(key) not in spws]:
+            del entry[spw]
+    return fluxscale_table(raw)

@@ -139,7 +139,7 @@ class Image:
     weighting: Literal["natural", "uniform", "briggs", "briggsabs", "superuniform"] = "briggs"
     robust: float = 0.5
     deconvolver: Literal["hogbom", "clark", "multiscale", "mtmfs", "clarkstokes", "asp"] = "hogbom"
-    scales: tuple[int, ...] = (0, 6, 18)
+    scales: Literal["auto"] | tuple[int, ...] = "auto"
     nterms: int = 2
     niter: int = 10000
     threshold: str = "3sigma"

@@ -94,16 +94,17 @@ def conclude(
         return kept
     state = read_state(folder.journal)
     recipe = loaded.recipe
+    name = Path(loaded.source.name).name
     meta = {
         "title": recipe.project.title or recipe.project.name,
         "name": recipe.project.name,
         "recipe_text": loaded.source.text,
-        "recipe_name": loaded.source.name,
+        "recipe_name": name,
         "versions": {**versions, "python": sys.version.split()[0]},
         "started": _started(state),
         "ended": now(),
         "state": outcome.state,
-        "command": f"casarun {loaded.source.name}",
+        "command": f"casarun {name}",
         "limits": asdict(recipe.qa),
         "steps": _steps(plan, outcome, state),
     }
@@ -153,11 +154,16 @@ def _judge(folder: RunFolder, plan: Plan, meta: Mapping[str, Any]) -> dict[str, 
         if not step.action.startswith("measure."):
             continue
         said = meta["steps"][step.id]
+        subject = step.dataset or f"{step.target}, {step.image}"
         if said["state"] not in ("done", "skipped"):
-            subject = step.dataset or f"{step.target}, {step.image}"
             missing.append({"subject": subject, "reason": said["reason"]})
             continue
-        numbers = read_json(folder.root / step.params["data"])
+        try:
+            numbers = read_json(folder.root / step.params["data"])
+        except (OSError, DataError):
+            reason = f"{step.params['data']} is gone; run the recipe again"
+            missing.append({"subject": subject, "reason": reason})
+            continue
         if step.action == "measure.dataset":
             datasets[step.dataset] = numbers
         else:

@@ -62,9 +62,25 @@ def full(recipe: Recipe, observations: Mapping[str, Observation]) -> Compiled:
         export.steps(draft, picture)
         measure.picture(draft, picture)
     custom.insert(draft, subjects)
+    _clashes(draft)
     return Compiled(
         tuple(draft.steps), tuple(draft.autos), tuple(draft.notes), tuple(draft.problems)
     )
+
+
+def _clashes(draft: Draft) -> None:
+    """Refuse names that differ only in what files cannot be called: ``a,b`` and ``a_b``."""
+    makers: dict[str, Step] = {}
+    for step in draft.steps:
+        for path in step.writes:
+            other = makers.setdefault(path, step)
+            if other is not step and step.stage != "step":
+                draft.problem(
+                    f"two steps would make {path}: '{other.title}' and '{step.title}'; choose "
+                    "targets whose names differ in letters or digits, or rename datasets or images",
+                    ("targets", "fields"),
+                )
+                return
 
 
 def _dataset(draft: Draft, subject: Subject) -> None:

@@ -148,7 +148,7 @@ def _grid(draft: Draft, picture: Picture) -> dict[str, Any]:
     if image.weighting.startswith("briggs"):
         params["robust"] = image.robust
     if image.deconvolver in ("multiscale", "mtmfs", "asp"):
-        params["scales"] = list(image.scales)
+        params["scales"] = _scales(draft, picture, params["cell"])
     if image.deconvolver == "mtmfs":
         params["nterms"] = image.nterms
     if image.specmode == "cube":
@@ -164,8 +164,7 @@ def _geometry(draft: Draft, picture: Picture) -> dict[str, Any]:
     image = picture.image
     spws = _spws(picture)
     if image.cell == "auto":
-        longest = max(s.observation.longest_baseline_m for s in picture.subjects)
-        choice = heuristics.cell(longest, max(spw.highest_hz for spw in spws))
+        choice = heuristics.cell(_longest(picture), max(spw.highest_hz for spw in spws))
         cell = str(draft.choose("image.cell", picture.name, choice))
     else:
         cell = image.cell
@@ -181,6 +180,22 @@ def _geometry(draft: Draft, picture: Picture) -> dict[str, Any]:
         return {"imsize": [side, side], "cell": cell}
     sides = [image.imsize] * 2 if isinstance(image.imsize, int) else list(image.imsize)
     return {"imsize": sides, "cell": cell}
+
+
+def _scales(draft: Draft, picture: Picture, cell: str) -> list[int]:
+    if picture.image.scales != "auto":
+        return list(picture.image.scales)
+    choice = heuristics.scales(
+        picture.image.deconvolver,
+        heuristics.resolution_arcsec(_longest(picture), max(s.highest_hz for s in _spws(picture))),
+        arcsec(parse(cell, "angle")),
+    )
+    return list(draft.choose("image.scales", picture.name, choice))
+
+
+def _longest(picture: Picture) -> float:
+    """Return the longest baseline of a picture's datasets in m."""
+    return max(subject.observation.longest_baseline_m for subject in picture.subjects)
 
 
 def _spws(picture: Picture) -> list[SpectralWindow]:

@@ -26,6 +26,10 @@ def dataset(draft: Draft, subject: Subject, tables: Tables) -> None:
             "caltables": [{"path": table.path, "kind": table.kind} for table in tables.values()],
             "fluxscale": scale,
             "fields": roles,
+            "calibrator_spws": {
+                str(field): list(subject.observation.spws_of_fields({field}))
+                for field in subject.roles.calibrators
+            },
             "data": data,
             "plots": plots,
         },

@@ -198,7 +198,8 @@ def _explain(running: _Running, code: int | None) -> tuple[Cause, str, str]:
     resources = running.job.step.resources
     if running.killed is Cause.TIME_LIMIT:
         limit = human_seconds(resources.time_limit_s)
-        return Cause.TIME_LIMIT, f"ran longer than its time limit of {limit}", ""
+        advice = "Raise resources.time_per_step, or give the step less to do."
+        return Cause.TIME_LIMIT, f"ran longer than its time limit of {limit}", advice
     if running.killed is Cause.OUT_OF_MEMORY:
         limit = human_bytes(resources.memory_bytes)
         used = human_bytes(running.peak_memory_bytes)
