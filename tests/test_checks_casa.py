@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from casarun.casa import checks
-from casarun.casa.checks_evidence import open_table
+from casarun.casa.tables import open_table
 from casarun.casa.logscan import LogFindings
 from casarun.errors import StepFailedError
 from casarun.plan import Check

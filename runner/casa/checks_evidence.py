@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from ..errors import Cause, StepFailedError
@@ -44,19 +42,6 @@ CheckFunction = Callable[[Mapping[str, Any], Evidence], dict[str, Json]]
 def failed(message: str, advice: str) -> StepFailedError:
     """Return the error of a post-condition that does not hold, to be raised."""
     return StepFailedError(Cause.POSTCONDITION, message, advice)
-
-
-@contextmanager
-def open_table(path: str | Path) -> Iterator[Any]:
-    """Open a CASA table for reading, and close it however the block ends."""
-    from casatools import table
-
-    tool = table()
-    tool.open(str(path))
-    try:
-        yield tool
-    finally:
-        tool.close()
 
 
 def listing(items: list[str], most: int = 5) -> str:

@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import Cause, StepFailedError
-from .checks_evidence import Evidence, Json, failed, listing, open_table
+from .checks_evidence import Evidence, Json, failed, listing
+from .tables import open_table
 
 Array = npt.NDArray[Any]
 

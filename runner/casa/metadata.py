@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +11,7 @@ import numpy.typing as npt
 
 from ..errors import DataError
 from ..observation import Antenna, Field, Observation, Scan, SpectralWindow
-from .config import configure
+from .tables import open_table
 
 _REQUIRED = ("ANTENNA", "DATA_DESCRIPTION", "FIELD", "OBSERVATION", "POLARIZATION",
              "SPECTRAL_WINDOW")  # fmt: skip
@@ -23,20 +21,6 @@ _CORRELATIONS = {
     1: "I", 2: "Q", 3: "U", 4: "V", 5: "RR", 6: "RL", 7: "LR", 8: "LL",
     9: "XX", 10: "XY", 11: "YX", 12: "YY",
 }  # fmt: skip
-
-
-@contextmanager
-def open_table(path: Path | str) -> Iterator[Any]:
-    """Open a casacore table to read it, and close it in any case."""
-    configure()
-    from casatools import table
-
-    tool = table()
-    tool.open(str(path))
-    try:
-        yield tool
-    finally:
-        tool.close()
 
 
 def inspect(vis: Path) -> None:

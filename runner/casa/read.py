@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from ..errors import DataError
 from .config import configure
+from .tables import open_table
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -155,18 +156,12 @@ class ImageHeader:
 
 @contextmanager
 def _table(path: Path | str) -> Iterator[Any]:
-    configure()
-    from casatools import table
-
-    tool = table()
-    try:
-        tool.open(str(path))
-    except RuntimeError as error:
-        raise DataError(f"{path}: cannot be opened as a casacore table: {error}") from error
-    try:
-        yield tool
-    finally:
-        tool.close()
+    with ExitStack() as opened:
+        try:
+            table = opened.enter_context(open_table(path))
+        except RuntimeError as error:
+            raise DataError(f"{path}: cannot be opened as a casacore table: {error}") from error
+        yield table
 
 
 def layout(ms: Path | str) -> Layout:

@@ -22,7 +22,7 @@ from casarun.casa.config import configure
 found = {"measures": str(configure())}
 import casatools, casatasks
 found["casatools"] = casatools.version_string()
-from casarun.casa.metadata import open_table
+from casarun.casa.tables import open_table
 with open_table(found["measures"] + "/geodetic/IERSeop2000") as table:
     found["until_mjd"] = float(table.getcell("MJD", table.nrows() - 1))
 print("\\n" + json.dumps(found))
