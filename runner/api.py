@@ -334,22 +334,31 @@ def run(
         If another run holds the folder.
     """
     reduction = _judged(open_recipe(recipe, options))
-    folder = reduction.folder
-    with held(folder), _executor() as executor:
+    with held(reduction.folder), _executor() as executor:
         if options.fresh:
-            wipe(folder)
-        observations, imported = observe(reduction, executor, listener, stop)
-        if stop:
-            return RunResult(ExitCode.INTERRUPTED, Outcome(interrupted=True), Plan(()), folder)
-        planned = make_plan(reduction, observations)
-        if ready:
-            ready(reduction, planned)
-        outcome = _run_or_rest(reduction, planned, executor, listener, stop)
-        outcome.done[:0] = [step for step in imported if outcome.skipped.pop(step, "")]
-        result = RunResult(ExitCode.DONE, outcome, planned, folder)
-        result.metrics = conclude(folder, planned, outcome, reduction.loaded, versions())
-    result.exit_code = _exit_code(outcome, result.metrics)
-    return result
+            wipe(reduction.folder)
+        return _run_held(reduction, executor, listener, stop, ready)
+
+
+def _run_held(
+    reduction: Reduction,
+    executor: LocalExecutor,
+    listener: Listener | None,
+    stop: StopFlag | None,
+    ready: Callable[[Reduction, Plan], None] | None,
+) -> RunResult:
+    """Run in a folder that is held: metadata, plan, steps, judgement, report."""
+    folder = reduction.folder
+    observations, imported = observe(reduction, executor, listener, stop)
+    if stop:
+        return RunResult(ExitCode.INTERRUPTED, Outcome(interrupted=True), Plan(()), folder)
+    planned = make_plan(reduction, observations)
+    if ready:
+        ready(reduction, planned)
+    outcome = _run_or_rest(reduction, planned, executor, listener, stop)
+    outcome.done[:0] = [step for step in imported if outcome.skipped.pop(step, "")]
+    metrics = conclude(folder, planned, outcome, reduction.loaded, versions())
+    return RunResult(_exit_code(outcome, metrics), outcome, planned, folder, metrics)
 
 
 def _run_or_rest(

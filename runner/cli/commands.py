@@ -103,7 +103,8 @@ def check(
     options = api.Options(output, overrides, None, until, only)
     if static:
         reduction = api.open_recipe(recipe, options)
-        click.echo(f"{recipe}: fine by itself ({len(reduction.loaded.recipe.dataset)} datasets)")
+        number = len(reduction.loaded.recipe.dataset)
+        click.echo(f"{recipe}: fine by itself ({number} dataset{'s' if number > 1 else ''})")
         return
     planned = api.plan(recipe, options)
     click.echo(f"{recipe}: fine ({len(planned.plan.steps)} steps)")

@@ -261,9 +261,12 @@ def _unfinished(record: StepRecord, step: Step | None = None, plan: Plan | None 
 
 
 def differing(old: Mapping[str, Json], new: Mapping[str, Json]) -> list[str]:
-    """Return the keys whose values differ, in alphabetical order."""
-    return [
-        key
-        for key in sorted({*old, *new})
-        if key not in old or key not in new or digest(old[key]) != digest(new[key])
-    ]
+    """Return the keys whose values differ, in alphabetical order; of tables, ``tclean.niter``."""
+    found = []
+    for key in sorted({*old, *new}):
+        mine, other = old.get(key), new.get(key)
+        if isinstance(mine, Mapping) and isinstance(other, Mapping) and "$late" not in mine:
+            found += [f"{key}.{inner}" for inner in differing(mine, other)]
+        elif key not in old or key not in new or digest(mine) != digest(other):
+            found.append(key)
+    return found

@@ -55,43 +55,25 @@ def _insert_one(draft: Draft, custom: CustomStep, index: int, names: Mapping[str
     if custom.task in _MAKES_BACKUPS:
         # A backup would be a product beside the MS that nobody declared.
         params.setdefault("flagbackup", False)
-    for name in sorted(unknown):
-        draft.problem(
-            f"'{{{name}}}' is not a placeholder here; known: "
-            f"{', '.join('{' + known + '}' for known in names) or 'none'}",
-            ("step", index, "params"),
-        )
-    for message in check_parameters(custom.task, params):
-        draft.problem(message, ("step", index, "params"))
     derived = derive_paths(custom.task, params)
-    chosen = [
-        tuple(_filled(path, names, unknown) for path in mine) if mine is not None else theirs
-        for mine, theirs in zip((custom.reads, custom.writes, custom.updates), derived, strict=True)
+    chosen = (custom.reads, custom.writes, custom.updates)
+    reads, writes, updates = (
+        theirs if mine is None else tuple(_filled(path, names, unknown) for path in mine)
+        for mine, theirs in zip(chosen, derived, strict=True)
+    )
+    problems = [
+        *_unknown_placeholders(unknown, names),
+        *check_parameters(custom.task, params),
+        *_outside((*writes, *updates)),
     ]
-    reads, writes, updates = chosen
-    for path in (*writes, *updates):
-        if path.startswith("/") or ".." in path.split("/"):
-            draft.problem(
-                f"'{path}' is outside of the run folder: a step writes below it only",
-                ("step", index, "params"),
-            )
-    owner = ".".join(part for part in (names.get("dataset"), names.get("target")) if part)
-    step_id = ".".join(part for part in (owner, "step", custom.name or custom.task) if part)
+    for message in problems:
+        draft.problem(message, ("step", index, "params"))
     where = _position(draft.steps, custom, names)
     if where is None:
-        known = sorted({*ORDER, *(step.id for step in draft.steps)})
-        anchor = custom.after or custom.before
-        draft.problem(
-            f"'{anchor}' is neither a stage nor a step; stages: {', '.join(ORDER)}"
-            f"{did_you_mean(anchor, known)}",
-            ("step", index, "after" if custom.after else "before"),
-        )
+        _unknown_anchor(draft, custom, index)
         return
-    taken = {step.id for step in draft.steps}
-    while step_id in taken:
-        step_id += "+"
     draft.add(
-        step_id,
+        _own_id(draft, custom, names),
         f"casa:{custom.task}",
         params,
         stage="step",
@@ -104,6 +86,40 @@ def _insert_one(draft: Draft, custom: CustomStep, index: int, names: Mapping[str
         target=names.get("target", ""),
     )
     draft.steps.insert(where, draft.steps.pop())
+
+
+def _own_id(draft: Draft, custom: CustomStep, names: Mapping[str, str]) -> str:
+    """Return an id that no other step has."""
+    parts = (names.get("dataset"), names.get("target"), "step", custom.name or custom.task)
+    step_id = ".".join(part for part in parts if part)
+    taken = {step.id for step in draft.steps}
+    while step_id in taken:
+        step_id += "+"
+    return step_id
+
+
+def _unknown_placeholders(unknown: Iterable[str], names: Mapping[str, str]) -> list[str]:
+    known = ", ".join("{" + name + "}" for name in names) or "none"
+    return [f"'{{{name}}}' is not a placeholder here; known: {known}" for name in sorted(unknown)]
+
+
+def _outside(paths: Iterable[str]) -> list[str]:
+    """Say which paths leave the run folder."""
+    return [
+        f"'{path}' is outside of the run folder: a step writes below it only"
+        for path in paths
+        if path.startswith("/") or ".." in path.split("/")
+    ]
+
+
+def _unknown_anchor(draft: Draft, custom: CustomStep, index: int) -> None:
+    anchor = custom.after or custom.before
+    known = sorted({*ORDER, *(step.id for step in draft.steps)})
+    draft.problem(
+        f"'{anchor}' is neither a stage nor a step; stages: {', '.join(ORDER)}"
+        f"{did_you_mean(anchor, known)}",
+        ("step", index, "after" if custom.after else "before"),
+    )
 
 
 def _filled(value: Any, names: Mapping[str, str], unknown: set[str]) -> Any:
