@@ -11,6 +11,7 @@ from typing import Any
 
 from . import __version__
 from .engine import machine
+from .engine.causes import cause_of
 from .engine.executors.local import LocalExecutor
 from .engine.policy import RetryPolicy
 from .engine.resume import Decision, decide, survey
@@ -262,7 +263,14 @@ def make_plan(reduction: Reduction, observations: Mapping[str, Observation]) -> 
     if reduction.options.only:
         steps = tuple(s for s in plan.steps if s.dataset == reduction.options.only)
         plan = replace(plan, steps=steps)
-    return plan.until(reduction.options.until) if reduction.options.until else plan
+    return _until(plan, reduction.options.until) if reduction.options.until else plan
+
+
+def _until(plan: Plan, stage: str) -> Plan:
+    """Return a plan up to a stage; one that has no steps here ends with the stage before."""
+    having = {step.stage for step in plan.steps}
+    before = stages.ORDER[: stages.ORDER.index(stage) + 1]
+    return plan.until(next((name for name in reversed(before) if name in having), ""))
 
 
 @dataclass(frozen=True)
@@ -340,6 +348,19 @@ def run(
         return _run_held(reduction, executor, listener, stop, ready)
 
 
+@contextmanager
+def _recording(folder: RunFolder) -> Iterator[None]:
+    """Say in words that the run's records cannot be written; a full disk is no bug."""
+    try:
+        yield
+    except OSError as error:
+        raise StepFailedError(
+            cause_of(error),
+            f"cannot write the records and report of the run in {folder.root}: {error.strerror}.",
+            "What was done is kept: mend that, and run the same command to go on.",
+        ) from error
+
+
 def _run_held(
     reduction: Reduction,
     executor: LocalExecutor,
@@ -357,7 +378,8 @@ def _run_held(
         ready(reduction, planned)
     outcome = _run_or_rest(reduction, planned, executor, listener, stop)
     outcome.done[:0] = [step for step in imported if outcome.skipped.pop(step, "")]
-    metrics = conclude(folder, planned, outcome, reduction.loaded, versions())
+    with _recording(folder):
+        metrics = conclude(folder, planned, outcome, reduction.loaded, versions())
     return RunResult(_exit_code(outcome, metrics), outcome, planned, folder, metrics)
 
 
@@ -376,7 +398,8 @@ def _run_or_rest(
     problem = _disk_problem(reduction, planned)
     if problem is not None:
         raise reduction.refused([problem])
-    record_plan(reduction.folder, planned, reduction.loaded)
+    with _recording(reduction.folder):
+        record_plan(reduction.folder, planned, reduction.loaded)
     return _engine(reduction, planned, executor, listener, stop)
 
 

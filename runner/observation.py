@@ -14,7 +14,11 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Field:
-    """A FIELD row. `n_rows` counts its visibilities' rows in MAIN."""
+    """A FIELD row.
+
+    `n_rows` counts its visibilities' rows in MAIN, and `flagged_fraction` is how much of them
+    was flagged as the data came.
+    """
 
     id: int
     name: str
@@ -22,6 +26,7 @@ class Field:
     dec_deg: float
     intents: tuple[str, ...] = ()
     n_rows: int = 0
+    flagged_fraction: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 from casarun.casa import checks
-from casarun.casa.tables import open_table
 from casarun.casa.logscan import LogFindings
+from casarun.casa.tables import open_table
 from casarun.errors import StepFailedError
 from casarun.plan import Check
 from support import skies
@@ -185,7 +185,8 @@ class TestMs:
             stream.truncate(largest.stat().st_size // 2)
         text = message("ms", {"path": str(own_sky)})
         assert text.startswith(
-            f"expected to read DATA of {own_sky} from its first row to its last, but CASA failed: "
+            f"expected to read DATA and weights of {own_sky} from the first row to the last, but "
+            "CASA failed: "
         )
         assert text.endswith("; the file is truncated or damaged")
 

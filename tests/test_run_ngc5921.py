@@ -12,12 +12,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import casarun
 import numpy as np
 import numpy.typing as npt
 import pytest
 from astropy.io import fits
-
-import casarun
 
 pytestmark = pytest.mark.casa
 

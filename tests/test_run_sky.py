@@ -421,9 +421,7 @@ def test_status_and_log_of_a_run(one: tuple[Path, Done]) -> None:
     assert any("bandpass" in line and "\tINFO\t" in line for line in lines)
     wrong = casarun("log", "one", "a.bandpas", cwd=run.parent)
     assert wrong.returncode == 2
-    assert (
-        wrong.stderr == f"no step 'a.bandpas' has run in {run}; did you mean 'a.bandpass'?\n"
-    )
+    assert wrong.stderr == f"no step 'a.bandpas' has run in {run}; did you mean 'a.bandpass'?\n"
 
 
 def test_doctor_finds_casa(place: Path) -> None:

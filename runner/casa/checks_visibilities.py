@@ -55,8 +55,8 @@ def ms(given: Mapping[str, Any], evidence: Evidence) -> dict[str, Json]:
             _read_row(path, column, row)
     except RuntimeError as error:
         raise failed(
-            f"expected to read {column} of {path} from its first row to its last, but CASA "
-            f"failed: {_first_line(error)}; the file is truncated or damaged",
+            f"expected to read {column} and weights of {path} from the first row to the last, but "
+            f"CASA failed: {_first_line(error)}; the file is truncated or damaged",
             "Get the data again (dataset.vis); check the free disk space.",
         ) from error
     fields = [int(number) for number in given.get("fields") or ()]
@@ -93,6 +93,9 @@ def _read_row(path: Path, column: str, row: int) -> None:
         if not table.iscelldefined(column, row):
             return
         data, flag = table.getcell(column, row), table.getcell("FLAG", row)
+        for name in ("WEIGHT", "SIGMA"):  # where SIGMA is cut off, gaincal only lacks solutions
+            if table.iscelldefined(name, row):
+                table.getcell(name, row)
         flagged = bool(table.getcell("FLAG_ROW", row))
     if not flagged and not np.isfinite(data[~flag]).all():
         raise failed(

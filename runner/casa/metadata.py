@@ -62,7 +62,9 @@ def read(vis: Path) -> Observation:
     try:
         return _read(vis)
     except RuntimeError as error:
-        raise DataError(f"{vis}: a broken MeasurementSet: {error}") from error
+        raise DataError(
+            f"{vis}: a broken MeasurementSet, some of its files are damaged or incomplete: {error}"
+        ) from error
 
 
 def _read(vis: Path) -> Observation:
@@ -74,7 +76,7 @@ def _read(vis: Path) -> Observation:
         if n_rows == 0:
             raise DataError(f"{vis}: the MeasurementSet has no rows")
         antennas = _Antennas(vis)
-        field_rows = antennas.count(main, n_rows)
+        antennas.count(main, n_rows)
     tool = msmetadata()
     tool.open(str(vis))
     try:
@@ -83,7 +85,7 @@ def _read(vis: Path) -> Observation:
         times = tool.timerangeforobs(0)
         telescope = str(tool.observatorynames()[0])
         observer = str(tool.observers()[0])
-        fields = _fields(tool, field_rows)
+        fields = _fields(tool, antennas)
     finally:
         tool.close()
     shortest, longest = antennas.baselines()
@@ -97,10 +99,11 @@ def _read(vis: Path) -> Observation:
     )  # fmt: skip
 
 
-def _fields(tool: Any, rows: dict[int, int]) -> tuple[Field, ...]:
+def _fields(tool: Any, counted: _Antennas) -> tuple[Field, ...]:
     fields = []
     for number, name in enumerate(tool.fieldnames()):
         centre = tool.phasecenter(number)
+        n_rows = counted.rows_by_field.get(number, 0)
         fields.append(
             Field(
                 id=number,
@@ -108,7 +111,8 @@ def _fields(tool: Any, rows: dict[int, int]) -> tuple[Field, ...]:
                 ra_deg=float(np.degrees(centre["m0"]["value"]) % 360),
                 dec_deg=float(np.degrees(centre["m1"]["value"])),
                 intents=tuple(sorted(str(i) for i in tool.intentsforfield(number))),
-                n_rows=rows.get(number, 0),
+                n_rows=n_rows,
+                flagged_fraction=counted.flagged_by_field.get(number, 0.0) / max(1, n_rows),
             )
         )
     return tuple(fields)
@@ -187,22 +191,23 @@ class _Antennas:
         self.flagged = np.zeros(len(self.names))
         self.scans: dict[int, set[int]] = defaultdict(set)
         self.all_scans: set[int] = set()
+        self.rows_by_field: dict[int, int] = defaultdict(int)
+        self.flagged_by_field: dict[int, float] = defaultdict(float)
 
-    def count(self, main: Any, n_rows: int) -> dict[int, int]:
-        """Read MAIN in chunks; return the number of rows by field id."""
-        rows_by_field: dict[int, int] = defaultdict(int)
+    def count(self, main: Any, n_rows: int) -> None:
+        """Read MAIN in chunks: rows and flags by antenna and by field."""
         step = max(1, _CHUNK_BYTES // max(1, main.getcell("FLAG", 0).size))
         for start in range(0, n_rows, step):
             columns = {
                 name: main.getcol(name, start, step)
                 for name in ("ANTENNA1", "ANTENNA2", "FIELD_ID", "SCAN_NUMBER", "FLAG_ROW")
             }
-            for field, number in zip(
-                *np.unique(columns["FIELD_ID"], return_counts=True), strict=True
-            ):
-                rows_by_field[int(field)] += int(number)
-            self._add(columns, self._row_flags(main, start, step))
-        return dict(rows_by_field)
+            flags = np.where(columns["FLAG_ROW"], 1.0, self._row_flags(main, start, step))
+            for field in np.unique(columns["FIELD_ID"]):
+                of_field = flags[columns["FIELD_ID"] == field]
+                self.rows_by_field[int(field)] += len(of_field)
+                self.flagged_by_field[int(field)] += float(of_field.sum())
+            self._add(columns, flags)
 
     def _row_flags(self, main: Any, start: int, step: int) -> npt.NDArray[np.float64]:
         """Return the flagged fraction of each row, even where rows differ in shape."""
@@ -215,7 +220,6 @@ class _Antennas:
         return fraction
 
     def _add(self, columns: dict[str, Any], flags: npt.NDArray[np.float64]) -> None:
-        flags = np.where(columns["FLAG_ROW"], 1.0, flags)
         cross = columns["ANTENNA1"] != columns["ANTENNA2"]
         scans = columns["SCAN_NUMBER"]
         self.all_scans.update(int(scan) for scan in np.unique(scans))

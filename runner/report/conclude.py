@@ -168,6 +168,12 @@ def _judge(folder: RunFolder, plan: Plan, meta: Mapping[str, Any]) -> dict[str, 
             datasets[step.dataset] = numbers
         else:
             images.append(numbers)
+    if not missing:  # a run that failed has not passed, even where nothing was to be measured
+        missing = [
+            {"subject": step, "reason": said["reason"]}
+            for step, said in meta["steps"].items()
+            if said["state"] == "failed"
+        ]
     return assemble(datasets, images, meta["limits"], missing)
 
 

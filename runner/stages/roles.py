@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from .. import heuristics
-from ..errors import KeyPath, did_you_mean
+from ..errors import KeyPath, did_you_mean, dotted
 from ..observation import Field, Observation
 from ..recipe.model import Dataset
 from .draft import Draft, Roles
@@ -26,6 +26,7 @@ def resolve(draft: Draft, dataset: Dataset, observation: Observation) -> Roles:
     """
     finder = _Finder(draft, dataset, observation)
     targets = finder.targets()
+    finder.need_data(targets, ("targets", "fields"))
     if dataset.calibrated:
         return Roles(targets=_ids(targets))
     calibrators = draft.recipe.calibrators
@@ -33,6 +34,8 @@ def resolve(draft: Draft, dataset: Dataset, observation: Observation) -> Roles:
     bandpass = finder.role("bandpass", ("calibrators", "bandpass"), [calibrators.bandpass])
     phase = finder.role("phase", ("calibrators", "phase"), calibrators.phase)
     taken = {field.id for field in (*flux, *bandpass, *phase)}
+    for name, fields in (("flux", flux), ("bandpass", bandpass), ("phase", phase)):
+        finder.need_data(fields, ("calibrators", name))
     if not draft.recipe.targets.fields:
         targets = tuple(field for field in targets if field.id not in taken)
     for field in targets:
@@ -61,6 +64,7 @@ class _Finder:
         self.draft = draft
         self.dataset = dataset
         self.observation = observation
+        self.without_data: set[int] = set()
 
     def match(self, pattern: str, key: KeyPath) -> tuple[Field, ...]:
         """Return the fields that a pattern of the recipe means; note it where there is none."""
@@ -73,6 +77,17 @@ class _Finder:
                 key,
             )
         return fields
+
+    def need_data(self, fields: Iterable[Field], key: KeyPath) -> None:
+        """Note fields that came with all their data flagged, each once."""
+        for field in fields:
+            if field.flagged_fraction >= 1 and field.id not in self.without_data:
+                self.without_data.add(field.id)
+                self.draft.problem(
+                    f"all data of {field.name} in dataset {self.dataset.name} are flagged; "
+                    f"choose another field ({dotted(key)}) or restore its flags",
+                    key,
+                )
 
     def role(self, role: str, key: KeyPath, patterns: Iterable[str]) -> tuple[Field, ...]:
         """Return the fields of a calibrator's role."""

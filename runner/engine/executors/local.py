@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import shutil
 import signal
 import sys
 import time
@@ -41,6 +42,8 @@ PRELOAD: Final = ("casarun.casa.preload", ACTIONS)
 _SAMPLE_S: Final = 0.5
 _TREE_EVERY: Final = 4
 _TAIL_BYTES: Final = 65536
+_FULL_BYTES: Final = 100_000
+_DISK_ADVICE: Final = "Free some space and run the same command to go on."
 
 
 @dataclass
@@ -206,6 +209,9 @@ def _explain(running: _Running, code: int | None) -> tuple[Cause, str, str]:
         return Cause.OUT_OF_MEMORY, f"used {used} of memory; its limit is {limit}", ""
     if running.killed is not None:
         return running.killed, f"was killed: {running.killed}", ""
+    # On a full disk CASA aborts, and its log cannot say why.
+    if code == worker.DISK_FULL_EXIT or (code != 0 and _is_full(running.job.folder)):
+        return Cause.DISK_FULL, f"the disk of {running.job.folder} is full", _DISK_ADVICE
     logs = attempt_folder(RunFolder(running.job.folder), running.job.step.id, running.job.attempt)
     told = cause_in(_tail(logs / STDOUT_LOG) + _tail(logs / CASA_LOG))
     where = f"see {STDOUT_LOG} and {CASA_LOG} in {logs}"
@@ -216,9 +222,14 @@ def _explain(running: _Running, code: int | None) -> tuple[Cause, str, str]:
         return Cause.OUT_OF_MEMORY, "was killed by the system, which ran out of memory", ""
     if code is not None and code < 0:
         return Cause.SIGNAL, f"was ended by signal {_signal_name(-code)}; {where}", ""
-    if code == worker.DISK_FULL_EXIT:
-        return Cause.DISK_FULL, f"the disk of {running.job.folder} is full", ""
     return Cause.UNKNOWN, f"ended with exit code {code} and without a result; {where}", ""
+
+
+def _is_full(folder: Path) -> bool:
+    try:
+        return shutil.disk_usage(folder).free < _FULL_BYTES
+    except OSError:
+        return False
 
 
 def _signal_name(number: int) -> str:
