@@ -87,7 +87,7 @@ def _command(who: str, folder: Path, more: Sequence[str]) -> list[str]:
     if who == "script":
         return [sys.executable, str(HERE / "ngc5921_script.py"), str(folder)]
     start = "import sys; from casarun.cli import main; sys.exit(main())"
-    return [sys.executable, "-c", start, str(RECIPE), "--output", str(folder), *more]
+    return [sys.executable, "-P", "-c", start, str(RECIPE), "--output", str(folder), *more]
 
 
 def _run(who: str, command: Sequence[str]) -> Timing:

@@ -28,16 +28,19 @@ def budget(resources: Resources, jobs: int | None = None) -> Budget:
     Parameters
     ----------
     resources : Resources
-        The recipe's wishes; ``auto`` cores are all that are allowed less one, at least one.
+        The recipe's wishes. ``auto`` cores are all that are allowed less one, no more than
+        have `memory_per_core` each, and at least one; ``auto`` memory is four fifths of what
+        is free.
     jobs : int, optional
         How many steps may run at once, over the recipe.
     """
-    auto = max(1, allowed_cores() - 1)
-    cores = jobs or (auto if resources.cores == "auto" else int(resources.cores))
     if resources.memory == "auto":
         memory = int(_MEMORY_SHARE * psutil.virtual_memory().available)
     else:
         memory = int(parse(resources.memory, "size"))
+    fed = int(memory // parse(resources.memory_per_core, "size"))
+    auto = max(1, min(allowed_cores() - 1, fed))
+    cores = jobs or (auto if resources.cores == "auto" else int(resources.cores))
     return Budget(cores, memory)
 
 

@@ -42,7 +42,7 @@ PRELOAD: Final = ("casarun.casa.preload", ACTIONS)
 _SAMPLE_S: Final = 0.5
 _TREE_EVERY: Final = 4
 _TAIL_BYTES: Final = 65536
-_FULL_BYTES: Final = 100_000
+_FULL_BYTES: Final = 1_000_000
 _DISK_ADVICE: Final = "Free some space and run the same command to go on."
 
 
@@ -209,7 +209,7 @@ def _explain(running: _Running, code: int | None) -> tuple[Cause, str, str]:
         return Cause.OUT_OF_MEMORY, f"used {used} of memory; its limit is {limit}", ""
     if running.killed is not None:
         return running.killed, f"was killed: {running.killed}", ""
-    # On a full disk CASA aborts, and its log cannot say why.
+    # On a disk too full for the next write CASA aborts, and its log cannot say why.
     if code == worker.DISK_FULL_EXIT or (code != 0 and _is_full(running.job.folder)):
         return Cause.DISK_FULL, f"the disk of {running.job.folder} is full", _DISK_ADVICE
     logs = attempt_folder(RunFolder(running.job.folder), running.job.step.id, running.job.attempt)
