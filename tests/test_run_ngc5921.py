@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +16,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from astropy.io import fits
+from support.cli import COMMAND, events, metrics
+from support.cli import casarun as casarun_
 
 pytestmark = pytest.mark.casa
 
@@ -67,16 +68,6 @@ immoments = { excludepix = [-100, 0.009] }
 """
 
 
-def casarun_(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", "from casarun.cli import main; main()", *map(str, arguments)]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=800)
-
-
-def events(run: Path) -> list[dict[str, Any]]:
-    lines = (run / ".casarun" / "journal.jsonl").read_text().splitlines()
-    return [json.loads(line) for line in lines]
-
-
 def ran(run: Path, since: int = 0) -> list[str]:
     return [e["step"] for e in events(run)[since:] if e["event"] == "step-done"]
 
@@ -84,11 +75,6 @@ def ran(run: Path, since: int = 0) -> list[str]:
 def pixels(path: Path) -> npt.NDArray[np.float64]:
     data: npt.NDArray[np.float64] = np.asarray(fits.getdata(path), dtype=float)
     return data
-
-
-def metrics(run: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((run / "qa" / "metrics.json").read_text())
-    return found
 
 
 @pytest.fixture(scope="module")
@@ -178,7 +164,7 @@ def test_a_run_killed_in_the_middle_ends_with_the_same_bits(
 ) -> None:
     """SIGKILL to the runner while the MS is being changed in place, then the same command."""
     settings = ["--output", "run", "--set", "image.continuum.threshold=6sigma"]
-    command = [sys.executable, "-c", "from casarun.cli import main; main()", str(RECIPE), *settings]
+    command = [*COMMAND, str(RECIPE), *settings]
     run = tmp_path / "run"
     with (tmp_path / "said").open("w") as said:
         process = subprocess.Popen(

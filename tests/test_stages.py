@@ -325,3 +325,24 @@ def test_steps_of_the_recipe_stay_in_the_run_folder() -> None:
 
 def test_planning_is_pure() -> None:
     assert compiled().plan({}, {}).fingerprints == compiled().plan({}, {}).fingerprints
+
+
+def test_names_that_would_share_a_file_are_refused() -> None:
+    observation = vla(intents=True)
+    twin = replace(observation.field(2), id=3, name="N_5921")
+    both = (*observation.fields[:2], replace(observation.field(2), name="N,5921"), twin)
+    found = compiled(replace(observation, fields=both), targets=Targets(fields=("N?5921",)))
+    assert messages(found.problems) == [
+        "two steps would make calibrated/day1.N_5921.ms: 'split N,5921' and 'split N_5921'; choose "
+        "targets whose names differ in letters or digits, or rename datasets or images"
+    ]
+
+
+def test_a_field_whose_data_are_all_flagged_is_refused_once() -> None:
+    observation = vla()
+    flagged = replace(observation.field(0), flagged_fraction=1.0)
+    found = compiled(replace(observation, fields=(flagged, *observation.fields[1:])))
+    assert messages(found.problems) == [
+        "all data of 1331+305 in dataset day1 are flagged; choose another field "
+        "(calibrators.flux) or restore its flags"
+    ]
