@@ -14,7 +14,7 @@ from .engine import machine
 from .engine.causes import cause_of
 from .engine.executors.local import LocalExecutor
 from .engine.policy import RetryPolicy
-from .engine.resume import Decision, decide, survey
+from .engine.resume import Decision, decide, decide_part, survey
 from .engine.scheduler import Outcome
 from .engine.scheduler import run as run_plan
 from .engine.signals import StopFlag
@@ -259,18 +259,7 @@ def make_plan(reduction: Reduction, observations: Mapping[str, Observation]) -> 
     compiled = stages.full(reduction.loaded.recipe, observations)
     if compiled.problems:
         raise reduction.refused(compiled.problems)
-    plan = _as_plan(compiled)
-    if reduction.options.only:
-        steps = tuple(s for s in plan.steps if s.dataset == reduction.options.only)
-        plan = replace(plan, steps=steps)
-    return _until(plan, reduction.options.until) if reduction.options.until else plan
-
-
-def _until(plan: Plan, stage: str) -> Plan:
-    """Return a plan up to a stage; one that has no steps here ends with the stage before."""
-    having = {step.stage for step in plan.steps}
-    before = stages.ORDER[: stages.ORDER.index(stage) + 1]
-    return plan.until(next((name for name in reversed(before) if name in having), ""))
+    return _as_plan(compiled)
 
 
 @dataclass(frozen=True)
@@ -293,8 +282,9 @@ def plan(recipe: Path, options: Options, listener: Listener | None = None) -> Pl
     reduction = _judged(open_recipe(recipe, options))
     with held(reduction.folder), _executor() as executor:
         observations, _ = observe(reduction, executor, listener)
-        planned = make_plan(reduction, observations)
-        decisions = decide(planned, survey(planned, reduction.folder), fresh=options.fresh)
+        whole = make_plan(reduction, observations)
+        planned = stages.asked_for(whole, reduction.options.only, reduction.options.until)
+        decisions = decide_part(reduction.folder, whole, planned, fresh=options.fresh)
     return Planned(reduction, planned, decisions)
 
 
@@ -343,6 +333,8 @@ def run(
     """
     reduction = _judged(open_recipe(recipe, options))
     with held(reduction.folder), _executor() as executor:
+        if listener:
+            listener({"event": "run-opened", "folder": str(reduction.folder.root)})
         if options.fresh:
             wipe(reduction.folder)
         return _run_held(reduction, executor, listener, stop, ready)
@@ -373,27 +365,29 @@ def _run_held(
     observations, imported = observe(reduction, executor, listener, stop)
     if stop:
         return RunResult(ExitCode.INTERRUPTED, Outcome(interrupted=True), Plan(()), folder)
-    planned = make_plan(reduction, observations)
+    whole = make_plan(reduction, observations)
+    planned = stages.asked_for(whole, reduction.options.only, reduction.options.until)
     if ready:
         ready(reduction, planned)
-    outcome = _run_or_rest(reduction, planned, executor, listener, stop)
+    decisions = decide_part(folder, whole, planned)
+    if any(decision.run for decision in decisions.values()):
+        outcome = _run_steps(reduction, planned, executor, listener, stop)
+    else:
+        outcome = Outcome(skipped={step: d.reason for step, d in decisions.items()})
     outcome.done[:0] = [step for step in imported if outcome.skipped.pop(step, "")]
     with _recording(folder):
         metrics = conclude(folder, planned, outcome, reduction.loaded, versions())
     return RunResult(_exit_code(outcome, metrics), outcome, planned, folder, metrics)
 
 
-def _run_or_rest(
+def _run_steps(
     reduction: Reduction,
     planned: Plan,
     executor: LocalExecutor,
     listener: Listener | None,
     stop: StopFlag | None,
 ) -> Outcome:
-    """Run what must run of a plan; where nothing must, leave no trace."""
-    decisions = decide(planned, survey(planned, reduction.folder))
-    if not any(decision.run for decision in decisions.values()):
-        return Outcome(skipped={step: d.reason for step, d in decisions.items()})
+    """Record the plan and run what must run of it."""
     executor.warm_up()
     problem = _disk_problem(reduction, planned)
     if problem is not None:

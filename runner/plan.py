@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, lru_cache
 from pathlib import PurePosixPath
 from typing import Any
@@ -155,10 +155,13 @@ class Plan:
         """For each step the fingerprint of all that determines its products."""
         return fingerprints(self.steps, self.inputs, self.versions)
 
-    def until(self, stage: str) -> Plan:
-        """Return the plan up to and with the last step of a stage."""
-        last = max((i for i, step in enumerate(self.steps) if step.stage == stage), default=-1)
-        return Plan(self.steps[: last + 1], self.inputs, self.versions, self.autos, self.notes)
+    def part(self, wanted: Callable[[Step], bool]) -> Plan:
+        """Return the plan of the steps that are wanted and wait for such steps alone."""
+        kept: dict[str, Step] = {}
+        for step in self.steps:
+            if wanted(step) and self.waits_for[step.id] <= kept.keys():
+                kept[step.id] = step
+        return replace(self, steps=tuple(kept.values()))
 
 
 class _Touches:

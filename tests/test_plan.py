@@ -137,11 +137,18 @@ def test_a_step_survives_json() -> None:
     assert Step.from_json(json.loads(json.dumps(full.to_json()))) == full
 
 
-def test_until_keeps_all_up_to_a_stage() -> None:
-    stages = ("import", "flag", "image", "flag", "export")
-    plan = Plan(tuple(Step(str(i), stage, "", "make") for i, stage in enumerate(stages)))
-    assert [s.id for s in plan.until("flag").steps] == ["0", "1", "2", "3"]
-    assert plan.until("nothing").steps == ()
+def test_a_part_has_no_step_without_those_that_it_waits_for() -> None:
+    plan = Plan(
+        (
+            step("a", writes=("raw/a.ms",)),
+            step("b", writes=("raw/b.ms",)),
+            step("flag", updates=("raw/a.ms",)),
+            step("both", reads=("raw/a.ms", "raw/b.ms"), writes=("images/x",)),
+            step("one", reads=("raw/a.ms",), writes=("images/y",)),
+        )
+    )
+    assert [s.id for s in plan.part(lambda s: s.id != "b").steps] == ["a", "flag", "one"]
+    assert [s.id for s in plan.part(lambda s: s.id != "flag").steps] == ["a", "b"]
 
 
 def test_a_digest_does_not_see_the_order_of_keys() -> None:

@@ -19,7 +19,7 @@ from casarun.recipe.model import (
     Recipe,
     Targets,
 )
-from casarun.stages.compile import Compiled, full, imports
+from casarun.stages.compile import Compiled, asked_for, full, imports
 from support.observations import spw, vla
 
 CALIBRATORS = Calibrators(flux=FluxCalibrator(field="1331*"), bandpass="1331*", phase=("1445*",))
@@ -331,7 +331,9 @@ def test_names_that_would_share_a_file_are_refused() -> None:
     observation = vla(intents=True)
     twin = replace(observation.field(2), id=3, name="N_5921")
     both = (*observation.fields[:2], replace(observation.field(2), name="N,5921"), twin)
-    found = compiled(replace(observation, fields=both), targets=Targets(fields=("N?5921",)))
+    scans = (*observation.scans, replace(observation.scans[2], number=9, field_ids=(3,)))
+    observation = replace(observation, fields=both, scans=scans)
+    found = compiled(observation, targets=Targets(fields=("N?5921",)))
     assert messages(found.problems) == [
         "two steps would make calibrated/day1.N_5921.ms: 'split N,5921' and 'split N_5921'; choose "
         "targets whose names differ in letters or digits, or rename datasets or images"
@@ -346,3 +348,21 @@ def test_a_field_whose_data_are_all_flagged_is_refused_once() -> None:
         "all data of 1331+305 in dataset day1 are flagged; choose another field "
         "(calibrators.flux) or restore its flags"
     ]
+
+
+def test_a_part_of_the_plan() -> None:
+    datasets = tuple(Dataset(vis=f"/data/day{i}.fits", name=f"day{i}") for i in (1, 2))
+    plan = compiled(dataset=datasets, flag=Flag(rfi="tfcrop")).plan({}, {})
+    flagged = asked_for(plan, until="flag")
+    assert {step.stage for step in flagged.steps} == {"import", "flag"}
+    assert {step.dataset for step in flagged.steps} == {"day1", "day2"}
+    # What is flagged after the calibration comes with the calibration.
+    assert "day1.flag.corrected" not in flagged.by_id
+    assert "day1.flag.corrected" in asked_for(plan, until="apply").by_id
+    first = asked_for(plan, only="day1")
+    assert {step.dataset for step in first.steps} == {"day1"}
+
+
+def test_one_dataset_of_one_has_its_images() -> None:
+    plan = compiled().plan({}, {})
+    assert asked_for(plan, only="day1").steps == plan.steps

@@ -17,6 +17,8 @@ _REQUIRED = ("ANTENNA", "DATA_DESCRIPTION", "FIELD", "OBSERVATION", "POLARIZATIO
              "SPECTRAL_WINDOW")  # fmt: skip
 _CHUNK_BYTES = 64_000_000
 _FRAMES = ("REST", "LSRK", "LSRD", "BARY", "GEO", "TOPO", "GALACTO", "LGROUP", "CMB")
+# Directions in these turn into J2000 without a time and a place.
+_FIXED_FRAMES = ("B1950", "B1950_VLA", "GALACTIC", "ICRS", "J2000", "SUPERGAL")
 _CORRELATIONS = {
     1: "I", 2: "Q", 3: "U", 4: "V", 5: "RR", 6: "RL", 7: "LR", 8: "LL",
     9: "XX", 10: "XY", 11: "YX", 12: "YY",
@@ -100,9 +102,14 @@ def _read(vis: Path) -> Observation:
 
 
 def _fields(tool: Any, counted: _Antennas) -> tuple[Field, ...]:
+    from casatools import measures
+
+    measure = measures()
     fields = []
     for number, name in enumerate(tool.fieldnames()):
         centre = tool.phasecenter(number)
+        if centre["refer"] in _FIXED_FRAMES:
+            centre = measure.measure(centre, "J2000")
         n_rows = counted.rows_by_field.get(number, 0)
         fields.append(
             Field(

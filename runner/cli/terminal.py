@@ -40,10 +40,7 @@ class Lines:
         """Say what is about to be done."""
         self.titles = {step.id: step.title for step in plan.steps}
         self.total, self.finished = len(plan.steps), 0
-        if self.quiet:
-            return
-        self.say(f"run folder {reduction.folder.root}")
-        for auto in plan.autos if self.verbose else ():
+        for auto in plan.autos if self.verbose and not self.quiet else ():
             self.say(f"{auto.key} of {auto.subject} = {auto.value}: {auto.reason}")
 
     def say(self, text: str, style: str = "") -> None:
@@ -68,6 +65,8 @@ class Lines:
             self.say(f"{step}: again in {event['wait_s']:g} s ({event['cause']})", "yellow")
         elif self.quiet:
             return
+        elif kind == "run-opened":
+            self.say(f"run folder {event['folder']}")
         elif kind == "step-started" and self.verbose:
             self.say(f"{name} ({event['reason']})")
         elif kind == "step-done":

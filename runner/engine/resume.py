@@ -98,6 +98,21 @@ def decide(plan: Plan, found: Found, *, fresh: bool = False) -> dict[str, Decisi
     }
 
 
+def decide_part(
+    folder: RunFolder, whole: Plan, part: Plan, *, fresh: bool = False
+) -> dict[str, Decision]:
+    """Decide what of a part of the plan must run.
+
+    Data that already hold the changes of later steps need not be made again for a part of
+    which nothing must run.
+    """
+    decisions = decide(whole, survey(whole, folder), fresh=fresh)
+    kept = {step.id: decisions[step.id] for step in part.steps}
+    if part.steps == whole.steps or not any(decision.run for decision in kept.values()):
+        return kept
+    return decide(part, survey(part, folder), fresh=fresh)
+
+
 class _Decider:
     """Finds the smallest set of steps that brings every product to its planned state."""
 

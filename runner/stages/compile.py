@@ -83,6 +83,26 @@ def _clashes(draft: Draft) -> None:
                 return
 
 
+def asked_for(plan: Plan, only: str = "", until: str = "") -> Plan:
+    """Return the part of a plan that one dataset, or the stages up to one, ask for.
+
+    Parameters
+    ----------
+    plan : Plan
+        The whole plan.
+    only : str
+        A dataset's name. An image has no dataset of its own: it is made where all its data are.
+    until : str
+        The last stage.
+    """
+    if only:
+        plan = plan.part(lambda step: step.dataset in (only, ""))
+    if until:
+        before = ORDER[: ORDER.index(until) + 1]
+        plan = plan.part(lambda step: step.stage in (*before, "step"))
+    return plan
+
+
 def _dataset(draft: Draft, subject: Subject) -> None:
     """Add the steps of one dataset, from import to continuum subtraction."""
     ingest.steps(draft, subject.dataset)
@@ -97,4 +117,4 @@ def _dataset(draft: Draft, subject: Subject) -> None:
     measure.dataset(draft, subject, tables)
 
 
-__all__ = ["ORDER", "Compiled", "full", "imports"]
+__all__ = ["ORDER", "Compiled", "asked_for", "full", "imports"]

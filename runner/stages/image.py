@@ -213,6 +213,8 @@ def suffixes(picture: Picture, *, cleaned: bool) -> list[str]:
     """Return the suffixes of the images that tclean writes."""
     terms = picture.image.nterms if picture.image.deconvolver == "mtmfs" else 0
     each = ["residual"] + (["image", "model"] if cleaned else [])
+    if not picture.cleaned:
+        each.append("image")
     weights = ["psf", "sumwt"] + (["weight"] if picture.gridder in MOSAIC_GRIDDERS else [])
     if terms:
         found = [f"{kind}.tt{t}" for kind in each for t in range(terms)]
@@ -228,7 +230,7 @@ def _dirty(draft: Draft, picture: Picture, params: Mapping[str, Any]) -> None:
     draft.add(
         f"{picture.name}.dirty",
         "casa:tclean",
-        {**params, "imagename": prefix, "niter": 0, "restoration": False},
+        {**params, "imagename": prefix, "niter": 0, "restoration": not picture.cleaned},
         stage="image",
         title=f"dirty {_what(picture)}",
         reads=picture.vis,
@@ -304,8 +306,7 @@ def _mask(draft: Draft, picture: Picture) -> dict[str, Any]:
 
 def final(picture: Picture) -> str:
     """Return the path of the image that a user looks at first."""
-    start = f"{picture.prefix}.image" if picture.cleaned else f"{picture.dirty}.residual"
-    return f"{start}{picture.first}"
+    return f"{picture.prefix if picture.cleaned else picture.dirty}.image{picture.first}"
 
 
 def _pbcor(draft: Draft, picture: Picture) -> None:
