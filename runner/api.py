@@ -11,11 +11,10 @@ from typing import Any
 
 from . import __version__
 from .engine import machine
-from .engine.causes import cause_of
 from .engine.executors.local import LocalExecutor
 from .engine.policy import RetryPolicy
 from .engine.resume import Decision, decide, decide_part, survey
-from .engine.scheduler import Outcome
+from .engine.scheduler import Outcome, recording
 from .engine.scheduler import run as run_plan
 from .engine.signals import StopFlag
 from .errors import (
@@ -340,19 +339,6 @@ def run(
         return _run_held(reduction, executor, listener, stop, ready)
 
 
-@contextmanager
-def _recording(folder: RunFolder) -> Iterator[None]:
-    """Say in words that the run's records cannot be written; a full disk is no bug."""
-    try:
-        yield
-    except OSError as error:
-        raise StepFailedError(
-            cause_of(error),
-            f"cannot write the records and report of the run in {folder.root}: {error.strerror}.",
-            "What was done is kept: mend that, and run the same command to go on.",
-        ) from error
-
-
 def _run_held(
     reduction: Reduction,
     executor: LocalExecutor,
@@ -375,7 +361,7 @@ def _run_held(
     else:
         outcome = Outcome(skipped={step: d.reason for step, d in decisions.items()})
     outcome.done[:0] = [step for step in imported if outcome.skipped.pop(step, "")]
-    with _recording(folder):
+    with recording(folder):
         metrics = conclude(folder, planned, outcome, reduction.loaded, versions())
     return RunResult(_exit_code(outcome, metrics), outcome, planned, folder, metrics)
 
@@ -392,7 +378,7 @@ def _run_steps(
     problem = _disk_problem(reduction, planned)
     if problem is not None:
         raise reduction.refused([problem])
-    with _recording(reduction.folder):
+    with recording(reduction.folder):
         record_plan(reduction.folder, planned, reduction.loaded)
     return _engine(reduction, planned, executor, listener, stop)
 

@@ -354,8 +354,8 @@ def test_the_disk_fills_up(place: Path) -> None:
     assert full in done.stdout
     assert "Free some space and run the same command to go on.\n" in done.stdout
     assert done.stderr == (
-        f"cannot write the records and report of the run in {place}/small/run: No space left on "
-        "device. What was done is kept: mend that, and run the same command to go on.\n"
+        f"cannot write the records of the run in {place}/small/run: No space left on device. "
+        "What was done is kept: mend that, and run the same command to go on.\n"
     )
 
 

@@ -699,7 +699,8 @@ def test_a_journal_that_cannot_be_written_stops_the_run(
     with pytest.raises(StepFailedError) as caught:
         go(folder, chain(), behave)
     assert str(caught.value) == (
-        f"cannot keep the run's records in {folder.private}: No space left on device"
+        f"cannot write the records of the run in {folder.root}: No space left on device. What was "
+        "done is kept: mend that, and run the same command to go on."
     )
     assert caught.value.cause is Cause.DISK_FULL
     monkeypatch.undo()

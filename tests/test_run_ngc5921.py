@@ -63,6 +63,7 @@ cell = "15arcsec"
 deconvolver = "clark"
 niter = 6000
 threshold = "8mJy"
+tclean = { restoringbeam = "" }
 moments = [0, 1]
 immoments = { excludepix = [-100, 0.009] }
 """

@@ -72,7 +72,7 @@ def test_metadata_are_those_asked_for(tmp_path: Path, casa: Any) -> None:
 
 
 def test_gains_are_in_the_data_and_gaincal_finds_them(tmp_path: Path, casa: Any) -> None:
-    from casarun.casa.checks_evidence import open_table
+    from casarun.casa.tables import open_table
 
     sky = skies.Sky(gain_amp=0.1, gain_phase_deg=60, dead=(4,), scans=(0,), noise_jy=0.01)
     truth = skies.build(tmp_path / "g.ms", sky)

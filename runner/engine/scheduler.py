@@ -90,7 +90,7 @@ def run(
         If the journal or a ledger cannot be written. All that runs is ended first.
     """
     check_plan(plan)
-    with _recording(folder):
+    with recording(folder):
         journal = Journal(folder.journal)
     with journal:
         engine = _Run(
@@ -111,13 +111,15 @@ def run(
 
 
 @contextlib.contextmanager
-def _recording(folder: RunFolder) -> Iterator[None]:
-    """Say in words that the journal or a ledger cannot be written: the run can't go on."""
+def recording(folder: RunFolder) -> Iterator[None]:
+    """Say in words that the run's records cannot be written; a full disk is no bug."""
     try:
         yield
     except OSError as error:
         raise StepFailedError(
-            cause_of(error), f"cannot keep the run's records in {folder.private}: {error.strerror}"
+            cause_of(error),
+            f"cannot write the records of the run in {folder.root}: {error.strerror}.",
+            "What was done is kept: mend that, and run the same command to go on.",
         ) from error
 
 
@@ -176,7 +178,7 @@ class _Run:
     def go(self, fresh: bool, about: Mapping[str, Any]) -> Outcome:
         """Run to the end."""
         self._end_stale()
-        with _recording(self._folder):
+        with recording(self._folder):
             remove_tree(self._folder.private / "work")
             self._ledgers.repair()
         self._think(fresh=fresh)
@@ -290,7 +292,7 @@ class _Run:
         for unit, index in self._chains.changed_by[step_id]:
             if self._has_ledger(unit):
                 self._recorded.add(unit)
-                with _recording(self._folder):
+                with recording(self._folder):
                     self._ledgers.begin(unit, self._holds(unit, index), fingerprint, step_id)
         placed = self._executor.start(Job(step, self._folder.root, number, self._actions))
         started = time.monotonic()
@@ -349,7 +351,7 @@ class _Run:
             if self._has_ledger(unit):
                 holds = [*self._holds(unit, index), self._plan.fingerprints[step_id]]
                 state = signature(self._folder.root / unit) or ""
-                with _recording(self._folder):
+                with recording(self._folder):
                     self._ledgers.end(unit, holds, step_id, state)
         warnings = len(result.get("warnings", ()))
         self._tell("step-done", {**said, "writes": result.get("writes", {}), "warnings": warnings})
@@ -441,7 +443,7 @@ class _Run:
 
     def _tell(self, event: str, content: Mapping[str, Any], *, durable: bool = True) -> None:
         """Write an event to the journal, then tell the listener."""
-        with _recording(self._folder):
+        with recording(self._folder):
             entry = self._journal.append(event, durable=durable, **content)
         self._heartbeat.changed()
         self._listener(entry)
