@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from ..quantities import human_bytes
+from ..stages.calibrate import TITLES
 from . import words
 
 _ROLES = {
@@ -17,15 +18,7 @@ _ROLES = {
     "target": "target",
     "targets": "target",
 }
-_KINDS = {
-    "delay": "delays",
-    "phase0": "first phases",
-    "bandpass": "bandpass",
-    "phase-int": "phases per interval",
-    "phase-scan": "phases per scan",
-    "amp": "amplitudes",
-    "fluxscale": "amplitudes on the flux scale",
-}
+_KINDS = {**TITLES, "fluxscale": "amplitudes on the flux scale"}
 
 
 def dataset(

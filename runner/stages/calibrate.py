@@ -247,7 +247,7 @@ class _Solver:
                 **params,
             },
             stage="calibrate",
-            title=f"{_TITLES[kind]} of {names}",
+            title=f"{TITLES[kind]} of {names}",
             reads=(self.subject.working, *(table.path for table in self.active)),
             writes=(path,),
             checks=(check("caltable", path=path),),
@@ -302,7 +302,7 @@ class _Solver:
         self.tables["fluxscale"] = Table("fluxscale", path, True, "linear", roles.calibrators)
 
 
-_TITLES = {
+TITLES = {
     "delay": "delays",
     "phase0": "first phases",
     "bandpass": "bandpass",
@@ -310,3 +310,4 @@ _TITLES = {
     "phase-scan": "phases per scan",
     "amp": "amplitudes",
 }
+"""What each table of the chain holds, for a person."""
