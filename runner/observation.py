@@ -31,7 +31,10 @@ class Field:
 
 @dataclass(frozen=True)
 class SpectralWindow:
-    """A spectral window that has data. Frequencies are channel centres."""
+    """A spectral window that has data. Frequencies are channel centres.
+
+    `rest_hz` are the rest frequencies that the SOURCE table gives for it, sorted.
+    """
 
     id: int
     name: str
@@ -41,6 +44,7 @@ class SpectralWindow:
     chan_width_hz: float
     frame: str = "TOPO"
     correlations: tuple[str, ...] = ()
+    rest_hz: tuple[float, ...] = ()
 
     @property
     def centre_hz(self) -> float:
@@ -92,7 +96,11 @@ class Antenna:
 
 @dataclass(frozen=True)
 class Observation:
-    """Read-only metadata of one dataset."""
+    """Read-only metadata of one dataset.
+
+    `measures_until_mjd_s` is how far CASA's table of the Earth's orientation reached when the
+    metadata were read; 0 where that is not known.
+    """
 
     vis: str
     telescope: str
@@ -108,6 +116,7 @@ class Observation:
     spws: tuple[SpectralWindow, ...]
     scans: tuple[Scan, ...]
     antennas: tuple[Antenna, ...]
+    measures_until_mjd_s: float = 0.0
 
     def field(self, field_id: int) -> Field:
         """Return the field with this id."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from .. import preflight
 from ..errors import Problem
 from ..observation import Observation
 from ..plan import Auto, Plan, Step
@@ -21,6 +22,7 @@ class Compiled:
     autos: tuple[Auto, ...] = ()
     notes: tuple[str, ...] = ()
     problems: tuple[Problem, ...] = ()
+    warnings: tuple[Problem, ...] = ()
 
     def plan(self, inputs: Mapping[str, str], versions: Mapping[str, str]) -> Plan:
         """Return the plan, once the identities of inputs and software are known."""
@@ -57,14 +59,20 @@ def full(recipe: Recipe, observations: Mapping[str, Observation]) -> Compiled:
         subject = Subject(dataset, index, observation, roles.resolve(draft, dataset, observation))
         subjects.append(subject)
         _dataset(draft, subject)
-    for picture in image.pictures(draft, subjects):
+    pictures = image.pictures(draft, subjects)
+    for picture in pictures:
         image.steps(draft, picture)
         export.steps(draft, picture)
         measure.picture(draft, picture)
     custom.insert(draft, subjects)
     _clashes(draft)
+    preflight.check(draft, subjects, pictures)
     return Compiled(
-        tuple(draft.steps), tuple(draft.autos), tuple(draft.notes), tuple(draft.problems)
+        tuple(draft.steps),
+        tuple(draft.autos),
+        tuple(draft.notes),
+        tuple(draft.problems),
+        tuple(draft.warnings),
     )
 
 

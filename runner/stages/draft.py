@@ -92,12 +92,13 @@ class Subject:
 
 @dataclass
 class Draft:
-    """A plan in the making: steps, choices, problems and notes, in order."""
+    """A plan in the making: steps, choices, problems, warnings and notes, in order."""
 
     recipe: Recipe
     steps: list[Step] = field(default_factory=list)
     autos: list[Auto] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
+    warnings: list[Problem] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     def choose(self, key: str, subject: str, choice: Choice) -> Any:
@@ -110,6 +111,12 @@ class Draft:
         problem = Problem(message, key)
         if problem not in self.problems:
             self.problems.append(problem)
+
+    def warn(self, message: str, key: KeyPath) -> None:
+        """Record something that the user should know, but that does not refuse the recipe."""
+        warning = Problem(message, key, "warning")
+        if warning not in self.warnings:
+            self.warnings.append(warning)
 
     def add(self, step_id: str, action: str, params: Mapping[str, Any], **more: Any) -> None:
         """Add a step; `more` are further attributes of `Step`."""

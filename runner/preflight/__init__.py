@@ -1,0 +1,27 @@
+"""What can be known before the first step: the recipe held against the data.
+
+Each module looks at one side and adds to the draft's problems (which refuse the recipe) and
+warnings (which are shown), each at its key. All of it is pure: recipe and metadata in, words
+out; nothing here opens a file of data or imports CASA.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..stages.draft import Draft, Subject
+from ..stages.image import Picture
+
+
+def check(draft: Draft, subjects: Sequence[Subject], pictures: Sequence[Picture]) -> None:
+    """Hold a recipe against its data, once all stages have added their steps.
+
+    Parameters
+    ----------
+    draft : Draft
+        With all steps; takes the problems and warnings.
+    subjects : sequence of Subject
+        The datasets with their metadata and roles.
+    pictures : sequence of Picture
+        The images that are to be made.
+    """

@@ -1,0 +1,1 @@
+"""Flux standards and the calibrators that are known by name and place."""

@@ -1,0 +1,1 @@
+"""A starter recipe, written from a dataset's own metadata."""
