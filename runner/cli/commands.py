@@ -102,12 +102,15 @@ def check(
 
     options = api.Options(output, overrides, None, until, only)
     if static:
-        reduction = api.open_recipe(recipe, options)
-        number = len(reduction.loaded.recipe.dataset)
+        loaded = api.open_recipe(recipe, options).loaded
+        for line in loaded.warned.splitlines():
+            click.echo(line, err=True)
+        number = len(loaded.recipe.dataset)
         click.echo(f"{recipe}: fine by itself ({number} dataset{'s' if number > 1 else ''})")
         return
-    planned = api.plan(recipe, options)
-    click.echo(f"{recipe}: fine ({len(planned.plan.steps)} steps)")
+    from . import tables
+
+    tables.show_check(recipe, api.plan(recipe, options))
 
 
 @cli.command()

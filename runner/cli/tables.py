@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import click
@@ -41,10 +42,21 @@ def _table(*columns: str, right: Sequence[str] = ()) -> Table:
     return table
 
 
+def show_check(recipe: Path, planned: Planned) -> None:
+    """Say that a recipe fits its data, and what to know before the run."""
+    if planned.warnings:
+        click.echo(planned.warned, err=True)
+    number = len(planned.warnings)
+    warned = f", {number} warning{'s' if number > 1 else ''}" if number else ""
+    click.echo(f"{recipe}: fine ({len(planned.plan.steps)} steps{warned})")
+
+
 def show_plan(planned: Planned) -> None:
     """Print the steps, what each would do and why, and the values that casarun chose."""
     console = _console()
     console.print(f"run folder {planned.reduction.folder.root}", markup=False, soft_wrap=True)
+    if planned.warnings:
+        click.echo(planned.warned, err=True)
     table = _table("", "step", "what", "why", right=("",))
     for number, step in enumerate(planned.plan.steps, 1):
         decision = planned.decisions[step.id]

@@ -16,9 +16,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from ..api import Reduction, RunResult
+from ..api import Planned, RunResult
 from ..errors import ExitCode
-from ..plan import Plan
 from ..quantities import human_seconds
 
 _TAIL_BYTES = 4096
@@ -36,8 +35,11 @@ class Lines:
         self.total = 0
         self.finished = 0
 
-    def planned(self, reduction: Reduction, plan: Plan) -> None:
-        """Say what is about to be done."""
+    def planned(self, planned: Planned) -> None:
+        """Say what is about to be done, and what to know before."""
+        plan = planned.plan
+        for line in planned.warned.splitlines():
+            self.say(line, "yellow")
         self.titles = {step.id: step.title for step in plan.steps}
         self.total, self.finished = len(plan.steps), 0
         for auto in plan.autos if self.verbose and not self.quiet else ():
@@ -138,11 +140,11 @@ class Screen(Lines):
             rows.append(line)
         return Group(self.progress, *rows)
 
-    def planned(self, reduction: Reduction, plan: Plan) -> None:
+    def planned(self, planned: Planned) -> None:
         """Say what is about to be done, and set the bar."""
-        super().planned(reduction, plan)
-        name = reduction.loaded.recipe.project.name
-        self.progress.update(self.bar, total=len(plan.steps), completed=0,
+        super().planned(planned)
+        name = planned.reduction.loaded.recipe.project.name
+        self.progress.update(self.bar, total=len(planned.plan.steps), completed=0,
                              description=escape(name))  # fmt: skip
 
     def tell(self, event: Mapping[str, Any]) -> None:

@@ -49,6 +49,11 @@ class LoadedRecipe:
     warnings: tuple[Problem, ...]
     document: dict[str, Any]
 
+    @property
+    def warned(self) -> str:
+        """The warnings in words, each at its place."""
+        return render(self.warnings, self.source)
+
 
 def load(
     path: Path,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from .. import preflight
-from ..errors import Problem
+from ..errors import Problem, dotted
 from ..observation import Observation
 from ..plan import Auto, Plan, Step
 from ..recipe.model import Recipe
@@ -20,13 +20,16 @@ class Compiled:
 
     steps: tuple[Step, ...]
     autos: tuple[Auto, ...] = ()
-    notes: tuple[str, ...] = ()
     problems: tuple[Problem, ...] = ()
     warnings: tuple[Problem, ...] = ()
 
     def plan(self, inputs: Mapping[str, str], versions: Mapping[str, str]) -> Plan:
         """Return the plan, once the identities of inputs and software are known."""
-        return Plan(self.steps, inputs, versions, self.autos, self.notes)
+        notes = tuple(
+            f"{dotted(warning.key)}: {warning.message}" if warning.key else warning.message
+            for warning in self.warnings
+        )
+        return Plan(self.steps, inputs, versions, self.autos, notes)
 
 
 def imports(recipe: Recipe) -> Compiled:
@@ -70,7 +73,6 @@ def full(recipe: Recipe, observations: Mapping[str, Observation]) -> Compiled:
     return Compiled(
         tuple(draft.steps),
         tuple(draft.autos),
-        tuple(draft.notes),
         tuple(draft.problems),
         tuple(draft.warnings),
     )

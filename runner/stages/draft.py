@@ -92,14 +92,13 @@ class Subject:
 
 @dataclass
 class Draft:
-    """A plan in the making: steps, choices, problems, warnings and notes, in order."""
+    """A plan in the making: steps, choices, problems and warnings, in order."""
 
     recipe: Recipe
     steps: list[Step] = field(default_factory=list)
     autos: list[Auto] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     warnings: list[Problem] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
 
     def choose(self, key: str, subject: str, choice: Choice) -> Any:
         """Record a value that casarun chose, and return it."""

@@ -1,0 +1,139 @@
+"""A recipe is opened: read, checked by itself, and given its run folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from .. import __version__
+from ..errors import DataError, Problem, RefusedError, did_you_mean
+from ..files import FolderLock, remove_tree
+from ..folder import PRODUCT_FOLDERS, RunFolder
+from ..recipe.load import LoadedRecipe, load
+from ..recipe.positions import render
+from ..recipe.schema import judge
+from ..stages import compile as stages
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line adds to a recipe.
+
+    Attributes
+    ----------
+    output : Path or None
+        The run folder, over the recipe's.
+    overrides : tuple of str
+        ``KEY=VALUE`` over the recipe's values.
+    jobs : int or None
+        How many steps may run at once.
+    until : str
+        The last stage to run.
+    only : str
+        The one dataset to run.
+    fresh : bool
+        Forget what an earlier run left.
+    """
+
+    output: Path | None = None
+    overrides: tuple[str, ...] = ()
+    jobs: int | None = None
+    until: str = ""
+    only: str = ""
+    fresh: bool = False
+
+
+@dataclass(frozen=True)
+class Reduction:
+    """A recipe that was read, and the folder that its run lives in."""
+
+    loaded: LoadedRecipe
+    folder: RunFolder
+    options: Options
+
+    def refused(self, problems: Sequence[Problem]) -> RefusedError:
+        """Return the refusal that shows problems at their places in the recipe."""
+        return RefusedError(problems, render(problems, self.loaded.source))
+
+
+def open_recipe(recipe: Path, options: Options) -> Reduction:
+    """Read and check a recipe by itself.
+
+    Raises
+    ------
+    RefusedError
+        With all that is wrong with it, each at its place.
+    """
+    loaded = load(recipe, options.overrides)
+    output = options.output or Path(loaded.recipe.project.output)
+    reduction = Reduction(loaded, RunFolder(Path.cwd() / output), options)
+    _known(reduction, "until", options.until, stages.ORDER)
+    _known(reduction, "only", options.only, [d.name for d in loaded.recipe.dataset])
+    return reduction
+
+
+def _known(reduction: Reduction, option: str, value: str, known: Sequence[str]) -> None:
+    if value and value not in known:
+        raise reduction.refused(
+            [Problem(f"--{option}: '{value}' is none of {', '.join(known)}"
+                     f"{did_you_mean(value, known)}")]
+        )  # fmt: skip
+
+
+def judged(reduction: Reduction) -> Reduction:
+    """Let JSON Schema have its say before anything is planned or run."""
+    problems = judge(reduction.loaded.document)
+    if problems:
+        raise reduction.refused(problems)
+    return reduction
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of the software that products depend on."""
+    found = {"casarun": __version__}
+    for name in ("casatools", "casatasks", "casadata", "numpy"):
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+@contextmanager
+def held(folder: RunFolder) -> Iterator[None]:
+    """Hold a run folder; refuse one that is something else."""
+    root = folder.root
+    if root.exists() and not root.is_dir():
+        raise RefusedError([Problem(f"{root} is not a folder; choose another with --output")])
+    if root.is_dir() and not folder.private.is_dir() and any(root.iterdir()):
+        raise RefusedError(
+            [Problem(f"{root} is not empty and not a run folder; choose another with --output")]
+        )
+    with FolderLock(folder.lock):
+        yield
+
+
+def wipe(folder: RunFolder) -> None:
+    """Forget all that earlier runs left in a run folder. The caller holds it."""
+    for name in PRODUCT_FOLDERS:
+        remove_tree(folder.root / name)
+    for path in sorted(folder.private.iterdir()):
+        if path != folder.lock:
+            remove_tree(path)
+
+
+def run_folder(path: Path) -> RunFolder:
+    """Return a run's folder.
+
+    Raises
+    ------
+    DataError
+        If there is no run in it.
+    """
+    folder = RunFolder(path.absolute())
+    if not folder.journal.is_file():
+        raise DataError(f"{path}: not a run folder (it has no .casarun/journal.jsonl)")
+    return folder

@@ -1,0 +1,88 @@
+"""A recipe and its data become a plan, and what of it would run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..engine.resume import Decision, decide_part
+from ..errors import Problem
+from ..observation import Observation
+from ..plan import Plan
+from ..recipe.positions import render
+from ..stages import compile as stages
+from .observing import observe
+from .opening import Options, Reduction, held, judged, open_recipe
+from .steps import Listener, as_plan, executor_here
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A plan, and what of it would run.
+
+    Attributes
+    ----------
+    reduction : Reduction
+        The recipe and its run folder.
+    plan : Plan
+        The steps that were asked for.
+    decisions : mapping of str to Decision
+        For each step whether it would run, and why.
+    warnings : tuple of Problem
+        What the user should know before the run.
+    """
+
+    reduction: Reduction
+    plan: Plan
+    decisions: Mapping[str, Decision]
+    warnings: tuple[Problem, ...] = ()
+
+    @property
+    def warned(self) -> str:
+        """The warnings in words, each at its place in the recipe."""
+        return render(self.warnings, self.reduction.loaded.source)
+
+
+def prepare(
+    reduction: Reduction, observations: Mapping[str, Observation], *, fresh: bool = False
+) -> Planned:
+    """Compile the plan, take the part that was asked for, decide what of it must run.
+
+    Parameters
+    ----------
+    reduction : Reduction
+        The recipe; its folder is held by the caller.
+    observations : mapping of str to Observation
+        Metadata by dataset name.
+    fresh : bool
+        Decide as if the folder were empty.
+
+    Raises
+    ------
+    RefusedError
+        Where recipe and data do not fit, with each problem at its place in the recipe.
+    """
+    loaded, options = reduction.loaded, reduction.options
+    compiled = stages.full(loaded.recipe, observations)
+    warnings = (*loaded.warnings, *compiled.warnings)
+    if compiled.problems:
+        raise reduction.refused([*compiled.problems, *warnings])
+    whole = as_plan(compiled)
+    part = stages.asked_for(whole, options.only, options.until)
+    decisions = decide_part(reduction.folder, whole, part, fresh=fresh)
+    return Planned(reduction, part, decisions, warnings)
+
+
+def plan(recipe: Path, options: Options, listener: Listener | None = None) -> Planned:
+    """Plan a run. Data that must be imported for their metadata are, once.
+
+    Raises
+    ------
+    RefusedError
+        With all that is wrong with the recipe, by itself or against the data.
+    """
+    reduction = judged(open_recipe(recipe, options))
+    with held(reduction.folder), executor_here() as executor:
+        observations, _ = observe(reduction, executor, listener)
+        return prepare(reduction, observations, fresh=options.fresh)
