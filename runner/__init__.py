@@ -4,9 +4,16 @@ A TOML recipe is checked, planned, run with logs, limits, retries and exact
 resume, and judged in a QA report. Importing this package imports no CASA.
 """
 
-from importlib.metadata import PackageNotFoundError, version
+__version__: str
 
-try:
-    __version__ = version("casarun")
-except PackageNotFoundError:  # a source tree that was never installed
-    __version__ = "0+unknown"
+
+def __getattr__(name: str) -> str:
+    """Look the version up when it is asked for: that alone takes longer than most commands."""
+    if name != "__version__":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("casarun")
+    except PackageNotFoundError:  # a source tree that was never installed
+        return "0+unknown"

@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 
-from .. import __version__
 from ..errors import DataError, Problem, RefusedError, did_you_mean
 from ..files import FolderLock, remove_tree
 from ..folder import PRODUCT_FOLDERS, RunFolder
 from ..recipe.load import LoadedRecipe, load
 from ..recipe.positions import render
 from ..recipe.schema import judge
-from ..stages import compile as stages
+from ..stages.draft import ORDER
 
 
 @dataclass(frozen=True)
@@ -70,7 +68,7 @@ def open_recipe(recipe: Path, options: Options) -> Reduction:
     loaded = load(recipe, options.overrides)
     output = options.output or Path(loaded.recipe.project.output)
     reduction = Reduction(loaded, RunFolder(Path.cwd() / output), options)
-    _known(reduction, "until", options.until, stages.ORDER)
+    _known(reduction, "until", options.until, ORDER)
     _known(reduction, "only", options.only, [d.name for d in loaded.recipe.dataset])
     return reduction
 
@@ -93,6 +91,10 @@ def judged(reduction: Reduction) -> Reduction:
 
 def versions() -> dict[str, str]:
     """Return the versions of the software that products depend on."""
+    from importlib import metadata
+
+    from .. import __version__
+
     found = {"casarun": __version__}
     for name in ("casatools", "casatasks", "casadata", "numpy"):
         try:

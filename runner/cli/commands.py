@@ -8,8 +8,6 @@ from typing import Any, TypeVar
 
 import click
 
-from .. import __version__
-
 _F = TypeVar("_F", bound=Callable[..., Any])
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -35,7 +33,7 @@ class _RecipeOrCommand(click.Group):
 
 
 @click.group(cls=_RecipeOrCommand, context_settings=_CONTEXT)
-@click.version_option(__version__, prog_name="casarun")
+@click.version_option(package_name="casarun", prog_name="casarun")
 def cli() -> None:
     """Run recipes for radio interferometry on CASA.
 
