@@ -133,7 +133,14 @@ class StepFailedError(CasarunError):
         self.cause = cause
         self.message = message
         self.advice = advice
-        super().__init__(f"{message} {advice}".strip())
+        super().__init__(with_advice(message, advice))
+
+
+def with_advice(message: str, advice: str) -> str:
+    """Return a message with the way out behind it, as sentences."""
+    if not advice:
+        return message
+    return f"{message}{'' if message.endswith(('.', ':', '?')) else '.'} {advice}"
 
 
 def refuse(message: str, key: KeyPath = ()) -> RefusedError:

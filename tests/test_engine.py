@@ -20,7 +20,7 @@ from casarun.engine.policy import Budget, RetryPolicy, Room
 from casarun.engine.results import failure
 from casarun.engine.resume import Found, decide, survey
 from casarun.engine.scheduler import Outcome, run
-from casarun.engine.signals import StopFlag
+from casarun.engine.signals import StopFlag, walltime
 from casarun.engine.walker import Walker
 from casarun.errors import CasarunError, Cause, StepFailedError
 from casarun.files import read_json, signature
@@ -196,6 +196,17 @@ def test_a_failure_takes_along_only_what_depends_on_it() -> None:
 )
 def test_the_cause_decides_about_another_attempt(causes: list[Cause], wait_s: float | None) -> None:
     assert RetryPolicy(3, 5.0).wait_before_next(causes) == wait_s
+
+
+def test_a_cause_may_have_a_number_of_attempts_of_its_own() -> None:
+    policy = RetryPolicy(3, 5.0, by_cause={Cause.TABLE_LOCK: 4, Cause.OUT_OF_MEMORY: 1})
+    assert policy.wait_before_next([Cause.OUT_OF_MEMORY]) is None
+    locks = [Cause.TABLE_LOCK] * 3
+    assert policy.wait_before_next(locks) == 20.0
+    assert policy.wait_before_next([*locks, Cause.TABLE_LOCK]) is None
+    # Waiting for a lock uses up nothing of what other causes may have.
+    assert policy.wait_before_next([*locks, Cause.IO, Cause.IO]) == 80.0
+    assert policy.wait_before_next([*locks, Cause.IO, Cause.IO, Cause.IO]) is None
 
 
 def test_waits_grow_up_to_a_limit() -> None:
@@ -585,6 +596,27 @@ def test_a_failure_stops_only_what_needs_it(folder: RunFolder) -> None:
     }
 
 
+def test_after_a_failure_nothing_more_starts_if_the_recipe_says_so(folder: RunFolder) -> None:
+    steps = [
+        fake("a", writes="qa/a"),
+        fake("b", reads="qa/a", writes="qa/b"),
+        fake("c", writes="qa/c"),
+    ]
+    executor = MemoryExecutor(
+        lambda job: failure(Cause.PARAMETER, "bad") if job.step.id == "a" else make(job)
+    )
+    outcome = run(
+        Plan(tuple(steps)), folder, executor, RetryPolicy(stop_at_failure=True), Budget(1)
+    )
+    assert executor.started == ["a"]
+    assert outcome.not_run == {
+        "b": "it needs a, which failed",
+        "c": "nothing was started after a failed (retry.on_failure)",
+    }
+    assert (outcome.state, outcome.interrupted) == ("failed", False)
+    assert go(folder, steps).done == ["a", "b", "c"]
+
+
 def flaky(times: int, cause: Cause, step_id: str) -> Behaviour:
     """Fail the first attempts of one step."""
     left = [times]
@@ -660,6 +692,30 @@ def test_a_stop_ends_the_run_and_the_next_one_goes_on(folder: RunFolder) -> None
 
 
 @pytest.mark.timeout(300)
+def test_a_run_stops_when_its_wall_time_is_over(folder: RunFolder) -> None:
+    stop = StopFlag()
+
+    def last(job: Job) -> dict[str, Any]:
+        until = time.monotonic() + 20
+        while not stop and time.monotonic() < until:
+            time.sleep(0.005)
+        return make(job)
+
+    with walltime(stop, 0.05, "2h"):
+        outcome = go(folder, chain(), last, stop=stop)
+    assert outcome.interrupted
+    assert outcome.why == "its wall time of 2h is over"
+    assert go(folder, chain()).state == "done"
+
+
+def test_a_wall_time_that_was_enough_leaves_no_mark() -> None:
+    stop = StopFlag()
+    with walltime(stop, 0.05, "2h"):
+        pass
+    time.sleep(0.1)
+    assert not stop
+
+
 def test_a_stop_cuts_a_wait_short(folder: RunFolder) -> None:
     stop = StopFlag()
 

@@ -58,6 +58,7 @@ def go(
     attempts: int = 3,
     stop: StopFlag | None = None,
     enforce_memory: bool = False,
+    memory_bytes: int = 0,
     inputs: dict[str, str] | None = None,
 ) -> Outcome:
     executor = LocalExecutor((NAME,), enforce_memory=enforce_memory)
@@ -67,7 +68,7 @@ def go(
             folder,
             executor,
             RetryPolicy(attempts, 0.01),
-            Budget(cores),
+            Budget(cores, memory_bytes),
             events.append if events is not None else None,
             stop,
             actions=NAME,
@@ -232,7 +233,23 @@ def test_a_step_ends_at_its_memory_limit_if_that_is_enforced(folder: RunFolder) 
     failed = go(folder, [greedy], attempts=1, enforce_memory=True).failed["greedy"]
     assert failed.cause is Cause.OUT_OF_MEMORY
     assert failed.message.startswith("used ")
-    assert failed.message.endswith("of memory; its limit is 100 MB")
+    assert failed.message.endswith("of memory; 100 MB were expected")
+
+
+def test_steps_that_use_too_much_together_are_not_left_to_the_kernel(folder: RunFolder) -> None:
+    """The one farthest over its share ends; alone it has room."""
+    events: Events = []
+    declared = Resources(memory_bytes=400_000_000)
+    modest = fake("modest", "eat", writes="qa/m", params={"megabytes": 300, "sleep": 4},
+                  resources=declared)  # fmt: skip
+    greedy = fake("greedy", "eat", writes="qa/g", params={"megabytes": 500, "sleep": 2})
+    outcome = go(folder, [modest, greedy], events, memory_bytes=700_000_000)
+    failures = [e for e in events if e["event"] == "step-failed"]
+    assert [(e["step"], e["cause"]) for e in failures] == [("greedy", "out-of-memory")]
+    assert failures[0]["message"].endswith("of memory; the steps together used more than they may")
+    assert outcome.state == "done"
+    ends = [e["step"] for e in events if e["event"] == "step-done"]
+    assert ends == ["modest", "greedy"]
 
 
 def test_an_unproven_step_leaves_nothing(folder: RunFolder) -> None:

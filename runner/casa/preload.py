@@ -4,11 +4,21 @@ CASA takes 1.5 s to import and must not be paid a step. Nothing here may start w
 files or log: every step inherits what this module leaves behind.
 """
 
+from __future__ import annotations
+
+import traceback
+
 from .config import configure
 
-configure()
+FAILURE = ""
+"""Why CASA cannot be imported, with the traceback; empty where it was."""
 
-import casatasks  # noqa: E402, F401
-import casatools  # noqa: E402, F401
+try:
+    configure()
 
-from ..qa import collect  # noqa: E402, F401
+    import casatasks  # noqa: F401
+    import casatools  # noqa: F401
+
+    from ..qa import collect  # noqa: F401
+except BaseException:  # whatever it is: a server that ends here could not say why
+    FAILURE = traceback.format_exc()

@@ -47,6 +47,8 @@ class Outcome:
         Steps that had to run and did not, and why.
     interrupted : bool
         The run was asked to stop.
+    why : str
+        By what: ``SIGTERM``, or a sentence.
     """
 
     done: list[str] = field(default_factory=list)
@@ -54,6 +56,7 @@ class Outcome:
     failed: dict[str, Failure] = field(default_factory=dict)
     not_run: dict[str, str] = field(default_factory=dict)
     interrupted: bool = False
+    why: str = ""
 
     @property
     def state(self) -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 from ..errors import Cause
@@ -34,11 +34,17 @@ class RetryPolicy:
         The wait before the second attempt; it doubles from one to the next.
     max_wait_s : float
         The longest wait.
+    by_cause : mapping of Cause to int
+        How often a step may fail for one cause, where that is not `attempts`; 1 is never again.
+    stop_at_failure : bool
+        Start nothing more once a step has failed for good.
     """
 
     attempts: int = 3
     wait_s: float = 5.0
     max_wait_s: float = 300.0
+    by_cause: Mapping[Cause, int] = field(default_factory=dict)
+    stop_at_failure: bool = False
 
     def wait_before_next(self, causes: Sequence[Cause]) -> float | None:
         """Return how long to wait before the next attempt, or None if there is none.
@@ -49,13 +55,20 @@ class RetryPolicy:
             Why the attempts so far failed, the last one last; not empty.
         """
         last = causes[-1]
-        if last not in AGAIN or len(causes) >= self.attempts:
+        if last not in AGAIN or self._enough(causes):
             return None
         # A disk may have been full because of a neighbour; a second time it is our own.
         if last is Cause.DISK_FULL and causes.count(Cause.DISK_FULL) > 1:
             return None
         doubled: float = self.wait_s * 2.0 ** min(len(causes) - 1, 60)
         return min(doubled, self.max_wait_s)
+
+    def _enough(self, causes: Sequence[Cause]) -> bool:
+        """Say whether a step has had all its attempts."""
+        last = causes[-1]
+        if last in self.by_cause:
+            return causes.count(last) >= self.by_cause[last]
+        return sum(cause not in self.by_cause for cause in causes) >= self.attempts
 
 
 @dataclass(frozen=True)
@@ -86,6 +99,11 @@ class Room:
         self._alone = False
         self._cores = 0
         self._memory_bytes = 0
+
+    @property
+    def memory_bytes(self) -> int:
+        """What all together may use; 0 for no limit."""
+        return self._budget.memory_bytes
 
     @property
     def full(self) -> bool:

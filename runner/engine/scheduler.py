@@ -174,6 +174,7 @@ class _Run:
         self._walker = Walker((), {})
         self._decisions: dict[str, Decision] = {}
         self._recorded: set[str] = set()
+        self._halted_by = ""
 
     def go(self, fresh: bool, about: Mapping[str, Any]) -> Outcome:
         """Run to the end."""
@@ -193,12 +194,13 @@ class _Run:
             },
         )
         self._pass()
-        while self._next_pass and not self._stop.is_set():
+        while self._next_pass and not self._stop.is_set() and not self._halted_by:
             self._sleep_until(max(self._next_pass.values()))
             self._next_pass.clear()
             self._think()
             self._pass()
         self._outcome.interrupted = self._stop.is_set()
+        self._outcome.why = self._stop.reason
         self._conclude()
         self._tell("run-ended", {"state": self._outcome.state, **self._outcome.counts()})
         self._heartbeat.beat(self._outcome.counts(), {}, self._outcome.state)
@@ -251,6 +253,9 @@ class _Run:
 
     def _start_ready(self) -> None:
         """Start what is ready and fits; pass over what need not run."""
+        if self._halted_by:
+            self._later.clear()
+            return
         for again in [s for s, due in self._later.items() if due <= time.monotonic()]:
             del self._later[again]
             self._walker.put_back(again)
@@ -375,6 +380,8 @@ class _Run:
             logs = attempt_folder(self._folder, step_id, number)
             self._outcome.failed[step_id] = Failure(cause, message, advice, number, logs)
             self._lose(step_id)
+            if self._policy.stop_at_failure:
+                self._halted_by = self._halted_by or step_id
             return
         again = {"step": step_id, "attempt": number + 1, "wait_s": wait_s, "cause": str(cause)}
         self._tell("step-retry", again)
@@ -406,7 +413,11 @@ class _Run:
             if step_id in known or step_id in self._outcome.skipped:
                 continue
             if decision.run:
-                self._outcome.not_run[step_id] = "the run was asked to stop"
+                self._outcome.not_run[step_id] = (
+                    f"nothing was started after {self._halted_by} failed (retry.on_failure)"
+                    if self._halted_by
+                    else "the run was asked to stop"
+                )
             else:
                 self._outcome.skipped[step_id] = decision.reason
 
@@ -418,6 +429,7 @@ class _Run:
     def _report_progress(self) -> None:
         """Tell listeners and the status file what runs."""
         used = self._executor.usage() if self._running else {}
+        self._hold_memory(used)
         running: dict[str, dict[str, Any]] = {}
         for step_id, attempt in self._running.items():
             memory_bytes = used.get(step_id, 0)
@@ -440,6 +452,14 @@ class _Run:
                     }
                 )
         self._heartbeat.beat(self._outcome.counts(), running)
+
+    def _hold_memory(self, used: Mapping[str, int]) -> None:
+        """End the step that is farthest over its share, where all together use too much."""
+        limit = self._room.memory_bytes
+        if not limit or sum(used.values()) <= limit:
+            return
+        declared = {step: self._plan.by_id[step].resources.memory_bytes for step in used}
+        self._executor.kill(max(used, key=lambda s: used[s] - declared[s]), Cause.OUT_OF_MEMORY)
 
     def _tell(self, event: str, content: Mapping[str, Any], *, durable: bool = True) -> None:
         """Write an event to the journal, then tell the listener."""

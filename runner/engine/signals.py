@@ -24,12 +24,42 @@ class StopFlag:
         self.reason = self.reason or reason
         self._event.set()
 
+    def set_after(self, seconds: float, reason: str) -> threading.Timer:
+        """Ask the run to stop when so many seconds have passed; return the clock, which runs."""
+        clock = threading.Timer(seconds, self.set, (reason,))
+        clock.daemon = True
+        clock.start()
+        return clock
+
     def is_set(self) -> bool:
         """Say whether the run shall stop."""
         return self._event.is_set()
 
     def __bool__(self) -> bool:
         return self._event.is_set()
+
+
+@contextlib.contextmanager
+def walltime(flag: StopFlag, seconds: float | None, said: str) -> Iterator[None]:
+    """Set `flag` when a run has had its time.
+
+    Parameters
+    ----------
+    flag : StopFlag
+        Is set then.
+    seconds : float or None
+        The time from now; None for no limit.
+    said : str
+        The limit as the user wrote it.
+    """
+    if seconds is None:
+        yield
+        return
+    clock = flag.set_after(seconds, f"its wall time of {said} is over")
+    try:
+        yield
+    finally:
+        clock.cancel()
 
 
 @contextlib.contextmanager

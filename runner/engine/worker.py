@@ -15,6 +15,7 @@ import time
 import traceback
 from collections.abc import Mapping
 from multiprocessing import forkserver
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Final
 
@@ -61,6 +62,14 @@ def main(job: Mapping[str, Any]) -> None:
             sys.stderr.flush()
         # CASA's own handlers at exit can hang or abort, and must not change the outcome.
         os._exit(code)
+
+
+def tell_failure(pipe: Connection, module: str) -> None:
+    """Send why a preloaded module could not do its imports (its ``FAILURE``), and leave."""
+    pipe.send_bytes(getattr(sys.modules.get(module), "FAILURE", "").encode())
+    pipe.close()
+    # CASA's own handlers at exit can hang or abort.
+    os._exit(0)
 
 
 def _be_a_child() -> None:

@@ -140,7 +140,8 @@ def _break(how: str) -> None:
 
 def _eat(step: Step, params: dict[str, Any], scene: Scene) -> dict[str, Any]:
     """Use memory: `megabytes` of it, for a while."""
-    eaten = bytearray(os.urandom(1024) * 1024 * params["megabytes"])
+    eaten = bytearray(1024 * 1024 * params["megabytes"])
+    eaten[::4096] = b"x" * len(eaten[::4096])  # so that the system gives it, page by page
     time.sleep(params.get("sleep", 5))
     return _make(step, {"say": str(len(eaten))}, scene)
 

@@ -43,6 +43,10 @@ _SAMPLE_S: Final = 0.5
 _TREE_EVERY: Final = 4
 _TAIL_BYTES: Final = 65536
 _FULL_BYTES: Final = 1_000_000
+_MEMORY_ADVICE: Final = (
+    "Raise resources.memory if the machine has more, or make the step smaller: image.imsize, "
+    "image.nchan, image.nterms."
+)
 _DISK_ADVICE: Final = "Free some space and run the same command to go on."
 
 
@@ -79,6 +83,7 @@ class LocalExecutor:
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload([*preload, "casarun.engine.worker"])
         self._enforce_memory = enforce_memory
+        self._first = preload[0] if preload else ""
         self._running: dict[str, _Running] = {}
         self._sampled = 0.0
 
@@ -86,6 +91,26 @@ class LocalExecutor:
         """Begin the imports now, without waiting for them: planning can go on meanwhile."""
         with _interrupts_blocked(), _safe_path():
             forkserver.ensure_running()
+
+    def failure(self) -> str:
+        """Wait for the imports; return why they failed, with the traceback, or nothing."""
+        receive, send = self._context.Pipe(duplex=False)
+        try:
+            self.warm_up()
+            process = self._context.Process(
+                target=worker.tell_failure, args=(send, self._first), daemon=True
+            )
+            with _interrupts_blocked(), _anonymous_main():
+                process.start()
+            send.close()
+            told = receive.recv_bytes().decode()
+            process.join()
+        except (EOFError, OSError) as error:
+            return f"the process that imports it died ({error or 'without a word'})"
+        finally:
+            send.close()
+            receive.close()
+        return told
 
     def start(self, job: Job) -> Mapping[str, Any]:
         """Begin an attempt; see `Executor.start`."""
@@ -204,9 +229,12 @@ def _explain(running: _Running, code: int | None) -> tuple[Cause, str, str]:
         advice = "Raise resources.time_per_step, or give the step less to do."
         return Cause.TIME_LIMIT, f"ran longer than its time limit of {limit}", advice
     if running.killed is Cause.OUT_OF_MEMORY:
-        limit = human_bytes(resources.memory_bytes)
         used = human_bytes(running.peak_memory_bytes)
-        return Cause.OUT_OF_MEMORY, f"used {used} of memory; its limit is {limit}", ""
+        if 0 < resources.memory_bytes < running.peak_memory_bytes:
+            limit = f"{human_bytes(resources.memory_bytes)} were expected"
+        else:
+            limit = "the steps together used more than they may"
+        return Cause.OUT_OF_MEMORY, f"used {used} of memory; {limit}", _MEMORY_ADVICE
     if running.killed is not None:
         return running.killed, f"was killed: {running.killed}", ""
     # On a disk too full for the next write CASA aborts, and its log cannot say why.
@@ -240,7 +268,10 @@ def _signal_name(number: int) -> str:
 
 
 def _memory(running: _Running) -> int:
-    """Return the resident memory in bytes of an attempt's process and those below it."""
+    """Return the memory in bytes of an attempt's process and those below it.
+
+    What is mapped from files does not count: the system takes it back when it needs it.
+    """
     if running.watched is None:
         return 0
     # Looking for children reads the whole process table, so it is done now and then.
@@ -251,7 +282,8 @@ def _memory(running: _Running) -> int:
     total = 0
     for process in (running.watched, *running.family):
         with contextlib.suppress(psutil.Error):
-            total += int(process.memory_info().rss)
+            memory = process.memory_info()
+            total += max(0, int(memory.rss) - int(memory.shared))
     return total
 
 
