@@ -5,8 +5,8 @@ import subprocess
 import sys
 
 import pytest
-from casarun.casa.task_paths import derive_paths
-from casarun.casa.tasks import check_parameters, task, task_names
+from casarun.casa.task_checks import check_parameters, check_value, idle, when, without_unit
+from casarun.casa.tasks import task, task_names
 from casarun.errors import RefusedError
 
 
@@ -94,73 +94,84 @@ def test_right_parameters_pass(task_name: str, params: dict[str, object]) -> Non
     assert check_parameters(task_name, params) == []
 
 
-PATHS = [
-    ("gaincal", {"vis": "a.ms", "caltable": "g", "gaintable": ["b", "k"], "field": "0"},
-     ("a.ms", "b", "k"), ("g",), ()),
-    ("gaincal", {"vis": "a.ms", "caltable": "g", "append": True}, ("a.ms",), (), ("g",)),
-    ("fluxscale", {"vis": "a.ms", "caltable": "g", "fluxtable": "f"}, ("a.ms", "g"), ("f",), ()),
-    ("applycal", {"vis": "a.ms", "gaintable": ["g"]}, ("g",), (), ("a.ms",)),
-    ("flagdata", {"vis": "a.ms", "mode": "manual"}, (), (), ("a.ms",)),
-    ("flagdata", {"vis": "a.ms", "mode": "summary"}, ("a.ms",), (), ()),
-    ("flagdata", {"vis": "a.ms", "mode": "list", "inpfile": ["antenna='3.5'"]}, (), (), ("a.ms",)),
-    ("flagdata", {"vis": "a.ms", "mode": "list", "inpfile": "cmds.txt"}, ("cmds.txt",), (),
-     ("a.ms",)),
-    ("statwt", {"vis": "a.ms"}, (), (), ("a.ms",)),
-    ("statwt", {"vis": "a.ms", "preview": True}, ("a.ms",), (), ()),
-    ("setjy", {"vis": "a.ms", "model": "3C286_L.im"}, (), (), ("a.ms",)),
-    ("fixvis", {"vis": "a.ms"}, (), (), ("a.ms",)),
-    ("fixvis", {"vis": "a.ms", "outputvis": "b.ms"}, ("a.ms",), ("b.ms",), ()),
-    ("split", {"vis": "a.ms", "outputvis": "b.ms"}, ("a.ms",), ("b.ms",), ()),
-    ("concat", {"vis": ["a.ms", "b.ms"], "concatvis": "c.ms"}, ("a.ms", "b.ms"), ("c.ms",), ()),
-    ("importuvfits", {"fitsfile": "a.fits", "vis": "a.ms"}, ("a.fits",), ("a.ms",), ()),
-    ("importasdm", {"asdm": "x", "vis": "a.ms"}, ("x",), ("a.ms",), ()),
-    ("exportfits", {"imagename": "i", "fitsimage": "i.fits"}, ("i",), ("i.fits",), ()),
-    ("impbcor", {"imagename": "i", "pbimage": "i.pb", "outfile": "o"}, ("i", "i.pb"), ("o",), ()),
-    ("immath", {"imagename": ["i", "j"], "outfile": "o", "expr": "IM0"}, ("i", "j"), ("o",), ()),
-    ("immoments", {"imagename": "i", "moments": [0, 1], "outfile": "m"},
-     ("i",), ("m.integrated", "m.weighted_coord"), ()),
-    ("immoments", {"imagename": "i", "moments": [0], "outfile": "m"}, ("i",), ("m",), ()),
-    ("imstat", {"imagename": "i", "logfile": "s.txt"}, ("i",), ("s.txt",), ()),
-    ("imsmooth", {"imagename": "i", "mask": "m.im", "outfile": "o"}, ("i", "m.im"), ("o",), ()),
-    ("imsmooth", {"imagename": "i", "mask": "'m.im'>0.5", "outfile": "o"}, ("i",), ("o",), ()),
-    ("plotants", {"vis": "a.ms", "figfile": "a.png"}, ("a.ms",), ("a.png",), ()),
-    ("plotbandpass", {"caltable": "b", "figfile": "b.png"}, ("b",), ("b.png",), ()),
-    ("uvsub", {"vis": "a.ms"}, (), (), ("a.ms",)),
-    ("imhead", {"imagename": "i", "mode": "put"}, (), (), ("i",)),
-    ("imhead", {"imagename": "i", "mode": "list"}, ("i",), (), ()),
-    ("tclean", {"vis": "a.ms", "imagename": "i", "niter": 5, "mask": "circle[[1pix,2pix],3pix]"},
-     ("a.ms",),
-     ("i.residual", "i.model", "i.pb", "i.psf", "i.sumwt", "i.image", "i.mask"), ()),
-    ("tclean", {"vis": "a.ms", "imagename": "i", "mask": "m.crtf", "savemodel": "modelcolumn"},
-     ("m.crtf",), ("i.residual", "i.model", "i.pb", "i.psf", "i.sumwt", "i.image"), ("a.ms",)),
+def test_default_values_pass_their_own_check() -> None:
+    # Some defaults are of no type that is asked for: nothing, where a value must be given.
+    wrong = {
+        f"{name}.{spec.name}"
+        for name in task_names()
+        for spec in task(name).parameters
+        if check_value(spec, spec.default) and spec.default not in ("", [])
+    }
+    assert wrong == set()
+
+
+def test_categories_are_casa_s() -> None:
+    assert task("gaincal").categories == ("calibration",)
+    assert task("split").categories == ("manipulation",)
+    assert "calibration" in task("setjy").categories
+
+
+IDLE = [
+    ("tclean", {"wprojplanes": 64},
+     {"wprojplanes": "has no effect with gridder='standard': it counts with gridder='widefield' or "
+      "'wproject' or 'wprojectft' or 'imagemosaic' or 'awproject' or 'awphpg' or 'awprojectft' or "
+      "'awp2'"}),
+    ("tclean", {"wprojplanes": 64, "gridder": "wproject"}, {}),
+    ("tclean", {"wprojplanes": 1}, {}),  # the default
+    ("tclean", {"gain": 0.2, "niter": 0},
+     {"gain": "has no effect with niter=0: it counts with niter other than '0'"}),
+    ("tclean", {"gain": 0.2, "niter": 5}, {}),
+    ("tclean", {"gain": 0.2, "niter": {"$late": {}}}, {}),
+    ("gaincal", {"splinetime": 60.0},
+     {"splinetime": "has no effect with gaintype='G': it counts with gaintype='GSPLINE'"}),
+    ("gaincal", {"normtype": "median", "solnorm": True}, {}),
+    ("gaincal", {"normtype": "median"},
+     {"normtype": "has no effect with solnorm=false: it counts with solnorm=True"}),
+    ("flagdata", {"mode": "manual", "growtime": 20.0},
+     {"growtime": "has no effect with mode='manual': it counts with mode='extend'"}),
+    ("flagdata", {"mode": "TFCROP", "timecutoff": 3.0}, {}),
+    ("immoments", {"stretch": True},
+     {"stretch": "has no effect with mask=[]: it counts with mask other than ''"}),
+    ("immoments", {"stretch": True, "mask": "m.im"}, {}),
+    ("setjy", {"spix": [-0.7], "standard": "manual"}, {}),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("name", "params", "reads", "writes", "updates"), PATHS)
-def test_paths_follow_from_the_parameters(
-    name: str,
-    params: dict[str, object],
-    reads: tuple[str, ...],
-    writes: tuple[str, ...],
-    updates: tuple[str, ...],
+@pytest.mark.parametrize(("name", "params", "found"), IDLE)
+def test_subparameters_that_have_no_effect(
+    name: str, params: dict[str, object], found: dict[str, str]
 ) -> None:
-    assert derive_paths(name, params) == (reads, writes, updates)
+    assert idle(name, params) == found
 
 
-def test_taylor_terms_are_in_the_family() -> None:
-    _, writes, _ = derive_paths(
-        "tclean", {"vis": "a.ms", "imagename": "i", "deconvolver": "mtmfs", "gridder": "mosaic"}
+def test_conditions_in_words() -> None:
+    assert when(task("bandpass").by_name["fillgaps"].conditions) == "bandtype='B'"
+    assert when(task("tclean").by_name["pbmask"].conditions) == (
+        "usemask='user' or 'pb' or 'auto-multithresh'"
     )
-    assert {
-        "i.image.tt0",
-        "i.image.tt1",
-        "i.psf.tt2",
-        "i.weight.tt0",
-        "i.alpha",
-        "i.pb.tt0",
-    } <= set(writes)
-    assert "i.image" not in writes
-    assert "i.psf.tt3" not in writes
+
+
+@pytest.mark.parametrize(
+    ("params", "found"),
+    [
+        ({"cell": "8"}, {"cell": "'8' has no unit and CASA takes it for radians; "
+                                 'write "8arcsec"'}),
+        ({"cell": ["8arcsec", ".5"]}, {"cell": "'.5' has no unit and CASA takes it for radians; "
+                                               'write ".5arcsec"'}),
+        ({"solint": "60"}, {"solint": "'60' has no unit and CASA takes it for seconds; "
+                                      'write "60s"'}),
+        ({"threshold": 0.001}, {"threshold": "0.001 has no unit and CASA takes it for Jy; "
+                                             'write "0.001Jy"'}),
+        ({"restfreq": "1.42e9"}, {"restfreq": "'1.42e9' has no unit and it needs one; "
+                                              'write "1.42e9GHz"'}),
+        ({"cell": 8, "timebin": 3, "solint": "int", "threshold": 0.0, "restfreq": []}, {}),
+        ({"cell": "8arcsec", "solint": "inf", "threshold": "1mJy", "minsnr": 3.0}, {}),
+    ],
+)  # fmt: skip
+def test_numbers_without_the_unit_that_they_want(
+    params: dict[str, object], found: dict[str, str]
+) -> None:
+    assert without_unit(params) == found
 
 
 @pytest.mark.casa
@@ -179,17 +190,3 @@ def test_definitions_agree_with_the_tasks_themselves() -> None:
         for spec in task(name).parameters:
             if spec.name not in known:
                 assert spec.default == signature[spec.name].default, f"{name}: {spec.name}"
-
-
-@pytest.mark.casa
-@pytest.mark.parametrize("more", [
-    {"niter": 0},
-    {"niter": 5, "pbcor": True},
-    {"niter": 5, "deconvolver": "mtmfs", "pbcor": True},
-])  # fmt: skip
-def test_tclean_makes_the_derived_family(sky, casa, tmp_path, more) -> None:  # type: ignore[no-untyped-def]
-    params = {"vis": str(sky[0]), "field": "2", "datacolumn": "data", "imagename": "i",
-              "imsize": 64, "cell": "20arcsec", **more}  # fmt: skip
-    casa("tclean", **params)
-    _, writes, _ = derive_paths("tclean", params)
-    assert [path for path in writes if not (tmp_path / path).is_dir()] == []

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from .tasks import ParameterSpec, task
@@ -33,6 +34,13 @@ _OUTPUTS = frozenset(
         "output_cont",
         "residual",
         "caltable",
+        "newestimates",
+        "outsigma",
+        "plotName",
+        "rawdatafile",
+        "savefig",
+        "spxsol",
+        "spxerr",
     ]
 )
 _INPUTS = frozenset(
@@ -57,12 +65,18 @@ _INPUTS = frozenset(
         "sdimage",
         "sdpsf",
         "weightimage",
+        "region",
+        "expr",
     ]
 )
 _MAY_BE_INLINE = frozenset(
-    {"mask", "inpmask", "inpfile", "model", "pbimage", "estimates", "template"}
-)
+    ["mask", "inpmask", "inpfile", "model", "pbimage", "estimates", "template", "region",
+     "addantenna"]
+)  # fmt: skip
 """Inputs whose value may also be an expression, a keyword or the content itself."""
+
+_EXPRESSIONS = frozenset({"mask", "inpmask", "expr"})
+"""Inputs that may be an expression in which quoted names are images."""
 
 _CHANGES_VIS = frozenset(
     [
@@ -99,12 +113,16 @@ _ROLES: Mapping[str, Mapping[str, str]] = {
     "exportuvfits": {"fitsfile": "writes"},
     "feather": {"imagename": "writes"},
     "flagcmd": {"inpfile": "reads"},
-    "flagdata": {"inpfile": "reads"},
+    "flagdata": {"inpfile": "reads", "addantenna": "reads"},
     "fluxscale": {"caltable": "reads"},
     "ft": {"model": "reads"},
     "gencal": {"infile": "reads"},
-    "imdev": {"region": ""},
-    "imfit": {"model": "writes", "residual": "writes"},
+    "imfit": {
+        "model": "writes",
+        "residual": "writes",
+        "complist": "writes",
+        "summary": "writes",
+    },
     "immath": {"outfile": "writes"},
     "importasdm": {"vis": "writes"},
     "importatca": {"files": "reads", "vis": "writes"},
@@ -120,10 +138,14 @@ _ROLES: Mapping[str, Mapping[str, str]] = {
     "mstransform": {"callib": "reads"},
     "plotbandpass": {"caltable": "reads", "caltable2": "reads", "caltable3": "reads"},
     "predictcomp": {"prefix": "writes"},
+    "rmfit": dict.fromkeys(("rm", "rmerr", "pa0", "pa0err", "nturns", "chisq"), "writes"),
     "rmtables": {"tablenames": "updates"},
     "sdcal": {"applytable": "reads"},
     "sdgaincal": {"applytable": "reads"},
     "setjy": {"model": ""},
+    "simalma": {"project": "writes", "skymodel": "reads"},
+    "simanalyze": {"project": "updates"},
+    "simobserve": {"project": "writes", "skymodel": "reads"},
     "slsearch": {"tablename": "reads"},
     "specfit": {"model": "writes", "residual": "writes"},
     "splattotable": {"filenames": "reads", "table": "writes"},
@@ -160,6 +182,18 @@ _MOMENTS = [
 ]
 
 
+@dataclass(frozen=True)
+class Touch:
+    """A path that a call of a task touches, and the parameter that names it.
+
+    `role` is ``reads``, ``writes`` or ``updates``.
+    """
+
+    parameter: str
+    role: str
+    path: str
+
+
 def derive_paths(
     name: str, params: Mapping[str, Any]
 ) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
@@ -183,20 +217,46 @@ def derive_paths(
     RefusedError
         If the installed CASA has no such task.
     """
-    specs = task(name).by_name
     found: dict[str, dict[str, None]] = {"reads": {}, "writes": {}, "updates": {}}
-    for key, value in params.items():
-        role = _role(name, specs[key], params) if key in specs else ""
-        if not role:
-            continue
-        for path in _paths(key, value):
-            for product in _products(name, key, path, params):
-                found[role][product] = None
-    _move_appended(params, found)
+    for touched in touches(name, params):
+        found[touched.role][touched.path] = None
     for path in found["updates"]:
         found["reads"].pop(path, None)
         found["writes"].pop(path, None)
     return tuple(found["reads"]), tuple(found["writes"]), tuple(found["updates"])
+
+
+def touches(name: str, params: Mapping[str, Any]) -> list[Touch]:
+    """Return what a call of a task touches, parameter by parameter.
+
+    Raises
+    ------
+    RefusedError
+        If the installed CASA has no such task.
+    """
+    specs = task(name).by_name
+    found = []
+    for key, value in params.items():
+        role = _role(name, specs[key], params) if key in specs else ""
+        if role == "writes" and _appended(key, params):
+            role = "updates"
+        for path in _paths(key, value, role) if role else ():
+            found += [Touch(key, role, product) for product in _products(name, key, path, params)]
+    return found
+
+
+def roles(name: str) -> dict[str, str]:
+    """Return the role of each parameter of a task that names paths, with its defaults else.
+
+    Raises
+    ------
+    RefusedError
+        If the installed CASA has no such task.
+    """
+    spec = task(name)
+    defaults = {parameter.name: parameter.default for parameter in spec.parameters}
+    found = {parameter.name: _role(name, parameter, defaults) for parameter in spec.parameters}
+    return {key: role for key, role in found.items() if role}
 
 
 def _role(name: str, spec: ParameterSpec, params: Mapping[str, Any]) -> str:
@@ -233,13 +293,22 @@ def _changes_in_place(name: str, key: str, params: Mapping[str, Any]) -> bool:
     return not (switch in params and params[switch] in harmless)
 
 
-def _paths(key: str, value: Any) -> list[str]:
+def _paths(key: str, value: Any, role: str) -> list[str]:
     """Return the paths in a parameter's value."""
     items: Iterable[Any] = value if isinstance(value, (list, tuple)) else [value]
     paths = [item for item in items if isinstance(item, str) and item.strip()]
-    if key in _MAY_BE_INLINE:
-        return [path for path in paths if _looks_like_a_path(path)]
+    if key == "expr":
+        return [image for path in paths for image in _quoted(path)]
+    if key in _MAY_BE_INLINE and role == "reads":
+        inside = [i for path in paths for i in (_quoted(path) if key in _EXPRESSIONS else ())]
+        return [path for path in paths if _looks_like_a_path(path)] + inside
     return paths
+
+
+def _quoted(expression: str) -> list[str]:
+    """Return the images that an expression quotes, without the names of masks in them."""
+    names = (found[0] or found[1] for found in re.findall(r"'([^']+)'|\"([^\"]+)\"", expression))
+    return [re.sub(r":\w+$", "", name) for name in names]
 
 
 def _looks_like_a_path(text: str) -> bool:
@@ -292,11 +361,6 @@ def tclean_products(prefix: str, params: Mapping[str, Any]) -> list[str]:
     return products
 
 
-def _move_appended(params: Mapping[str, Any], found: dict[str, dict[str, None]]) -> None:
-    """Count outputs that the task appends to as changed in place."""
-    for switch, outputs in _APPENDS.items():
-        if params.get(switch) is True:
-            for output in outputs:
-                for path in _paths(output, params.get(output, "")):
-                    if path in found["writes"]:
-                        found["updates"][path] = None
+def _appended(key: str, params: Mapping[str, Any]) -> bool:
+    """Tell whether a task appends to an output."""
+    return any(params.get(switch) is True and key in keys for switch, keys in _APPENDS.items())

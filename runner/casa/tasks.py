@@ -8,36 +8,27 @@ from __future__ import annotations
 
 import importlib.util
 import xml.etree.ElementTree as ET
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
 from ..errors import did_you_mean, refuse
 
 _NS = "{http://casa.nrao.edu/schema/psetTypes.html}"
-_VECTORS = {
+VECTORS = {
     "stringVec": "string",
     "pathVec": "path",
     "intVec": "int",
     "doubleVec": "double",
     "boolVec": "bool",
 }
-_IN_WORDS = {
-    "string": "a string",
-    "path": "a path",
-    "int": "a whole number",
-    "double": "a number",
-    "bool": "true or false",
-    "record": "a table",
-    "stringVec": "a list of strings",
-    "pathVec": "a list of paths",
-    "intVec": "a list of whole numbers",
-    "doubleVec": "a list of numbers",
-    "boolVec": "a list of true and false",
-}
+"""Types of lists, and of their items."""
+
+KINDS = ("string", "path", "int", "double", "bool", "record", *VECTORS)
+"""The types of parameters; `variant` is any of them."""
+
 _SPELLINGS = {
     "any": "variant",
     "float": "double",
@@ -45,6 +36,29 @@ _SPELLINGS = {
     "doubleArray": "doubleVec",
     "intArray": "intVec",
 }
+
+
+@dataclass(frozen=True)
+class Condition:
+    """A value of another parameter with which a subparameter counts.
+
+    Attributes
+    ----------
+    parent : str
+        The other parameter.
+    value : str
+        Its value, as the definition writes it: ``cube``, ``True``, ``0``.
+    equal : bool
+        False where the subparameter counts with any value but this one.
+    """
+
+    parent: str
+    value: str
+    equal: bool = True
+
+    def holds(self, value: Any) -> bool:
+        """Tell whether the parent's value makes the subparameter count."""
+        return _same(value, self.value) is self.equal
 
 
 @dataclass(frozen=True)
@@ -70,8 +84,8 @@ class ParameterSpec:
         Whether it names something that must be there: an input.
     description : str
         CASA's own one-line description.
-    subparameter_of : str
-        The parameter whose value makes this one count; empty for top-level ones.
+    conditions : tuple of Condition
+        A subparameter counts where one of them holds; empty for what always counts.
     """
 
     name: str
@@ -83,16 +97,25 @@ class ParameterSpec:
     ignore_case: bool = False
     must_exist: bool = False
     description: str = ""
-    subparameter_of: str = ""
+    conditions: tuple[Condition, ...] = ()
+
+    @property
+    def subparameter_of(self) -> str:
+        """The parameter whose value makes this one count; empty for top-level ones."""
+        return self.conditions[0].parent if self.conditions else ""
 
 
 @dataclass(frozen=True)
 class TaskSpec:
-    """A task of the installed CASA, with its parameters in CASA's order."""
+    """A task of the installed CASA, with its parameters in CASA's order.
+
+    `categories` are CASA's own: ``calibration``, ``imaging``.
+    """
 
     name: str
     shortdescription: str
     parameters: tuple[ParameterSpec, ...]
+    categories: tuple[str, ...] = ()
     by_name: Mapping[str, ParameterSpec] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -140,14 +163,19 @@ def task(name: str) -> TaskSpec:
         root = ET.parse(definitions_folder() / f"{name}.xml").getroot()  # noqa: S314
     except (ET.ParseError, OSError) as error:
         raise refuse(f"CASA's definition of the task '{name}' cannot be read: {error}") from None
-    inputs = root.find(f"{_NS}task/{_NS}input")
-    if inputs is None:
-        return TaskSpec(name, _text(root, f"{_NS}task/{_NS}shortdescription"), ())
-    parents = _parents(inputs)
+    node = root.find(f"{_NS}task")
+    inputs = None if node is None else node.find(f"{_NS}input")
+    found = () if inputs is None else tuple(inputs.findall(f"{_NS}param"))
+    conditions: dict[str, tuple[Condition, ...]] = {}
+    for child, condition in () if inputs is None else _conditions(inputs):
+        conditions[child] = (*conditions.get(child, ()), condition)
     return TaskSpec(
         name,
         _text(root, f"{_NS}task/{_NS}shortdescription"),
-        tuple(_parameter(node, parents) for node in inputs.findall(f"{_NS}param")),
+        tuple(_parameter(param, conditions) for param in found),
+        tuple(
+            word.strip() for word in ("" if node is None else node.get("category", "")).split(",")
+        ),
     )
 
 
@@ -156,16 +184,32 @@ def _text(node: ET.Element, path: str) -> str:
     return " ".join((node.findtext(path) or "").split())
 
 
-def _parents(inputs: ET.Element) -> dict[str, str]:
-    """Map each subparameter to the parameter on whose value it depends."""
-    parents: dict[str, str] = {}
+def _conditions(inputs: ET.Element) -> Iterator[tuple[str, Condition]]:
+    """Yield each subparameter with a value of its parent with which it counts."""
+    known = {param.get("name", "") for param in inputs.findall(f"{_NS}param")}
     for when in inputs.iter(f"{_NS}when"):
-        for default in when.iter(f"{_NS}default"):
-            parents.setdefault(default.get("param", ""), when.get("param", ""))
-    return parents
+        parent = when.get("param", "")
+        for case in when:
+            if not isinstance(case.tag, str) or parent not in known:
+                continue
+            condition = Condition(parent, case.get("value", ""), case.tag == f"{_NS}equals")
+            for default in case.iter(f"{_NS}default"):
+                yield default.get("param", ""), condition
 
 
-def _parameter(node: ET.Element, parents: Mapping[str, str]) -> ParameterSpec:
+def _same(value: Any, text: str) -> bool:
+    """Tell whether a value is the one that a definition writes as text."""
+    if isinstance(value, (list, tuple)):
+        return not value and not text
+    if str(value).casefold() == text.casefold():
+        return True
+    try:
+        return not isinstance(value, (bool, Mapping)) and float(value) == float(text)
+    except (TypeError, ValueError):
+        return False
+
+
+def _parameter(node: ET.Element, conditions: Mapping[str, tuple[Condition, ...]]) -> ParameterSpec:
     """Read a ``<param>``."""
     name = node.get("name", "")
     types = _types(node)
@@ -189,7 +233,7 @@ def _parameter(node: ET.Element, parents: Mapping[str, str]) -> ParameterSpec:
         in {node.get("mustexist", "").lower()}
         | {kind.get("mustexist", "").lower() for kind in node.findall(f"{_NS}type")},
         _text(node, f"{_NS}shortdescription"),
-        parents.get(name, "") if node.get("subparam") else "",
+        conditions.get(name, ()) if node.get("subparam", "").lower() == "true" else (),
     )
 
 
@@ -209,13 +253,13 @@ def _default(node: ET.Element, types: tuple[str, ...]) -> Any:
     if value is None:
         return ""
     kind = _SPELLINGS.get(value.get("type", ""), value.get("type", ""))
-    if kind not in _IN_WORDS:
+    if kind not in KINDS:
         declared = node.get("type", "")
-        kind = declared if declared in _VECTORS else types[0]
+        kind = declared if declared in VECTORS else types[0]
     text = (value.text or "").strip()
-    if kind in _VECTORS:
+    if kind in VECTORS:
         items = [(item.text or "").strip() for item in value.findall(f"{_NS}value")] or [text]
-        return [_convert(item, _VECTORS[kind]) for item in items if item]
+        return [_convert(item, VECTORS[kind]) for item in items if item]
     return {} if kind == "record" else _convert(text, kind)
 
 
@@ -229,81 +273,3 @@ def _convert(text: str, kind: str) -> Any:
         return float(text) if kind == "double" else text.strip("\"'")
     except ValueError:
         return text
-
-
-def check_parameters(name: str, params: Mapping[str, Any]) -> list[str]:
-    """Check parameters against a task's definition.
-
-    Parameters
-    ----------
-    name : str
-        The task.
-    params : mapping
-        Its parameters. A value ``{"$late": ...}`` is not known yet and passes.
-
-    Returns
-    -------
-    list of str
-        What is wrong, a sentence each; empty if nothing is.
-    """
-    if name not in task_names():
-        return [f"the installed CASA has no task '{name}'{did_you_mean(name, task_names())}"]
-    known = task(name).by_name
-    problems = []
-    for key, value in params.items():
-        if key not in known:
-            problems.append(f"{name} has no parameter '{key}'{did_you_mean(key, known)}")
-        elif not (isinstance(value, Mapping) and "$late" in value):
-            problem = check_value(known[key], value)
-            if problem:
-                problems.append(f"{name}: {problem}")
-    return problems
-
-
-def check_value(spec: ParameterSpec, value: Any) -> str:
-    """Return what is wrong with a value of a parameter, or an empty string."""
-    if not any(_is(value, kind) for kind in spec.types):
-        wanted = " or ".join(_IN_WORDS.get(kind, kind) for kind in spec.types)
-        return f"'{spec.name}' must be {wanted}, not {_show(value)}"
-    for item in value if isinstance(value, (list, tuple)) else [value]:
-        if spec.allowed and not _allowed(spec, item):
-            choices = ", ".join(f"'{choice}'" for choice in spec.allowed)
-            hint = did_you_mean(str(item), filter(None, spec.allowed))
-            return f"'{spec.name}' must be one of {choices}, not {_show(item)}{hint}"
-        if _is(item, "double"):
-            if spec.minimum is not None and item < spec.minimum:
-                return f"'{spec.name}' must be at least {spec.minimum:g}, not {_show(item)}"
-            if spec.maximum is not None and item > spec.maximum:
-                return f"'{spec.name}' must be at most {spec.maximum:g}, not {_show(item)}"
-    return ""
-
-
-def _is(value: Any, kind: str) -> bool:
-    """Tell whether CASA takes a value as one of its types (a single item goes for a list)."""
-    if kind == "variant":
-        return True
-    if kind in _VECTORS:
-        items = value if isinstance(value, (list, tuple)) else [value]
-        return all(_is(item, _VECTORS[kind]) for item in items)
-    if isinstance(value, bool):
-        return kind == "bool"
-    if kind in {"string", "path"}:
-        return isinstance(value, str)
-    if kind == "record":
-        return isinstance(value, Mapping)
-    return isinstance(value, {"int": Integral, "double": Real}.get(kind, ()))
-
-
-def _allowed(spec: ParameterSpec, value: Any) -> bool:
-    """Tell whether a value is among those that a parameter may have."""
-    text = str(value)
-    if spec.ignore_case:
-        return text.casefold() in {choice.casefold() for choice in spec.allowed}
-    return text in spec.allowed
-
-
-def _show(value: Any) -> str:
-    """Write a value as a recipe would."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    return f"'{value}'" if isinstance(value, str) else repr(value)
