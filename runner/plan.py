@@ -51,11 +51,27 @@ class Check:
 
 @dataclass(frozen=True)
 class Resources:
-    """What a step needs while it runs."""
+    """What a step needs while it runs, as far as that can be told before.
+
+    Attributes
+    ----------
+    cores : int
+        Cores that it uses.
+    memory_bytes : int
+        Memory that it is expected to hold at its most; 0 where nothing is known.
+    time_limit_s : float
+        After this many seconds it is ended.
+    disk_bytes : int
+        What it is expected to add to the run folder.
+    seconds : float
+        How long it is expected to take on one core; 0 where nothing is known.
+    """
 
     cores: int = 1
     memory_bytes: int = 0
     time_limit_s: float = 86400.0
+    disk_bytes: int = 0
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True)

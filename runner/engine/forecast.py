@@ -1,0 +1,490 @@
+"""What a run will take of this machine, and whether the machine has it: time, disk, memory.
+
+The plan's steps carry what they are expected to cost (`casarun.stages.costs`). Here that is held
+against disk, memory and filesystem, and the times are corrected by what earlier runs took on this
+machine. Nothing outside of the run folder is written, and nothing stays behind in it.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import shutil
+import socket
+import statistics
+import tempfile
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from ..errors import DataError, KeyPath, Problem
+from ..files import nearest_existing, read_json, tree_size
+from ..folder import RunFolder
+from ..plan import Plan, Step
+from ..quantities import human_bytes, human_seconds
+from .journal import JournalState, StepRecord, read_events
+from .machine import Machine, look
+from .policy import Budget
+
+_SURE: Final = 1.5
+"""Refuse only what is over a limit by this factor: the model is good to about a quarter."""
+
+_TIGHT: Final = 0.8
+_FILES_A_PRODUCT: Final = 100
+_RUN_S: Final = 3.0
+_ENOUGH_S: Final = 5.0
+_STEP_S: Final = 0.15
+_MOST_RUNS: Final = 20
+_MOST_JOURNAL_BYTES: Final = 20_000_000
+_OUTPUT: Final = ("project", "output")
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a run is expected to take, and what speaks against it.
+
+    Attributes
+    ----------
+    seconds : float
+        From beginning to end.
+    cores : int
+        How many steps run at once, at the most.
+    disk_bytes, free_disk_bytes : int
+        What the steps add to the run folder, and what is free there.
+    memory_bytes : int
+        What the largest step holds.
+    runs : int
+        How many earlier runs on this machine the time follows from; 0 where it is a guess.
+    problems, warnings : tuple of Problem
+        What cannot work, and what is tight.
+    steps : mapping of str to float
+        The expected seconds of each step that runs.
+    """
+
+    seconds: float = 0.0
+    cores: int = 1
+    disk_bytes: int = 0
+    free_disk_bytes: int = 0
+    memory_bytes: int = 0
+    runs: int = 0
+    problems: tuple[Problem, ...] = ()
+    warnings: tuple[Problem, ...] = ()
+    steps: Mapping[str, float] = field(default_factory=dict)
+
+    def summary(self) -> str:
+        """Say it in one line."""
+        if not self.steps:
+            return "nothing to run"
+        cores = f"{self.cores} core{'s' if self.cores > 1 else ''}"
+        known = (
+            f"as in {self.runs} earlier run{'s' if self.runs > 1 else ''} here"
+            if self.runs
+            else "a guess: no earlier run here to go by"
+        )
+        return (
+            f"about {about(self.seconds)} on {cores}, {human_bytes(self.disk_bytes)} of disk "
+            f"({human_bytes(self.free_disk_bytes)} free), {human_bytes(self.memory_bytes)} of "
+            f"memory ({known})"
+        )
+
+
+def forecast(
+    plan: Plan,
+    to_run: Collection[str],
+    folder: RunFolder,
+    budget: Budget,
+    input_bytes: int,
+    disk_factor: float,
+    images: Sequence[str] = (),
+    here: Machine | None = None,
+) -> Forecast:
+    """Hold what a run will need against what there is.
+
+    Parameters
+    ----------
+    plan : Plan
+        The plan, whose steps carry their costs.
+    to_run : collection of str
+        The ids of the steps that will run.
+    folder : RunFolder
+        Where; it need not be there yet.
+    budget : Budget
+        What the steps may use together.
+    input_bytes : int
+        Size of all inputs.
+    disk_factor : float
+        ``resources.disk_factor``: how many times the input a run may need; with 0, too little
+        disk is warned about and does not refuse.
+    images : sequence of str
+        Names of the recipe's images in their order, so that a problem points at its table.
+    here : Machine, optional
+        What this process may use; by default it is looked up.
+
+    Returns
+    -------
+    Forecast
+        With problems, each with its key, where the machine cannot do it.
+    """
+    here = here or look()
+    steps = [step for step in plan.steps if step.id in to_run]
+    times, runs = _corrected(plan, steps, _earlier(folder))
+    disk = sum(step.resources.disk_bytes for step in steps)
+    free = shutil.disk_usage(nearest_existing(folder.root)).free
+    found = _Found()
+    if steps:
+        _look_at_folder(found, folder.root)
+        _look_at_disk(found, folder.root, free, disk, disk_factor * input_bytes, input_bytes)
+        _look_at_files(found, folder.root, steps)
+        _look_at_memory(found, steps, here, images)
+        _look_at_time(found, steps, times, budget, here)
+    return Forecast(
+        _elapsed(plan, times, budget.cores),
+        _at_once(plan, times, budget.cores),
+        disk,
+        free,
+        max((step.resources.memory_bytes for step in steps), default=0),
+        runs,
+        tuple(found.problems),
+        tuple(found.warnings),
+        times,
+    )
+
+
+@dataclass
+class _Found:
+    """What speaks against a run."""
+
+    problems: list[Problem] = field(default_factory=list)
+    warnings: list[Problem] = field(default_factory=list)
+
+    def refuse(self, message: str, key: KeyPath) -> None:
+        self.problems.append(Problem(message, key))
+
+    def warn(self, message: str, key: KeyPath) -> None:
+        self.warnings.append(Problem(message, key, "warning"))
+
+
+def _look_at_folder(found: _Found, root: Path) -> None:
+    """See whether the run folder can be written, and has the locks and links that are needed."""
+    place = nearest_existing(root)
+    if not place.is_dir():
+        found.refuse(f"{place} is not a folder; choose another with --output", _OUTPUT)
+    elif not os.access(place, os.W_OK | os.X_OK):
+        found.refuse(
+            f"cannot write in {place}, where the run folder {root} would be: its permissions or a "
+            "read-only filesystem; choose another with --output",
+            _OUTPUT,
+        )
+    elif place == root:
+        for lack in lacks(root):
+            found.refuse(
+                f"the filesystem of {root} {lack}; choose a folder on a local disk with --output",
+                _OUTPUT,
+            )
+
+
+def lacks(folder: Path) -> list[str]:
+    """Say what the filesystem of a folder lacks that CASA or casarun needs.
+
+    Probes in a hidden folder of its own, which it takes away again.
+
+    Parameters
+    ----------
+    folder : Path
+        A folder that can be written.
+
+    Returns
+    -------
+    list of str
+        Predicates: ``has no file locks, which CASA's tables need``.
+    """
+    found = []
+    try:
+        with tempfile.TemporaryDirectory(prefix=".casarun-probe-", dir=folder) as scratch:
+            file = Path(scratch) / "file"
+            with file.open("wb") as stream:
+                try:
+                    fcntl.lockf(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except OSError as error:
+                    if error.errno in {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}:
+                        found.append("has no file locks, which CASA's tables need")
+            try:
+                (Path(scratch) / "link").symlink_to(file)
+            except OSError:
+                found.append("has no symbolic links, by which steps get at their data")
+    except OSError as error:
+        found.append(f"cannot be written ({error.strerror})")
+    return found
+
+
+def _look_at_disk(
+    found: _Found, root: Path, free: int, disk: int, wanted: float, input_bytes: int
+) -> None:
+    """Compare the free disk with the model and with the recipe's own factor."""
+    held = tree_size(root) if root.is_dir() else 0
+    needed = max(0.0, wanted - held)
+    key = ("resources", "disk_factor")
+    model = f"its steps are expected to write {human_bytes(disk)}"
+    there = f"{human_bytes(free)} of disk are free in {root}"
+    if needed > free:
+        times = wanted / max(1, input_bytes)
+        had = f", of which {human_bytes(held)} are there" if held else ""
+        found.refuse(
+            f"{there}, a run may need {human_bytes(wanted)} ({times:g} times the input of "
+            f"{human_bytes(input_bytes)}{had}; {model}): free some, choose another folder with "
+            "--output, or lower resources.disk_factor",
+            key,
+        )
+    elif disk > _SURE * free and wanted > 0:
+        found.refuse(
+            f"{there}, but {model}: free some, choose another folder with --output, make fewer or "
+            "smaller images (imsize, nchan), or set resources.disk_factor = 0 to try all the same",
+            key,
+        )
+    elif disk > _TIGHT * free:
+        found.warn(
+            f"{there}, and {model}: it may run full; free some, or choose another folder with "
+            "--output",
+            key,
+        )
+
+
+def _look_at_files(found: _Found, root: Path, steps: Iterable[Step]) -> None:
+    """See whether the filesystem can take as many files."""
+    status = os.statvfs(nearest_existing(root))
+    needed = _FILES_A_PRODUCT * sum(len(step.writes) for step in steps)
+    if status.f_files and status.f_favail < needed:
+        found.warn(
+            f"the filesystem of {root} can take {status.f_favail} more files (inodes), a run may "
+            f"make {needed}: remove some, or choose another folder with --output",
+            _OUTPUT,
+        )
+
+
+def _look_at_memory(
+    found: _Found, steps: Sequence[Step], here: Machine, images: Sequence[str]
+) -> None:
+    """Compare the largest step with all the memory, and with what is free."""
+    for step in _largest_first(steps):
+        needed = step.resources.memory_bytes
+        key = _memory_key(step, images)
+        if needed > _SURE * here.memory.value:
+            found.refuse(
+                f'"{step.title}" is expected to need {human_bytes(needed)} of memory, and this '
+                f"process can have {human_bytes(here.memory.value)} ({here.memory.source}): "
+                f"{_memory_knob(step)}",
+                key,
+            )
+        elif needed > here.free_memory.value:
+            found.warn(
+                f'"{step.title}" is expected to need {human_bytes(needed)} of memory, and '
+                f"{human_bytes(here.free_memory.value)} are free ({here.free_memory.source}): it "
+                f"may be ended or very slow; {_memory_knob(step)}",
+                key,
+            )
+
+
+def _largest_first(steps: Sequence[Step]) -> list[Step]:
+    """Return for each image, and for all other steps together, the step with most memory."""
+    largest: dict[str, Step] = {}
+    for step in sorted(steps, key=lambda step: -step.resources.memory_bytes):
+        largest.setdefault(step.image, step)
+    return list(largest.values())
+
+
+def _memory_key(step: Step, images: Sequence[str]) -> KeyPath:
+    if step.image in images:
+        return ("image", images.index(step.image), "imsize")
+    return ("resources", "memory")
+
+
+def _memory_knob(step: Step) -> str:
+    """Say what of the recipe makes a step smaller."""
+    params = step.params.get("tclean", step.params)
+    if "imsize" not in params:
+        return "run it where there is more"
+    knobs = ["a smaller imsize or a larger cell"]
+    if params.get("deconvolver") == "mtmfs":
+        knobs.append("fewer nterms")
+    elif params.get("deconvolver") in ("multiscale", "asp"):
+        knobs.append("fewer scales")
+    return f"choose {' or '.join(knobs)}, or run it where there is more"
+
+
+def _look_at_time(
+    found: _Found,
+    steps: Iterable[Step],
+    times: Mapping[str, float],
+    budget: Budget,
+    here: Machine,
+) -> None:
+    """Compare the longest step with its time limit, and steps at once with cores."""
+    longest = max(steps, key=lambda step: times[step.id] / step.resources.time_limit_s)
+    limit = longest.resources.time_limit_s
+    if times[longest.id] > limit:
+        found.warn(
+            f'"{longest.title}" is expected to take {about(times[longest.id])} and will be ended '
+            f"after {human_seconds(limit)}: raise resources.time_per_step",
+            ("resources", "time_per_step"),
+        )
+    if budget.cores > here.cores.value:
+        found.warn(
+            f"{budget.cores} steps may run at once, and this process may use {here.cores.value} "
+            f"core{'s' if here.cores.value > 1 else ''} ({here.cores.source}): more would only "
+            "wait for each other",
+            ("resources", "cores"),
+        )
+
+
+@dataclass
+class _History:
+    """What earlier runs on this machine took.
+
+    Attributes
+    ----------
+    exact : dict of str to list of float
+        Seconds by fingerprint.
+    ratios : dict of str to list of float
+        Seconds over what had been expected, by action.
+    taken_s, expected_s : float
+        The sums of both.
+    runs : dict of str to set of Path
+        Run folders that this is from, by fingerprint and by action.
+    """
+
+    exact: dict[str, list[float]] = field(default_factory=dict)
+    ratios: dict[str, list[float]] = field(default_factory=dict)
+    taken_s: float = 0.0
+    expected_s: float = 0.0
+    runs: dict[str, set[Path]] = field(default_factory=dict)
+
+    @property
+    def ratio(self) -> float:
+        """Seconds over what had been expected, in all; 1 where that was next to nothing."""
+        return self.taken_s / self.expected_s if self.expected_s > _ENOUGH_S else 1.0
+
+
+def _earlier(folder: RunFolder) -> _History:
+    """Read what this run folder's own runs and its neighbours' took on this host."""
+    history = _History()
+    for other in (folder, *_neighbours(folder)):
+        try:
+            if other.journal.stat().st_size <= _MOST_JOURNAL_BYTES:
+                _learn(history, other)
+        except (OSError, DataError, TypeError, KeyError, ValueError, AttributeError):
+            continue
+    return history
+
+
+def _neighbours(folder: RunFolder) -> list[RunFolder]:
+    """Return the run folders beside one, those that ran last first, no more than a few."""
+    found: list[tuple[float, Path]] = []
+    try:
+        with os.scandir(folder.root.parent) as entries:
+            for entry in entries:
+                journal = RunFolder(Path(entry.path)).journal
+                if entry.path != str(folder.root) and journal.is_file():
+                    found.append((journal.stat().st_mtime, Path(entry.path)))
+    except OSError:
+        return []
+    return [RunFolder(path) for _, path in sorted(found, reverse=True)[:_MOST_RUNS]]
+
+
+def _learn(history: _History, folder: RunFolder) -> None:
+    """Take from one run folder what its steps took, beside what its plan had expected."""
+    placed = {}
+    events = []
+    for event in read_events(folder.journal):
+        events.append(event)
+        if event["event"] == "step-placed":
+            placed[event["step"]] = event.get("host")
+    expected = {}
+    if folder.plan.is_file():
+        for step in read_json(folder.plan)["steps"]:
+            expected[step["fingerprint"]] = (step["action"], step["resources"].get("seconds", 0.0))
+    for step_id, record in JournalState.of(events).steps.items():
+        if placed.get(step_id) == socket.gethostname():
+            _learn_step(history, record, expected, folder.root)
+
+
+def _learn_step(
+    history: _History, record: StepRecord, expected: Mapping[str, tuple[str, float]], root: Path
+) -> None:
+    if record.done is None or record.done["wall_s"] <= 0:
+        return
+    wall_s, fingerprint = float(record.done["wall_s"]), record.done["fingerprint"]
+    history.exact.setdefault(fingerprint, []).append(wall_s)
+    history.runs.setdefault(fingerprint, set()).add(root)
+    action, seconds = expected.get(fingerprint, ("", 0.0))
+    if seconds > 0:
+        history.ratios.setdefault(action, []).append(wall_s / seconds)
+        history.taken_s += wall_s
+        history.expected_s += seconds
+        history.runs.setdefault(action, set()).add(root)
+
+
+def _corrected(
+    plan: Plan, steps: Iterable[Step], history: _History
+) -> tuple[dict[str, float], int]:
+    """Return how long each step will take, and from how many earlier runs that is known.
+
+    The very same step tells it itself; else the median ratio of steps of the same action, or that
+    of all together, corrects the model. What is known for less than half of the time is a guess.
+    """
+    by_action = {action: statistics.median(found) for action, found in history.ratios.items()}
+    times: dict[str, float] = {}
+    runs: set[Path] = set()
+    known = 0.0
+    for step in steps:
+        fingerprint = plan.fingerprints[step.id]
+        exact = history.exact.get(fingerprint)
+        if exact:
+            times[step.id] = statistics.median(exact)
+        else:
+            ratio = by_action.get(step.action, history.ratio)
+            times[step.id] = step.resources.seconds * ratio
+        if exact or step.action in by_action:
+            known += times[step.id]
+            runs |= history.runs[fingerprint if exact else step.action]
+    return times, len(runs) if 2 * known >= sum(times.values()) else 0
+
+
+def _elapsed(plan: Plan, times: Mapping[str, float], cores: int) -> float:
+    """Return how long a run takes: its longest chain, or all of its work shared by the cores."""
+    if not times:
+        return 0.0
+    ends: dict[str, float] = {}
+    for step in plan.steps:
+        begin = max((ends[other] for other in plan.waits_for[step.id] if other in ends), default=0)
+        own = times[step.id] + _STEP_S if step.id in times else 0.0
+        ends[step.id] = begin + own
+    work = sum(times.values()) + _STEP_S * len(times)
+    return _RUN_S + max(max(ends.values()), work / max(1, cores))
+
+
+def _at_once(plan: Plan, times: Mapping[str, float], cores: int) -> int:
+    """Return how many steps run at once at the most: no more than stand at one depth."""
+    depth: dict[str, int] = {}
+    width: dict[int, int] = {}
+    for step in plan.steps:
+        if step.id in times:
+            above = (depth[other] for other in plan.waits_for[step.id] if other in depth)
+            depth[step.id] = 1 + max(above, default=0)
+            width[depth[step.id]] = width.get(depth[step.id], 0) + 1
+    return max(1, min(cores, max(width.values(), default=1)))
+
+
+def about(seconds: float) -> str:
+    """Write a duration that is not known well: ``40 s``, ``3 min``, ``2.5 h``, ``3 days``."""
+    if seconds < 10:
+        return "10 s"
+    if seconds < 90:
+        return f"{5 * round(seconds / 5)} s"
+    if seconds < 5400:
+        return f"{round(seconds / 60)} min"
+    if seconds < 172800:
+        hours = seconds / 3600
+        return f"{hours:.1f} h" if hours < 10 else f"{round(hours)} h"
+    return f"{round(seconds / 86400)} days"
