@@ -6,9 +6,8 @@ by hand in a test. Times are MJD seconds (UTC), angles degrees, frequencies Hz, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from fnmatch import fnmatchcase
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 
@@ -17,7 +16,9 @@ class Field:
     """A FIELD row.
 
     `n_rows` counts its visibilities' rows in MAIN, and `flagged_fraction` is how much of them
-    was flagged as the data came.
+    was flagged as the data came. `not_finite_fraction` and `zero_fraction` are of its unflagged
+    cross-correlations, `no_weight_fraction` of its unflagged rows (weights that are zero,
+    negative or not finite); of a large MS they come from a sample.
     """
 
     id: int
@@ -27,6 +28,9 @@ class Field:
     intents: tuple[str, ...] = ()
     n_rows: int = 0
     flagged_fraction: float = 0.0
+    not_finite_fraction: float = 0.0
+    zero_fraction: float = 0.0
+    no_weight_fraction: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -99,7 +103,9 @@ class Observation:
     """Read-only metadata of one dataset.
 
     `measures_until_mjd_s` is how far CASA's table of the Earth's orientation reached when the
-    metadata were read; 0 where that is not known.
+    metadata were read; 0 where that is not known. `warnings` are sentences about what is odd in
+    the data, without the dataset's name. With `has_model` there is a model of an earlier
+    calibration, which CASA would solve against.
     """
 
     vis: str
@@ -117,6 +123,8 @@ class Observation:
     scans: tuple[Scan, ...]
     antennas: tuple[Antenna, ...]
     measures_until_mjd_s: float = 0.0
+    warnings: tuple[str, ...] = ()
+    has_model: bool = False
 
     def field(self, field_id: int) -> Field:
         """Return the field with this id."""
@@ -125,13 +133,6 @@ class Observation:
     def spw(self, spw_id: int) -> SpectralWindow:
         """Return the spectral window with this id."""
         return next(spw for spw in self.spws if spw.id == spw_id)
-
-    def match_fields(self, pattern: str) -> tuple[Field, ...]:
-        """Return the fields whose name (or, for a number, id) matches a glob pattern."""
-        by_name = tuple(field for field in self.fields if fnmatchcase(field.name, pattern))
-        if by_name or not pattern.strip().isdigit():
-            return by_name
-        return tuple(field for field in self.fields if field.id == int(pattern))
 
     def fields_with_intent(self, word: str) -> tuple[Field, ...]:
         """Return the fields of which some scan intent contains `word`."""
@@ -145,6 +146,52 @@ class Observation:
             spw for scan in self.scans if field_ids & set(scan.field_ids) for spw in scan.spw_ids
         }
         return tuple(sorted(found))
+
+    def part(self, field_ids: Iterable[int]) -> Observation:
+        """Return the metadata of an MS that CASA's ``split`` makes of some of the fields.
+
+        ``split(field=...)`` numbers the fields anew, in the order of their ids; spectral windows,
+        data descriptions, antennas, scans and states keep their ids, used or not (measured with
+        casatasks 6.7.0 and 6.7.5). ``uvcontsub`` of a whole MS changes no id.
+
+        Parameters
+        ----------
+        field_ids : iterable of int
+            Ids of the fields that are taken.
+
+        Returns
+        -------
+        Observation
+            With one data column, ``DATA``; sizes go with the number of rows. Antennas stay as
+            they are: which of them saw which field the metadata do not hold.
+
+        Raises
+        ------
+        ValueError
+            If there is no such field.
+        """
+        new = {old: number for number, old in enumerate(sorted(set(field_ids)))}
+        fields = tuple(replace(field, id=new[field.id]) for field in self.fields if field.id in new)
+        if not new or len(fields) < len(new):
+            raise ValueError(f"no fields with all of the ids {sorted(new)}")
+        scans = tuple(
+            replace(scan, field_ids=tuple(new[i] for i in scan.field_ids if i in new))
+            for scan in self.scans
+            if new.keys() & set(scan.field_ids)
+        )
+        n_rows = sum(field.n_rows for field in fields)
+        unused = {"CORRECTED_DATA", "MODEL_DATA", "DATA", "FLOAT_DATA"}
+        return replace(
+            self,
+            start_mjd_s=min((scan.start_mjd_s for scan in scans), default=self.start_mjd_s),
+            end_mjd_s=max((scan.end_mjd_s for scan in scans), default=self.end_mjd_s),
+            n_rows=n_rows,
+            size_bytes=round(self.size_bytes * n_rows / max(1, self.n_rows)),
+            columns=tuple(sorted({*self.columns} - unused | {"DATA"})),
+            has_model=False,
+            fields=fields,
+            scans=scans,
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Return the metadata as plain data."""

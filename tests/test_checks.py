@@ -71,6 +71,10 @@ class TestSetjy:
         )
         assert "calibrators.flux.fluxdensity" in error.advice
 
+    def test_fallback_in_one_window(self) -> None:
+        outcome = {"0": {"0": {"fluxd": [15.0, 0, 0, 0]}, "1": {"fluxd": [1.0, 0, 0, 0]}}}
+        assert "setjy's fallback of 1 Jy" in fails("setjy", self.given, outcome=outcome).message
+
     def test_1_jy_may_be_asked_for(self) -> None:
         outcome = {"0": {"0": {"fluxd": [1.0, 0, 0, 0]}}}
         found = checks.run(Check("setjy", self.given), {"standard": "manual"}, outcome)
@@ -121,6 +125,32 @@ class TestFluxscale:
     def test_1_jy_with_an_error_is_a_measurement(self) -> None:
         outcome = self.outcome(s0=(1.0, 0.02))
         assert "warnings" not in checks.run(Check("fluxscale", self.given), {}, outcome)
+
+    @pytest.mark.parametrize("value", [2e-4, 3e5])
+    def test_absurd_ratio(self, value: float) -> None:
+        error = fails(
+            "fluxscale", self.given, outcome=self.outcome(s0=(2.5, 0.1), s1=(value, 1e-6))
+        )
+        assert error.message == (
+            "expected a calibrator's flux density of field 1, between 1 mJy and 10 kJy, found "
+            f"{value:.3g} Jy in spw 1: the ratio of its amplitude solutions to those of the flux "
+            "calibrator is absurd"
+        )
+        assert "calibrators.flux" in error.advice
+
+    def test_drowned_in_its_error(self) -> None:
+        assert fails("fluxscale", self.given, outcome=self.outcome(s0=(0.5, 0.7))).message == (
+            "expected a flux density of field 1 above its error, found 0.5 +- 0.7 Jy in spw 0: its "
+            "amplitude solutions scatter as much as they amount to"
+        )
+
+    def test_poor_and_odd_ones_are_warnings(self) -> None:
+        outcome = self.outcome(s0=(2.5, 0.1), s1=(2.4, 0.6), s2=(7.2, 0.1), s3=(2.3, 0.1))
+        assert checks.run(Check("fluxscale", self.given), {}, outcome)["warnings"] == [
+            "fluxscale: the flux density of field 1 in spw 1 is uncertain: 2.4 +- 0.6 Jy",
+            "fluxscale: field 1 has 7.2 Jy in spw 2, but 2.4 Jy in the windows beside it: look at "
+            "the data of that window",
+        ]
 
     def test_flux_must_be_positive(self) -> None:
         message = fails("fluxscale", self.given, outcome=self.outcome(s2=(math.nan, 0.1))).message

@@ -435,7 +435,10 @@ class TestImage:
         result = casa("tclean", vis=str(own_sky), imagename="i", niter=20, specmode="cube", **DIRTY)
         found = run("image", self.given(specmode="cube"), result)
         assert found["blank_channels"] == [3]
-        assert found["warnings"][0] == "1 of 4 channels of the image are blank: 3"
+        assert (
+            found["warnings"][0]
+            == "1 of 4 channels of i.image have no unflagged data and are blank: 3"
+        )
         assert found["bmaj_arcsec"] > 30
 
     def test_no_image(self, tmp_path: Path) -> None:

@@ -15,7 +15,15 @@ import numpy as np
 
 from ..errors import Cause, StepFailedError
 from ..plan import Check
-from . import checks_images, checks_tables, checks_visibilities
+from . import (
+    checks_calibrated,
+    checks_derived,
+    checks_images,
+    checks_tables,
+    checks_visibilities,
+    image_planes,
+    integrity,
+)
 from .checks_evidence import CheckFunction, Evidence, Json, failed
 from .logscan import LogFindings
 
@@ -75,9 +83,24 @@ def explain(
     StepFailedError or None
         None where the exception's own words have to do.
     """
+    if task in _IMPORTS:
+        return _explain_import(task, params)
     if task != "flagdata":
         return None
     return checks_visibilities.explain_flag_commands(error, Evidence(params, {}, findings))
+
+
+_IMPORTS = {"importuvfits": ("fitsfile", "UVFITS file"), "importasdm": ("asdm", "ASDM")}
+
+
+def _explain_import(task: str, params: Mapping[str, Any]) -> StepFailedError | None:
+    """Say what is wrong with what could not be imported."""
+    key, what = _IMPORTS[task]
+    path = Path(str(params.get(key, "")))
+    cause = integrity.what_is(path) if task == "importuvfits" else integrity.what_of_asdm(path)
+    if not cause:
+        return None
+    return StepFailedError(Cause.PARAMETER, f"{path}: expected a {what}, but {cause}")
 
 
 def _exists(given: Mapping[str, Any], evidence: Evidence) -> dict[str, Json]:
@@ -103,10 +126,12 @@ def _fits(given: Mapping[str, Any], evidence: Evidence) -> dict[str, Json]:
         with fits.open(path, memmap=True) as hdus:
             data = hdus[0].data
             shape = [] if data is None else [int(side) for side in data.shape]
-            finite = 0
+            finite, peak = 0, 0.0
             if shape:
                 for plane in np.reshape(data, (-1, *data.shape[-2:])):
-                    finite += int(np.isfinite(plane).sum())
+                    good = plane[np.isfinite(plane)]
+                    finite += good.size
+                    peak = max(peak, float(np.abs(good).max(initial=0.0)))
     except (OSError, ValueError, TypeError) as error:
         raise failed(
             f"expected a FITS image in {path}, but it cannot be read: {error}", again
@@ -119,7 +144,29 @@ def _fits(given: Mapping[str, Any], evidence: Evidence) -> dict[str, Json]:
             "the image it comes from is blank",
             "Look at the image's flags and mask before the export.",
         )
+    if evidence.params.get("imagename"):
+        _require_same(path, shape, peak, Path(str(evidence.params["imagename"])))
     return {"shape": shape, "finite_fraction": finite / int(np.prod(shape))}
+
+
+def _require_same(path: Path, shape: list[int], peak: float, source: Path) -> None:
+    """Refuse a FITS file that is not the image it was written from."""
+    if not (source / "table.dat").is_file():
+        return
+    wanted, highest = image_planes.shape_and_peak(source)
+    ours = sorted(side for side in shape if side > 1)
+    if ours != sorted(side for side in wanted if side > 1):
+        raise failed(
+            f"expected {path} in the shape of {source}, {' x '.join(map(str, wanted))}, found "
+            f"{' x '.join(map(str, reversed(shape)))}",
+            "Check the free disk space, and run again.",
+        )
+    if not np.isclose(peak, highest, rtol=1e-4, atol=1e-12):
+        raise failed(
+            f"expected the largest absolute pixel of {source}, {highest:.6g}, in {path}, found "
+            f"{peak:.6g}: it was written from something else, or damaged",
+            "Check the free disk space, and run again.",
+        )
 
 
 REGISTRY: Mapping[str, CheckFunction] = {
@@ -128,6 +175,10 @@ REGISTRY: Mapping[str, CheckFunction] = {
     "caltable": checks_tables.caltable,
     "setjy": checks_tables.setjy,
     "fluxscale": checks_tables.fluxscale,
+    "amplitude": checks_calibrated.amplitude,
+    "contsub": checks_derived.contsub,
+    "kept": checks_derived.kept,
+    "no_model": checks_derived.no_model,
     "ms": checks_visibilities.ms,
     "flagged_fraction": checks_visibilities.flagged_fraction,
     "corrected": checks_visibilities.corrected,

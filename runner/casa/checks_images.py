@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
-
 from ..quantities import split
 from .checks_evidence import Evidence, Json, failed, listing
+from .image_planes import Planes, read_beams, read_planes
 
 STOP_CODES: Final[Mapping[int, str]] = {
     0: "no reason given",
@@ -32,32 +29,9 @@ STOP_CODES: Final[Mapping[int, str]] = {
 _BELOW_THRESHOLD = (2, 8)
 _DIVERGED = (5, 6)
 _PSF_TOLERANCE = 0.05
+_LONG, _NEEDLE = 20, 100  # bmaj over bmin; an east-west array near the equator reaches the first
+_ODD, _ABSURD = 1.5, 3.0  # restored peak over the dirty one
 _FACTORS = {"Jy": 1.0, "mJy": 1e-3, "uJy": 1e-6, "": 1.0}
-
-
-@dataclass(frozen=True)
-class _Planes:
-    """Numbers of an image's channels.
-
-    Attributes
-    ----------
-    shape : tuple of int
-        Of the image.
-    peak : list of float
-        Largest absolute value of each channel's valid, finite pixels; 0 where there are none.
-    largest : float
-        Largest value.
-    n_not_finite : int
-        Valid pixels that are NaN or infinite.
-    n_nonzero : int
-        Valid, finite pixels that are not 0.
-    """
-
-    shape: tuple[int, ...]
-    peak: list[float]
-    largest: float
-    n_not_finite: int
-    n_nonzero: int
 
 
 def image_table(given: Mapping[str, Any], evidence: Evidence) -> dict[str, Json]:
@@ -83,7 +57,30 @@ def image_table(given: Mapping[str, Any], evidence: Evidence) -> dict[str, Json]
             "that it comes from is blank, or all was excluded",
             "Check image.immoments and the primary-beam cutoff.",
         )
+    if evidence.params.get("pbimage"):
+        _require_like(path, planes, Path(str(evidence.params["imagename"])))
     return {"shape": list(planes.shape), "peak": max(planes.peak)}
+
+
+def _require_like(path: Path, planes: Planes, source: Path) -> None:
+    """Refuse a primary-beam correction that lost planes of its image, or changed its shape."""
+    before = read_planes(source)
+    if planes.shape != before.shape:
+        shapes = [" x ".join(map(str, one.shape)) for one in (before, planes)]
+        raise failed(
+            f"expected {path} in the shape of {source}, {shapes[0]}, found {shapes[1]}",
+            "Check the step's casa.log, and run again.",
+        )
+    pairs = zip(before.peak, planes.peak, strict=True)
+    lost = [str(number) for number, (old, new) in enumerate(pairs) if old and not new]
+    if lost or planes.n_not_finite:
+        what = f"channel {listing(lost)} blank" if lost else f"{planes.n_not_finite} NaN pixels"
+        raise failed(
+            f"expected {path} to have pixels wherever {source} has, found {what}: the primary beam "
+            "is unknown or under the cutoff there",
+            "Check image.cell and image.imsize: the field of view may lie outside the primary "
+            "beam; or set image.pbcor = false.",
+        )
 
 
 def dirty(given: Mapping[str, Any], evidence: Evidence) -> dict[str, Json]:
@@ -104,7 +101,10 @@ def dirty(given: Mapping[str, Any], evidence: Evidence) -> dict[str, Json]:
     prefix, suffix = given["prefix"], given.get("suffix", "")
     found = _psf(Path(f"{prefix}.psf{suffix}"), evidence)
     residual = _sky(Path(f"{prefix}.residual{suffix}"), evidence)
-    return found | {"peak": max(residual.peak)} | _blank(residual, "residual")
+    blank = _blank(residual, f"{prefix}.residual{suffix}", Path(f"{prefix}.sumwt{suffix}"))
+    warnings = [*found.pop("warnings"), *blank.pop("warnings", ())]
+    found |= {"peak": max(residual.peak)} | blank
+    return found | ({"warnings": warnings} if warnings else {})
 
 
 def image(given: Mapping[str, Any], evidence: Evidence) -> dict[str, Json]:
@@ -135,13 +135,15 @@ def image(given: Mapping[str, Any], evidence: Evidence) -> dict[str, Json]:
     prefix, suffix = given["prefix"], given.get("suffix", "")
     found = _psf(Path(f"{prefix}.psf{suffix}"), evidence)
     sky = _sky(Path(f"{prefix}.image{suffix}"), evidence)
-    blank = _blank(sky, "image")
+    blank = _blank(sky, f"{prefix}.image{suffix}", Path(f"{prefix}.sumwt{suffix}"))
+    warnings = [*found.pop("warnings"), *blank.pop("warnings", ())]
     found |= {"peak": max(sky.peak)} | blank
     if given.get("cleaned"):
         numbers = _cleaned(given, evidence)
-        numbers["warnings"] = [*blank.get("warnings", ()), *numbers["warnings"]]
+        warnings += numbers.pop("warnings")
+        warnings += _require_brightness(given, evidence, sky)
         found |= numbers
-    return found
+    return found | {"warnings": warnings}
 
 
 def _cleaned(given: Mapping[str, Any], evidence: Evidence) -> dict[str, Any]:
@@ -176,23 +178,19 @@ def _cleaned(given: Mapping[str, Any], evidence: Evidence) -> dict[str, Any]:
 
 
 def _require_converged(
-    given: Mapping[str, Any], evidence: Evidence, code: int, residual: _Planes
+    given: Mapping[str, Any], evidence: Evidence, code: int, residual: Planes
 ) -> None:
     """Refuse a clean whose residual grew."""
     prefix, suffix = given["prefix"], given.get("suffix", "")
-    advice = (
-        "Lower the gain (image.tclean.gain), raise image.tclean.cyclefactor, mask the emission "
-        "(image.mask), or use image.deconvolver = 'hogbom'."
-    )
     if code in _DIVERGED:
         raise failed(
             f"expected the clean of {prefix} to converge, but the {STOP_CODES[code]}: it diverged",
-            advice,
+            _CONVERGE,
         )
     before = Path(f"{evidence.params.get('dirty', '')}.residual{suffix}")
     if "dirty" not in evidence.params or not (before / "table.dat").is_file():
         return
-    start = _planes(before).peak
+    start = read_planes(before).peak
     worse = [
         number
         for number, (old, new) in enumerate(zip(start, residual.peak, strict=False))
@@ -205,7 +203,7 @@ def _require_converged(
             f"expected the clean of {prefix} to lower the peak residual, found "
             f"{residual.peak[number]:.3g} Jy/beam after {start[number]:.3g} in the dirty "
             f"image{where}: it diverged",
-            advice,
+            _CONVERGE,
         )
 
 
@@ -252,14 +250,14 @@ def _threshold(evidence: Evidence) -> float:
 
 def _require_mask(path: Path, has_model: bool, evidence: Evidence) -> None:
     """Refuse a clean within a mask that has no pixels."""
-    if has_model and (path / "table.dat").is_file() and not _planes(path).n_nonzero:
+    if has_model and (path / "table.dat").is_file() and not read_planes(path).n_nonzero:
         raise failed(
             f"expected pixels in the mask {path}, found none{evidence.log_says()}",
             "Check image.mask.",
         )
 
 
-def _sky(path: Path, evidence: Evidence) -> _Planes:
+def _sky(path: Path, evidence: Evidence) -> Planes:
     """Return the numbers of an image of the sky; refuse one that is blank or not finite."""
     planes = _require(path, evidence)
     if planes.n_not_finite:
@@ -276,17 +274,71 @@ def _sky(path: Path, evidence: Evidence) -> _Planes:
     return planes
 
 
-def _blank(planes: _Planes, what: str) -> dict[str, Any]:
-    """Return the channels of a cube that have no data, with a warning."""
-    blank = [str(number) for number, peak in enumerate(planes.peak) if not peak]
+def _blank(planes: Planes, what: str, sumwt: Path) -> dict[str, Any]:
+    """Return the channels of a cube that have no data, with a warning.
+
+    Raises
+    ------
+    StepFailedError
+        If a blank channel has data: its sum of weights is not 0.
+    """
+    blank = [number for number, peak in enumerate(planes.peak) if not peak]
     if not blank:
         return {}
+    weights = read_planes(sumwt).peak if (sumwt / "table.dat").is_file() else []
+    lost = [str(number) for number in blank if number < len(weights) and weights[number] > 0]
+    if lost:
+        raise failed(
+            f"expected an image of channel {listing(lost)} in {what}, found it blank, though data "
+            "were gridded into it: its pixels are masked or 0",
+            "Check image.mask and image.tclean.pblimit (a negative one masks nothing); leave the "
+            "channels out with image.start and image.nchan.",
+        )
+    numbers = listing([str(number) for number in blank])
     return {
-        "blank_channels": [int(number) for number in blank],
+        "blank_channels": blank,
         "warnings": [
-            f"{len(blank)} of {len(planes.peak)} channels of the {what} are blank: {listing(blank)}"
+            f"{len(blank)} of {len(planes.peak)} channels of {what} have no unflagged data and "
+            f"are blank: {numbers}"
         ],
     }
+
+
+def _require_brightness(given: Mapping[str, Any], evidence: Evidence, sky: Planes) -> list[str]:
+    """Return warnings about channels far brighter than they were dirty; refuse absurd ones.
+
+    Cleaning takes sidelobes away and a little more; a restored peak of several times the dirty
+    one is made of components that the data do not ask for.
+    """
+    prefix, suffix = given["prefix"], given.get("suffix", "")
+    before = Path(f"{evidence.params.get('dirty', '')}.residual{suffix}")
+    if "dirty" not in evidence.params or not (before / "table.dat").is_file():
+        return []
+    start = read_planes(before).peak
+    ratios = [new / old if old else 0.0 for old, new in zip(start, sky.peak, strict=False)]
+    if max(ratios, default=0.0) > _ABSURD:
+        number = ratios.index(max(ratios))
+        where = f" in channel {number}" if len(start) > 1 else ""
+        raise failed(
+            f"expected a peak near the dirty image's {start[number]:.3g} Jy/beam in "
+            f"{prefix}.image{suffix}{where}, found {sky.peak[number]:.3g}: the model grew without "
+            "bounds, the clean diverged",
+            _CONVERGE,
+        )
+    odd = [str(number) for number, ratio in enumerate(ratios) if ratio > _ODD]
+    if not odd:
+        return []
+    return [
+        f"the peak of {prefix}.image{suffix} is over {_ODD:g} times the dirty image's in channel "
+        f"{listing(odd)}: the clean may have diverged there; compare with image.deconvolver = "
+        "'hogbom'"
+    ]
+
+
+_CONVERGE = (
+    "Lower the gain (image.tclean.gain), raise image.tclean.cyclefactor, mask the emission "
+    "(image.mask), or use image.deconvolver = 'hogbom'."
+)
 
 
 def _psf(path: Path, evidence: Evidence) -> dict[str, Json]:
@@ -304,7 +356,7 @@ def _psf(path: Path, evidence: Evidence) -> dict[str, Json]:
             "weights are not finite or not positive",
             advice,
         )
-    beams, cell = _beams(path)
+    beams, cell = read_beams(path)
     side = cell * max(planes.shape[:2])
     sane = [b for b in beams if b[1] > 0.5 * cell and b[0] < side and all(map(math.isfinite, b))]
     if not sane:
@@ -316,23 +368,23 @@ def _psf(path: Path, evidence: Evidence) -> dict[str, Json]:
             advice,
         )
     bmaj, bmin, bpa = sane[len(sane) // 2]
-    return {"bmaj_arcsec": bmaj, "bmin_arcsec": bmin, "bpa_deg": bpa}
+    if bmaj > _NEEDLE * bmin:
+        raise failed(
+            f"expected a synthesized beam less than {_NEEDLE} times as long as wide in {path}, "
+            f"found {bmaj:.3g} x {bmin:.3g} arcsec: the data that are left lie in one line of the "
+            "uv plane",
+            advice,
+        )
+    warnings = []
+    if bmaj > _LONG * bmin:
+        warnings.append(
+            f"the synthesized beam of {path} is {bmaj:.3g} x {bmin:.3g} arcsec, over {_LONG} times "
+            "as long as wide: the uv coverage is nearly a line"
+        )
+    return {"bmaj_arcsec": bmaj, "bmin_arcsec": bmin, "bpa_deg": bpa, "warnings": warnings}
 
 
-@contextmanager
-def _open_image(path: Path) -> Iterator[Any]:
-    """Open a CASA image for reading, and close it however the block ends."""
-    from casatools import image as image_tool
-
-    tool = image_tool()
-    tool.open(str(path))
-    try:
-        yield tool
-    finally:
-        tool.close()
-
-
-def _require(path: Path, evidence: Evidence) -> _Planes:
+def _require(path: Path, evidence: Evidence) -> Planes:
     """Return the numbers of an image; refuse one that is not there or cannot be read."""
     if not (path / "table.dat").is_file():
         raise failed(
@@ -340,62 +392,10 @@ def _require(path: Path, evidence: Evidence) -> _Planes:
             "Check the image's parameters and the step's casa.log.",
         )
     try:
-        return _planes(path)
+        return read_planes(path)
     except RuntimeError as error:
         first = (str(error).splitlines() or ["no reason given"])[0]
         raise failed(
             f"expected to read the image {path}, but CASA failed: {first}",
             "Check the free disk space.",
         ) from error
-
-
-def _planes(path: Path) -> _Planes:
-    """Read an image a channel at a time; axes are x, y, Stokes, channel."""
-    peak: list[float] = []
-    largest, not_finite, nonzero = -math.inf, 0, 0
-    with _open_image(path) as tool:
-        shape = tuple(int(side) for side in tool.shape())
-        last = [side - 1 for side in shape]
-        for channel in range(shape[3] if len(shape) > 3 else 1):
-            blc, trc = [0] * len(shape), list(last)
-            if len(shape) > 3:
-                blc[3] = trc[3] = channel
-            pixels = tool.getchunk(blc, trc)
-            valid = pixels[tool.getchunk(blc, trc, getmask=True)]
-            finite = valid[np.isfinite(valid)]
-            not_finite += valid.size - finite.size
-            nonzero += int(np.count_nonzero(finite))
-            peak.append(float(np.abs(finite).max(initial=0.0)))
-            largest = max(largest, float(finite.max(initial=-math.inf)))
-    return _Planes(shape, peak, largest, not_finite, nonzero)
-
-
-def _beams(path: Path) -> tuple[list[tuple[float, float, float]], float]:
-    """Return an image's synthesized beams (arcsec, arcsec, deg) and its pixel (arcsec)."""
-    with _open_image(path) as tool:
-        record = tool.restoringbeam()
-        increment = tool.coordsys().increment(type="direction", format="n")["numeric"]
-    beams = []
-    for beam in _flat(record):
-        major, minor = (beam[axis] for axis in ("major", "minor"))
-        angle = beam.get("positionangle", beam.get("pa"))
-        beams.append(
-            (_in(major, "arcsec"), _in(minor, "arcsec"), _in(angle, "deg") if angle else 0.0)
-        )
-    return beams, float(np.degrees(np.abs(increment)).min() * 3600)
-
-
-def _flat(record: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Return the beams in what ``image.restoringbeam`` gives, in the order of channels."""
-    if "major" in record:
-        return [record]
-    channels = record.get("beams", {})
-    ordered = sorted(channels.items(), key=lambda item: int(item[0].lstrip("*")))
-    return [next(iter(stokes.values())) for _, stokes in ordered]
-
-
-def _in(quantity: Mapping[str, Any], unit: str) -> float:
-    """Return a CASA quantity of an angle in arcsec or deg."""
-    per_deg = {"deg": 1.0, "arcmin": 1 / 60, "arcsec": 1 / 3600, "rad": math.degrees(1)}
-    degrees = float(quantity["value"]) * per_deg[str(quantity["unit"])]
-    return degrees * 3600 if unit == "arcsec" else degrees

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,10 @@ from .checks_evidence import Evidence, Json, failed, listing
 from .tables import open_table
 
 _SOLUTIONS = ("CPARAM", "FPARAM")
+_MANY_FLAGGED = 0.5
+_FAINTEST_JY, _BRIGHTEST_JY = 1e-3, 1e4
+_POOR_SNR = 5.0
+_STEP = 2.0  # between one spectral window and the others of a band
 
 
 def caltable(given: Mapping[str, Any], evidence: Evidence) -> dict[str, Json]:
@@ -21,7 +25,9 @@ def caltable(given: Mapping[str, Any], evidence: Evidence) -> dict[str, Json]:
     Parameters
     ----------
     given : mapping
-        ``path``; ``max_flagged``, the flagged fraction that is too much (default 1: all).
+        ``path``; ``max_flagged``, the flagged fraction that is too much (default 1: all);
+        ``antennas``, ids of those that have data (default: all); ``spws``, ids of the spectral
+        windows that should have solutions by field id (default: not looked at).
     evidence : Evidence
         What is known of the step.
 
@@ -29,12 +35,14 @@ def caltable(given: Mapping[str, Any], evidence: Evidence) -> dict[str, Json]:
     -------
     dict
         ``n_solutions``, ``flagged_fraction``, ``fields`` and ``spws`` (ids with unflagged
-        solutions), ``flagged_spws`` (ids without), ``antennas`` (flagged fraction by name).
+        solutions), ``flagged_spws`` (ids without), ``antennas`` (flagged fraction by name);
+        ``warnings`` where many are flagged, or a window of a field has none.
 
     Raises
     ------
     StepFailedError
-        If the table is not there, is empty, or has too many of its solutions flagged.
+        If the table is not there, is empty, has too many of its solutions flagged, or none
+        for a field that should have some.
     """
     path = Path(given["path"])
     if not (path / "table.dat").is_file():
@@ -54,13 +62,62 @@ def caltable(given: Mapping[str, Any], evidence: Evidence) -> dict[str, Json]:
             "Look at the flags of the calibrators; check calibrate.spw and [calibrators].",
         )
     fraction = float(counts["flagged"].sum()) / total
-    if fraction >= float(given.get("max_flagged", 1.0)):
+    among = _among(counts, given.get("antennas"))
+    if fraction >= 1 or among > float(given.get("max_flagged", 1.0)):
         raise failed(
-            f"expected usable solutions in {path}, found {fraction:.0%} of its {total} flagged: "
-            f"{_why_flagged(evidence.params)}",
+            f"expected usable solutions in {path}, found {max(fraction, among):.0%} of its {total} "
+            f"flagged: {_why_flagged(evidence.params)}",
             _more_signal(evidence.params),
         )
-    return {"n_solutions": total, "flagged_fraction": fraction, **_by_axis(counts)}
+    warnings = [*_many_flagged(path, among), *_missing(path, given, evidence, counts)]
+    found = {"n_solutions": total, "flagged_fraction": fraction, **_by_axis(counts)}
+    return found | ({"warnings": warnings} if warnings else {})
+
+
+def _among(counts: Mapping[str, Any], antennas: Sequence[int] | None) -> float:
+    """Return the flagged fraction among the antennas that have data.
+
+    CASA writes flagged solutions for those that have none.
+    """
+    mine = (
+        np.ones(len(counts["ant"]), bool)
+        if antennas is None
+        else np.isin(counts["ant"], list(antennas))
+    )
+    return float(counts["flagged"][mine].sum() / max(1, counts["total"][mine].sum()))
+
+
+def _many_flagged(path: Path, fraction: float) -> list[str]:
+    """Return a warning where most solutions are flagged."""
+    if fraction <= _MANY_FLAGGED:
+        return []
+    return [f"{fraction:.0%} of the solutions in {path} are flagged: what they would calibrate is "
+            "flagged with them"]  # fmt: skip
+
+
+def _missing(
+    path: Path, given: Mapping[str, Any], evidence: Evidence, counts: Mapping[str, Any]
+) -> list[str]:
+    """Return warnings about windows without solutions; refuse a field without any."""
+    combine = str(evidence.params.get("combine", ""))
+    if "field" in combine:
+        return []
+    good = counts["flagged"] < counts["total"]
+    warnings = []
+    for field, wanted in (given.get("spws") or {}).items():
+        solved = set(counts["spw"][good & (counts["field"] == int(field))].tolist())
+        if not solved:
+            raise failed(
+                f"expected solutions of field {field} in {path}, found none that is unflagged: "
+                f"{_why_flagged(evidence.params)}, or all its data are flagged",
+                _more_signal(evidence.params),
+            )
+        lost = [str(spw) for spw in wanted if spw not in solved]
+        if lost and "spw" not in combine:
+            warnings.append(
+                f"{path}: field {field} has no unflagged solutions in spw {listing(lost)}"
+            )
+    return warnings
 
 
 def _why_flagged(params: Mapping[str, Any]) -> str:
@@ -97,7 +154,10 @@ def _count_solutions(path: Path) -> dict[str, Any]:
                     part.getcol("FLAG") if "FLAG" in columns else np.zeros((1, part.nrows()), bool)
                 )
                 if solutions and part.getcol(solutions).shape == flag.shape:
-                    flag = flag | ~np.isfinite(part.getcol(solutions))
+                    values = part.getcol(solutions)
+                    flag = flag | ~np.isfinite(values)
+                    if solutions == "CPARAM":  # applied, a gain of 0 makes infinite visibilities
+                        flag = flag | (values == 0)
                 per_row = int(np.prod(flag.shape[:-1]))
                 parts["total"].append(np.full(flag.shape[-1], per_row))
                 parts["flagged"].append(flag.reshape(per_row, -1).sum(axis=0))
@@ -156,7 +216,7 @@ def setjy(given: Mapping[str, Any], evidence: Evidence) -> dict[str, Json]:
     Raises
     ------
     StepFailedError
-        If a field has no flux density, or the 1 Jy that setjy falls back to.
+        If a field has no flux density, or in a window the 1 Jy that setjy falls back to.
     """
     standard = str(evidence.params.get("standard", "Perley-Butler 2017"))
     fluxes: dict[str, dict[str, float]] = {}
@@ -183,7 +243,7 @@ def setjy(given: Mapping[str, Any], evidence: Evidence) -> dict[str, Json]:
                 f"spw {spw}: the standard '{standard}' does not hold at that frequency",
                 advice,
             )
-        if len(fallback) == len(flux) and standard not in {"manual", "fluxscale"}:
+        if fallback and standard not in {"manual", "fluxscale"}:
             raise failed(
                 f"expected a flux density of field {name} ({entry.get('fieldName', '?')}) from "
                 f"the standard '{standard}', found setjy's fallback of 1 Jy: the standard does "
@@ -244,6 +304,7 @@ def fluxscale(given: Mapping[str, Any], evidence: Evidence) -> dict[str, Json]:
         missing = [spw for spw, value in flux.items() if value == -1]
         flux = {spw: value for spw, value in flux.items() if value != -1}
         _require_fluxes(name, flux, error, evidence)
+        warnings += _odd_fluxes(name, flux, error)
         if missing:
             warnings.append(f"fluxscale: field {name} has no solutions in spw {listing(missing)}")
         fluxes[name] = flux
@@ -264,15 +325,55 @@ def _require_fluxes(
             "calibrators.phase.",
         )
     for spw, value in flux.items():
+        if 0 < value < math.inf and not _FAINTEST_JY < value < _BRIGHTEST_JY:
+            raise failed(
+                f"expected a calibrator's flux density of field {name}, between "
+                f"{_FAINTEST_JY * 1e3:g} mJy and {_BRIGHTEST_JY / 1e3:g} kJy, found {value:.3g} Jy "
+                f"in spw {spw}: the ratio of its amplitude solutions to those of the flux "
+                "calibrator is absurd",
+                "Check calibrators.flux (field, standard, model); look at the amplitude table; "
+                "flag bad data with flag.manual.",
+            )
         if not 0 < value < math.inf:
             raise failed(
                 f"expected a positive flux density of field {name}, found {value:g} Jy in spw "
                 f"{spw}: its amplitude solutions or those of the flux calibrator are bad",
                 "Look at the amplitude table; flag bad data with flag.manual.",
             )
+    drowned = [spw for spw, value in flux.items() if error.get(spw, 0) >= value]
+    if len(drowned) == len(flux):
+        raise failed(
+            f"expected a flux density of field {name} above its error, found "
+            f"{flux[drowned[0]]:.3g} +- {error[drowned[0]]:.3g} Jy in spw {drowned[0]}: its "
+            "amplitude solutions scatter as much as they amount to",
+            "Lengthen calibrate.solint.amp, flag bad data with flag.manual, or leave the field out "
+            "of calibrators.phase.",
+        )
     if all(value == 1 and not error.get(spw) for spw, value in flux.items()):
         raise failed(
             f"expected a measured flux density of field {name}, found exactly 1 Jy without an "
             "error: the table that fluxscale was given has no amplitudes",
             "Solve amplitudes: calibrate.gaincal must not set calmode = 'p' for every table.",
         )
+
+
+def _odd_fluxes(name: str, flux: Mapping[str, float], error: Mapping[str, float]) -> list[str]:
+    """Return warnings about flux densities that are uncertain, or stand out."""
+    warnings = [
+        f"fluxscale: the flux density of field {name} in spw {spw} is uncertain: {value:.3g} +- "
+        f"{error[spw]:.3g} Jy"
+        for spw, value in flux.items()
+        if error.get(spw, 0) > value / _POOR_SNR
+    ]
+    if len(flux) < 4:
+        return warnings
+    spws = sorted(flux, key=int)
+    for number, spw in enumerate(spws):
+        others = [(abs(k - number), flux[other]) for k, other in enumerate(spws) if k != number]
+        near = float(np.median([value for _, value in sorted(others)[:4]]))
+        if not near / _STEP < flux[spw] < near * _STEP:
+            warnings.append(
+                f"fluxscale: field {name} has {flux[spw]:.3g} Jy in spw {spw}, but {near:.3g} Jy "
+                "in the windows beside it: look at the data of that window"
+            )
+    return warnings

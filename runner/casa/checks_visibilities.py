@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import Cause, StepFailedError
+from . import sampling
 from .checks_evidence import Evidence, Json, failed, listing
 from .tables import open_table
 
@@ -33,7 +34,7 @@ def ms(given: Mapping[str, Any], evidence: Evidence) -> dict[str, Json]:
     ----------
     given : mapping
         ``path``; ``column`` (default ``DATA``); ``fields``, ids that each must have unflagged
-        data (default: the MS as a whole).
+        data (default: the MS as a whole); ``raw``, true where NaN may still be flagged.
     evidence : Evidence
         What is known of the step.
 
@@ -45,14 +46,15 @@ def ms(given: Mapping[str, Any], evidence: Evidence) -> dict[str, Json]:
     Raises
     ------
     StepFailedError
-        If it is no MS, has no rows, its first or last rows cannot be read or are not finite
-        where unflagged, or all is flagged.
+        If it is no MS, has no rows, its first or last rows cannot be read, a sample of it is not
+        finite where unflagged or has no weights, or all is flagged.
     """
     path, column = Path(given["path"]), str(given.get("column", "DATA"))
+    raw = bool(given.get("raw"))
     n_rows = _n_rows(path, column, evidence)
     try:
         for row in {*range(min(n_rows, 5)), *range(max(n_rows - 5, 0), n_rows)}:
-            _read_row(path, column, row)
+            _read_row(path, column, row, raw=raw)
     except RuntimeError as error:
         raise failed(
             f"expected to read {column} and weights of {path} from the first row to the last, but "
@@ -60,8 +62,34 @@ def ms(given: Mapping[str, Any], evidence: Evidence) -> dict[str, Json]:
             "Get the data again (dataset.vis); check the free disk space.",
         ) from error
     fields = [int(number) for number in given.get("fields") or ()]
-    _require_unflagged(path, fields)
+    _require_unflagged(path, fields, raw=raw)
+    if not raw:
+        _require_values(path, column)
     return {"n_rows": n_rows}
+
+
+def _require_values(path: Path, column: str) -> None:
+    """Refuse an MS with unflagged NaN, or without weights, in a sample of bounded size."""
+    with open_table(path / "DATA_DESCRIPTION") as table:
+        n_parts = int(table.nrows())
+    with open_table(path) as table:
+        sample = sampling.take(table, n_parts, column)
+    bad, n = sum(sample.not_finite.values()), sum(sample.n.values())
+    if bad:
+        fields = [str(number) for number, count in sorted(sample.not_finite.items()) if count]
+        raise failed(
+            f"expected finite visibilities in {column} of {path}, found {bad} of {n} unflagged "
+            f"ones NaN or infinite, of field {listing(fields)}: one of them blanks a whole image",
+            "Set flag.zeros = true (its clip flags NaN too), or flag the rows with flag.manual.",
+        )
+    weightless, rows = sum(sample.no_weight.values()), sum(sample.rows.values())
+    if rows and weightless == rows:
+        raise failed(
+            f"expected positive weights in {path}, found none in {rows} rows with unflagged data: "
+            "CASA leaves such rows out without a word",
+            "Check steps that change weights (statwt, calibrate.calwt), or set them anew with a "
+            "[[step]] of initweights.",
+        )
 
 
 def _n_rows(path: Path, column: str, evidence: Evidence) -> int:
@@ -87,7 +115,7 @@ def _n_rows(path: Path, column: str, evidence: Evidence) -> int:
     return n_rows
 
 
-def _read_row(path: Path, column: str, row: int) -> None:
+def _read_row(path: Path, column: str, row: int, *, raw: bool) -> None:
     """Read a row of data; refuse one that is not finite where it is unflagged."""
     with open_table(path) as table:
         if not table.iscelldefined(column, row):
@@ -97,7 +125,7 @@ def _read_row(path: Path, column: str, row: int) -> None:
             if table.iscelldefined(name, row):
                 table.getcell(name, row)
         flagged = bool(table.getcell("FLAG_ROW", row))
-    if not flagged and not np.isfinite(data[~flag]).all():
+    if not raw and not flagged and not np.isfinite(data[~flag]).all():
         raise failed(
             f"expected finite visibilities in {column} of {path}, found NaN or infinity in row "
             f"{row}, unflagged: one of them blanks a whole image",
@@ -105,7 +133,7 @@ def _read_row(path: Path, column: str, row: int) -> None:
         )
 
 
-def _require_unflagged(path: Path, fields: Sequence[int]) -> None:
+def _require_unflagged(path: Path, fields: Sequence[int], *, raw: bool) -> None:
     """Refuse an MS all of which, or all of one of whose fields, is flagged."""
     missing = set(fields) or {-1}
     for chunk in chunks(path, ()):
@@ -117,7 +145,9 @@ def _require_unflagged(path: Path, fields: Sequence[int]) -> None:
     raise failed(
         f"expected unflagged data {f'of field {ids} ' if fields else ''}in {path}, "
         "found all of it flagged",
-        "Look at [flag]; compare the flagged fractions of the steps before.",
+        "It came so: restore its flags (CASA's flagmanager), or get the data again."
+        if raw
+        else "Look at [flag]; compare the flagged fractions of the steps before.",
     )
 
 
@@ -206,7 +236,8 @@ def flagged_fraction(given: Mapping[str, Any], evidence: Evidence) -> dict[str, 
     ----------
     given : mapping
         ``path``; ``fields``, ids (empty for all that have data); ``limit``, the largest
-        fraction that may be flagged (default 1; all flagged fails in any case).
+        fraction that may be flagged (default 1; all flagged fails in any case); ``came_over``,
+        ids of fields that came with more than that, for which the limit does not hold.
     evidence : Evidence
         What is known of the step.
 
@@ -230,13 +261,15 @@ def flagged_fraction(given: Mapping[str, Any], evidence: Evidence) -> dict[str, 
             "Check [targets] and [calibrators].",
         )
     fractions = {number: flagged[number] / total[number] for number in sorted(total)}
+    came_over = {int(number) for number in given.get("came_over") or ()}
     for number, fraction in fractions.items():
-        if fraction >= 1 or fraction > limit:
+        if fraction >= 1 or (fraction > limit and number not in came_over):
             allowed = "some unflagged data" if fraction >= 1 else f"at most {limit:.0%} flagged"
             raise failed(
                 f"expected {allowed} of field {number} in {path}, found {fraction:.1%} flagged "
                 "after this step" + _flagging_cause(evidence.params),
-                _flagging_advice(evidence.params),
+                _flagging_advice(evidence.params)
+                + (" Or raise qa.max_flagged_fraction." if fraction < 1 else ""),
             )
     everything = sum(flagged.values()) / max(1, sum(total.values()))
     return {

@@ -277,11 +277,12 @@ def caltable(path: Path | str) -> CalTable:
         if n_rows == 0:
             raise DataError(f"{path}: the calibration table has no solutions")
         name = "CPARAM" if "CPARAM" in table.colnames() else "FPARAM"
-        values, flag, snr = (_padded(table, column, n_rows) for column in (name, "FLAG", "SNR"))
         plain = {
             column: table.getcol(column)
             for column in ("TIME", "ANTENNA1", "FIELD_ID", "SPECTRAL_WINDOW_ID", "SCAN_NUMBER")
         }
+        windows = plain["SPECTRAL_WINDOW_ID"]
+        values, flag, snr = (_padded(table, column, windows) for column in (name, "FLAG", "SNR"))
         kind = str(table.getkeyword("VisCal"))
     with _table(f"{path}/ANTENNA") as table:
         antennas = tuple(str(item) for item in table.getcol("NAME"))
@@ -304,16 +305,24 @@ def caltable(path: Path | str) -> CalTable:
     )
 
 
-def _padded(table: Any, column: str, n_rows: int) -> Any:
-    """Read a column of (feeds, channels) cells, padding narrower cells to the widest."""
-    try:
-        return table.getcol(column)
-    except RuntimeError:  # cells of several shapes
-        cells = [np.atleast_2d(table.getcell(column, row)) for row in range(n_rows)]
-    shape = np.max([cell.shape for cell in cells], axis=0)
-    whole = np.full((*shape, n_rows), column == "FLAG", dtype=cells[0].dtype)
-    for row, cell in enumerate(cells):
-        whole[: cell.shape[0], : cell.shape[1], row] = cell
+def _padded(table: Any, column: str, windows: npt.NDArray[np.int64]) -> Any:
+    """Read a column of (feeds, channels) cells, padding narrower windows to the widest.
+
+    Cells of one shape at a time: over several, ``getcol`` may write past its memory.
+    """
+    parts = {}
+    for window in np.unique(windows):
+        rows = np.flatnonzero(windows == window)
+        part = table.selectrows(rows.tolist())
+        parts[int(window)] = rows, part.getcol(column)
+        part.close()
+    if len(parts) == 1:
+        return next(values for _, values in parts.values())
+    shape = np.max([values.shape[:2] for _, values in parts.values()], axis=0)
+    first = next(values for _, values in parts.values())
+    whole = np.full((*shape, len(windows)), column == "FLAG", dtype=first.dtype)
+    for rows, values in parts.values():
+        whole[: values.shape[0], : values.shape[1], rows] = values
     return whole
 
 

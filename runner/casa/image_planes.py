@@ -1,0 +1,108 @@
+"""Images read a channel at a time: peaks, blank and broken pixels, synthesized beams."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Planes:
+    """Numbers of an image's channels.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Of the image.
+    peak : list of float
+        Largest absolute value of each channel's valid, finite pixels; 0 where there are none.
+    largest : float
+        Largest value.
+    n_not_finite : int
+        Valid pixels that are NaN or infinite.
+    n_nonzero : int
+        Valid, finite pixels that are not 0.
+    """
+
+    shape: tuple[int, ...]
+    peak: list[float]
+    largest: float
+    n_not_finite: int
+    n_nonzero: int
+
+
+@contextmanager
+def _open_image(path: Path) -> Iterator[Any]:
+    """Open a CASA image for reading, and close it however the block ends."""
+    from casatools import image as image_tool
+
+    tool = image_tool()
+    tool.open(str(path))
+    try:
+        yield tool
+    finally:
+        tool.close()
+
+
+def read_planes(path: Path) -> Planes:
+    """Read an image a channel at a time; axes are x, y, Stokes, channel."""
+    peak: list[float] = []
+    largest, not_finite, nonzero = -math.inf, 0, 0
+    with _open_image(path) as tool:
+        shape = tuple(int(side) for side in tool.shape())
+        last = [side - 1 for side in shape]
+        for channel in range(shape[3] if len(shape) > 3 else 1):
+            blc, trc = [0] * len(shape), list(last)
+            if len(shape) > 3:
+                blc[3] = trc[3] = channel
+            pixels = tool.getchunk(blc, trc)
+            valid = pixels[tool.getchunk(blc, trc, getmask=True)]
+            finite = valid[np.isfinite(valid)]
+            not_finite += valid.size - finite.size
+            nonzero += int(np.count_nonzero(finite))
+            peak.append(float(np.abs(finite).max(initial=0.0)))
+            largest = max(largest, float(finite.max(initial=-math.inf)))
+    return Planes(shape, peak, largest, not_finite, nonzero)
+
+
+def shape_and_peak(path: Path) -> tuple[tuple[int, ...], float]:
+    """Return an image's shape and the largest absolute value of its valid pixels."""
+    planes = read_planes(path)
+    return planes.shape, max(planes.peak)
+
+
+def read_beams(path: Path) -> tuple[list[tuple[float, float, float]], float]:
+    """Return an image's synthesized beams (arcsec, arcsec, deg) and its pixel (arcsec)."""
+    with _open_image(path) as tool:
+        record = tool.restoringbeam()
+        increment = tool.coordsys().increment(type="direction", format="n")["numeric"]
+    beams = []
+    for beam in _flat(record):
+        major, minor = (beam[axis] for axis in ("major", "minor"))
+        angle = beam.get("positionangle", beam.get("pa"))
+        beams.append(
+            (_in(major, "arcsec"), _in(minor, "arcsec"), _in(angle, "deg") if angle else 0.0)
+        )
+    return beams, float(np.degrees(np.abs(increment)).min() * 3600)
+
+
+def _flat(record: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the beams in what ``image.restoringbeam`` gives, in the order of channels."""
+    if "major" in record:
+        return [record]
+    channels = record.get("beams", {})
+    ordered = sorted(channels.items(), key=lambda item: int(item[0].lstrip("*")))
+    return [next(iter(stokes.values())) for _, stokes in ordered]
+
+
+def _in(quantity: Mapping[str, Any], unit: str) -> float:
+    """Return a CASA quantity of an angle in arcsec or deg."""
+    per_deg = {"deg": 1.0, "arcmin": 1 / 60, "arcsec": 1 / 3600, "rad": math.degrees(1)}
+    degrees = float(quantity["value"]) * per_deg[str(quantity["unit"])]
+    return degrees * 3600 if unit == "arcsec" else degrees
