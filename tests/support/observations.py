@@ -59,5 +59,5 @@ def vla(
         end_mjd_s=START_MJD_S + 2300, n_rows=3000, size_bytes=10_000_000,
         shortest_baseline_m=40.0, longest_baseline_m=1000.0, columns=columns,
         fields=fields, spws=tuple(spws), scans=scans,
-        antennas=antennas(300.0, 20.0, 60.0, 500.0),
+        antennas=antennas(300.0, 20.0, 60.0, 500.0, 450.0),
     )  # fmt: skip

@@ -8,7 +8,7 @@ independent of what is tested.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from casarun.casa.config import configure
+
+from .arrays import ARRAYS, places
 
 Complex = npt.NDArray[np.complex128]
 LIGHT_M_S = 299792458.0
@@ -42,7 +44,8 @@ class Source:
 class SkyField:
     """A field: name, position (J2000, CASA's syntax), sources, scan intent.
 
-    With `is_3c286` its one source has the spectrum of 3C 286 in Perley-Butler 2017.
+    With `is_3c286` its one source has the spectrum of 3C 286 in Perley-Butler 2017. `spws` are
+    the ids of the windows in which it was observed; none for all.
     """
 
     name: str
@@ -51,6 +54,7 @@ class SkyField:
     sources: tuple[Source, ...] = ()
     intent: str = ""
     is_3c286: bool = False
+    spws: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -86,11 +90,17 @@ class Sky:
     scans : tuple of int
         The field id of each scan, one after the other.
     spws : tuple of Spw
-        All observed in every scan.
+        Observed in every scan, but for fields that have windows of their own.
+    telescope : str
+        One of `ARRAYS`.
+    correlations : tuple of str
+        Such as ``("RR", "RL", "LR", "LL")``; none for the array's own two.
+    intents : tuple of str
+        The intents of each scan; where there is none, those of its field.
     n_antennas : int
         Taken evenly out of the array.
     array : str
-        A configuration of casadata's ``alma/simmos``.
+        A configuration of casadata's ``alma/simmos``; empty for the telescope's.
     integration_s, integrations : float, int
         Length of an integration, and how many make a scan.
     noise_jy : float
@@ -101,6 +111,9 @@ class Sky:
         How much each antenna's phase drifts over the observation (standard deviation).
     bandpass_slope : float
         Change of the bandpass' amplitude over a window (standard deviation over antennas).
+    leakage : float
+        Standard deviation over antennas of the real and imaginary parts of the D terms, which
+        are in the data where the cross-hands are recorded, to first order.
     dead : tuple of int
         Antennas that see only noise.
     flagged_fields : tuple of int
@@ -114,8 +127,11 @@ class Sky:
     fields: tuple[SkyField, ...] = (FLUX_CAL, PHASE_CAL, TARGET)
     scans: tuple[int, ...] = (0, 1, 2, 1)
     spws: tuple[Spw, ...] = (Spw(),)
+    telescope: str = "VLA"
+    correlations: tuple[str, ...] = ()
+    intents: tuple[str, ...] = ()
     n_antennas: int = 12
-    array: str = "vla.d.cfg"
+    array: str = ""
     integration_s: float = 30.0
     integrations: int = 4
     noise_jy: float = 0.02
@@ -123,10 +139,31 @@ class Sky:
     gain_phase_deg: float = 0.0
     phase_drift_deg: float = 0.0
     bandpass_slope: float = 0.0
+    leakage: float = 0.0
     dead: tuple[int, ...] = ()
     flagged_fields: tuple[int, ...] = ()
     start: str = "2020/03/01/08:00:00"
     seed: int = 1
+
+    @property
+    def products(self) -> tuple[str, ...]:
+        """The correlations that are recorded."""
+        return self.correlations or ARRAYS[self.telescope].correlations
+
+    def windows(self, scan: int) -> tuple[int, ...]:
+        """Return the ids of the windows observed in a scan, counted from 0."""
+        return self.fields[self.scans[scan]].spws or tuple(range(len(self.spws)))
+
+    def intent(self, scan: int) -> str:
+        """Return the intents of a scan, counted from 0."""
+        own = self.intents[scan] if scan < len(self.intents) else ""
+        return own or self.fields[self.scans[scan]].intent
+
+    def calls(self) -> Iterator[tuple[int, int]]:
+        """Yield scan and window in the order in which they are simulated."""
+        for scan in range(len(self.scans)):
+            for window in self.windows(scan):
+                yield scan, window
 
 
 @dataclass(frozen=True)
@@ -143,12 +180,15 @@ class Truth:
         The bandpass' amplitudes; 1 beyond a narrower window.
     n_baselines : int
         Baselines with a signal or noise.
+    leakage : ndarray of complex, shape (2 feeds, antennas)
+        The D terms.
     """
 
     sky: Sky
     gains: Complex = field(repr=False)
     bandpass: npt.NDArray[np.float64] = field(repr=False)
     n_baselines: int = 0
+    leakage: Complex = field(default_factory=lambda: np.zeros((2, 0), complex), repr=False)
 
     def flux_jy(self, field_id: int, hertz: float) -> float:
         """Return the total flux density of a field at a frequency, in Jy."""
@@ -159,7 +199,8 @@ class Truth:
     def image_noise_jy(self, field_id: int) -> float:
         """Return the theoretical noise of a naturally weighted Stokes I image, in Jy/beam."""
         scans = sum(1 for scan in self.sky.scans if scan == field_id)
-        channels = sum(spw.n_chan for spw in self.sky.spws)
+        windows = self.sky.fields[field_id].spws or range(len(self.sky.spws))
+        channels = sum(self.sky.spws[window].n_chan for window in windows)
         samples = 2 * self.n_baselines * scans * self.sky.integrations * channels
         return float(self.sky.noise_jy / np.sqrt(samples))
 
@@ -190,20 +231,21 @@ def _frame(path: Path, sky: Sky) -> None:
     """Let CASA's simulator make the tables and the uvw coordinates."""
     from casatools import measures, simulator
 
-    x, y, z, diameter = _antennas(sky)
+    array = ARRAYS[sky.telescope]
+    at = places(array, sky.n_antennas, sky.array)
     tool, frame = simulator(), measures()
     tool.open(str(path))
     tool.setconfig(
-        telescopename="VLA",
-        x=x,
-        y=y,
-        z=z,
-        dishdiameter=diameter,
+        telescopename=array.observatory,
+        x=at.x,
+        y=at.y,
+        z=at.z,
+        dishdiameter=at.diameters_m,
         mount="alt-az",
-        antname=[f"ea{number + 1:02d}" for number in range(len(x))],
-        padname=[f"W{number + 1:02d}" for number in range(len(x))],
-        coordsystem="global",
-        referencelocation=frame.observatory("VLA"),
+        antname=[array.name(number) for number in range(sky.n_antennas)],
+        padname=[f"W{number + 1:02d}" for number in range(sky.n_antennas)],
+        coordsystem=at.system,
+        referencelocation=frame.observatory(array.observatory),
     )
     for number, spw in enumerate(sky.spws):
         tool.setspwindow(
@@ -212,35 +254,29 @@ def _frame(path: Path, sky: Sky) -> None:
             deltafreq=f"{spw.width_hz}Hz",
             freqresolution=f"{spw.width_hz}Hz",
             nchannels=spw.n_chan,
-            stokes="RR LL",
+            stokes=" ".join(sky.products),
         )
-    tool.setfeed("perfect R L")
+    tool.setfeed(array.feed)
     for number, one in enumerate(sky.fields):
         tool.setfield(sourcename=f"field{number}", sourcedirection=["J2000", one.ra, one.dec])
-    tool.setlimits(shadowlimit=1.0, elevationlimit="0deg")
-    tool.setauto(autocorrwt=0.0)
-    tool.settimes(f"{sky.integration_s}s", False, frame.epoch("UTC", sky.start))
-    length = sky.integration_s * sky.integrations
-    for number, field_id in enumerate(sky.scans):
-        begin = number * (length + sky.integration_s)
-        for spw_id in range(len(sky.spws)):
-            tool.observe(
-                f"field{field_id}",
-                f"spw{spw_id}",
-                starttime=f"{begin}s",
-                stoptime=f"{begin + length}s",
-            )
+    _observe(tool, frame.epoch("UTC", sky.start), sky)
     tool.close()
 
 
-def _antennas(sky: Sky) -> list[list[float]]:
-    """Return x, y, z (m, geocentric) and diameters (m) of the antennas."""
-    from casatools import ctsys
-
-    lines = Path(ctsys.resolve(f"alma/simmos/{sky.array}")).read_text().splitlines()
-    rows = [line.split()[:4] for line in lines if line.strip() and not line.startswith("#")]
-    chosen = np.linspace(0, len(rows) - 1, sky.n_antennas).round().astype(int)
-    return [[float(rows[row][column]) for row in chosen] for column in range(4)]
+def _observe(tool: Any, start: Any, sky: Sky) -> None:
+    """Simulate the scans."""
+    tool.setlimits(shadowlimit=1.0, elevationlimit="0deg")
+    tool.setauto(autocorrwt=0.0)
+    tool.settimes(f"{sky.integration_s}s", False, start)
+    length = sky.integration_s * sky.integrations
+    for scan, window in sky.calls():
+        begin = scan * (length + sky.integration_s)
+        tool.observe(
+            f"field{sky.scans[scan]}",
+            f"spw{window}",
+            starttime=f"{begin}s",
+            stoptime=f"{begin + length}s",
+        )
 
 
 def _label(path: Path, sky: Sky) -> None:
@@ -252,7 +288,8 @@ def _label(path: Path, sky: Sky) -> None:
         tool.open(f"{path}/{subtable}", nomodify=False)
         tool.putcol("NAME", [one.name for one in sky.fields])
         tool.close()
-    intents = list(dict.fromkeys(one.intent for one in sky.fields))
+    of_scan = [sky.intent(scan) for scan in range(len(sky.scans))]
+    intents = list(dict.fromkeys(of_scan))
     tool.open(f"{path}/STATE", nomodify=False)
     tool.addrows(len(intents) - tool.nrows())
     for row, intent in enumerate(intents):
@@ -260,10 +297,10 @@ def _label(path: Path, sky: Sky) -> None:
         tool.putcell("SIG", row, True)
     tool.close()
     tool.open(str(path), nomodify=False)
-    scan = (tool.getcol("SCAN_NUMBER") - 1) // len(sky.spws) + 1  # one call of observe() a window
-    tool.putcol("SCAN_NUMBER", scan)
-    of_field = np.array([intents.index(one.intent) for one in sky.fields])
-    tool.putcol("STATE_ID", of_field[tool.getcol("FIELD_ID")])
+    # The simulator counts a scan for every call of observe().
+    scan = np.array([scan for scan, _ in sky.calls()])[tool.getcol("SCAN_NUMBER") - 1]
+    tool.putcol("SCAN_NUMBER", scan + 1)
+    tool.putcol("STATE_ID", np.array([intents.index(intent) for intent in of_scan])[scan])
     tool.removecols(["MODEL_DATA", "CORRECTED_DATA"])
     tool.close()
 
@@ -274,22 +311,30 @@ def _fill(path: Path, sky: Sky) -> Truth:
 
     rng = np.random.default_rng(sky.seed)
     gains, bandpass = _corruptions(sky, rng)
+    # A stream of its own: what else is drawn is the same with and without.
+    parts = np.random.default_rng((sky.seed, 1)).normal(size=(2, 2, sky.n_antennas))
+    leakage = sky.leakage * (parts[0] + 1j * parts[1])
     tool = table()
     tool.open(str(path), nomodify=False)
     for spw_id, spw in enumerate(sky.spws):
         part = tool.query(f"DATA_DESC_ID=={spw_id}")
+        if part.nrows() == 0:
+            part.close()
+            continue
         data = _visibilities(part, sky, spw)
+        if len(data) == 4:
+            data[1:3] = _leaked(part, data[0], leakage)
         data *= _response(part, sky, gains, bandpass[spw_id, :, : spw.n_chan])[None]
         noise = rng.normal(size=(2, *data.shape)) * sky.noise_jy
         part.putcol("DATA", data + noise[0] + 1j * noise[1])
         weight = sky.noise_jy**-2 if sky.noise_jy else 1.0
-        part.putcol("WEIGHT", np.full((2, part.nrows()), weight))
-        part.putcol("SIGMA", np.full((2, part.nrows()), weight**-0.5))
+        part.putcol("WEIGHT", np.full((len(data), part.nrows()), weight))
+        part.putcol("SIGMA", np.full((len(data), part.nrows()), weight**-0.5))
         flagged = np.isin(part.getcol("FIELD_ID"), sky.flagged_fields) | (-1 in sky.flagged_fields)
         part.putcol("FLAG", np.broadcast_to(flagged, data.shape).copy())
         part.close()
     tool.close()
-    return Truth(sky, gains, bandpass, sky.n_antennas * (sky.n_antennas - 1) // 2)
+    return Truth(sky, gains, bandpass, sky.n_antennas * (sky.n_antennas - 1) // 2, leakage)
 
 
 def _corruptions(sky: Sky, rng: np.random.Generator) -> tuple[Complex, npt.NDArray[np.float64]]:
@@ -310,10 +355,10 @@ def _corruptions(sky: Sky, rng: np.random.Generator) -> tuple[Complex, npt.NDArr
 
 
 def _visibilities(part: Any, sky: Sky, spw: Spw) -> Complex:
-    """Return the true visibilities, shape (2 correlations, channels, rows)."""
+    """Return the visibilities of unpolarized sources, shape (products, channels, rows)."""
     uvw, field_ids = part.getcol("UVW"), part.getcol("FIELD_ID")
     hertz = spw.start_hz + spw.width_hz * np.arange(spw.n_chan)
-    data = np.zeros((2, spw.n_chan, part.nrows()), dtype=complex)
+    data = np.zeros((len(sky.products), spw.n_chan, part.nrows()), dtype=complex)
     for field_id, one in enumerate(sky.fields):
         rows = field_ids == field_id
         for source in _sources(one):
@@ -323,6 +368,17 @@ def _visibilities(part: Any, sky: Sky, spw: Spw) -> Complex:
             flux = _flux(one, source, hertz, sky.spws[0].start_hz)
             data[:, :, rows] += flux[None, :, None] * np.exp(turns)[None]
     return data
+
+
+def _leaked(part: Any, parallel: Complex, leakage: Complex) -> Complex:
+    """Return the cross-hands of unpolarized sources, shape (2, channels, rows).
+
+    To first order: I (d_p1 + conj(d_q2)) and I (d_q1 + conj(d_p2)) for feeds p and q.
+    """
+    first, second = part.getcol("ANTENNA1"), part.getcol("ANTENNA2")
+    p, q = leakage
+    return np.stack([parallel * (p[first] + np.conj(q[second])),
+                     parallel * (q[first] + np.conj(p[second]))])  # fmt: skip
 
 
 def _sources(one: SkyField) -> Sequence[Source]:
@@ -345,7 +401,9 @@ def _response(part: Any, sky: Sky, gains: Complex, bandpass: npt.NDArray[np.floa
     first, second = part.getcol("ANTENNA1"), part.getcol("ANTENNA2")
     scan = part.getcol("SCAN_NUMBER") - 1
     time = part.getcol("TIME")
-    starts = np.array([time[scan == number].min() for number in range(len(sky.scans))])
+    starts = np.zeros(len(sky.scans))
+    for number in np.unique(scan):
+        starts[number] = time[scan == number].min()
     step = np.round((time - starts[scan]) / sky.integration_s).astype(int)
     per_row = gains[scan, step, first] * np.conj(gains[scan, step, second])
     return np.asarray(bandpass[first].T * bandpass[second].T * per_row)
