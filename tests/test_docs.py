@@ -156,7 +156,7 @@ def test_recipes_in_the_text_load(page: Path, block: str, tmp_path: Path) -> Non
     (tmp_path / "demo" / "NGC5921.fits").touch()
     recipe = tmp_path / "shown.toml"
     recipe.write_text(block if "casarun = " in block else FRAGMENT + block)
-    for name in re.findall(r'vis += "(?!casadata:)([^"*$]+)"', block):
+    for name in re.findall(r'vis += "(?!casadata:)([^"*${]+)"', block):
         (tmp_path / name).mkdir()
     assert load(recipe, environ={}, demo_data=lambda: tmp_path).warnings == ()
 

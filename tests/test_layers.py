@@ -15,7 +15,7 @@ LAYERS = {
     "engine": 4,
     "report": 5, "share": 5,
     "api": 6,
-    "cli": 7,
+    "cli": 7, "__main__": 7,
 }  # fmt: skip
 # The process that steps are forked from imports the plots before the first step needs them.
 ALLOWED = {("casa/preload.py", "qa")}

@@ -73,6 +73,7 @@ def test_the_schema_is_one() -> None:
         {"dataset": (Dataset("/data/day.tar", "day"),), "image": ()},
         {
             "dataset": (Dataset("/data/day.fits", "day", calibrated=True),),
+            "step": (),
             "calibrators": Calibrators(),
         },
     ],

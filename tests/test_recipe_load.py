@@ -147,7 +147,8 @@ def test_example_of_the_reference_page(loaded: Load, folder: Path) -> None:
 def test_warnings(loaded: Load) -> None:
     result = loaded(
         HEAD + '[contsub]\n[[image]]\nname = "x"\nweighting = "natural"\nrobust = 1\n'
-        "scales = [0]\nnterms = 3\nnchan = 3\n"
+        "scales = [0]\nnterms = 3\nnchan = 3\ngridder = 'standard'\nniter = 0\n"
+        "mask = 'auto-multithresh'\ntclean = { gridder = 'wproject' }\n"
     )
     assert {(p.key[-1], p.message) for p in result.warnings} == {
         ("contsub", "no fitspec: all channels count as free of lines"),
@@ -156,6 +157,8 @@ def test_warnings(loaded: Load) -> None:
         ("scales", "has no effect with deconvolver = 'hogbom'"),
         ("nterms", "has no effect with deconvolver = 'hogbom'"),
         ("nchan", "has no effect with specmode = 'mfs'"),
+        ("gridder", "has no effect with a gridder in tclean, which is taken"),
+        ("mask", "has no effect with niter = 0"),
     }
 
 
@@ -276,9 +279,9 @@ REFUSED = {
         "    5 | specmode = 'mfs'\n      | ^^^^^^^^",
     ),
     "CASA's key": (
-        "[[image]]\nname = 'x'\ngridder = 'mosaic'\n",
-        "6:1: image[0].gridder: unknown key; CASA's own parameters go into tclean or immoments "
-        "= { ... }\n    6 | gridder = 'mosaic'\n      | ^^^^^^^",
+        "[[image]]\nname = 'x'\npblimit = 0.1\n",
+        "6:1: image[0].pblimit: unknown key; CASA's own parameters go into tclean or immoments "
+        "= { ... }\n    6 | pblimit = 0.1\n      | ^^^^^^^",
     ),
     "wrong type": (
         "[[image]]\nname = 'x'\nniter = \"5\"\n",
@@ -319,8 +322,24 @@ REFUSED = {
     "solint that CASA takes for degrees": (
         "[calibrate]\nsolint.phase = '1d'\n",
         "5:16: calibrate.solint.phase: 'd' in '1d' is not a unit of time here; "
-        'use "inf", "int", or a time in s, min, h\n'
+        'use "auto", "inf", "int", or a time in s, min, h\n'
         "    5 | solint.phase = '1d'\n      |                ^^^^",
+    ),
+    "standard that there is not": (
+        "[calibrators]\nflux = { standard = 'Perley-Butler-2017' }\n",
+        "5:21: calibrators.flux.standard: 'Perley-Butler-2017' is not one of CASA's flux standards"
+        ": 'Perley-Butler 2017', 'Stevens-Reynolds 2016', 'Scaife-Heald 2012', "
+        "'Perley-Butler 2013', 'Perley-Butler 2010', 'Perley-Taylor 99', 'Perley-Taylor 95', "
+        "'Perley 90', 'Baars', "
+        "'Butler-JPL-Horizons 2012', 'Butler-JPL-Horizons 2010'; did you mean 'Perley-Butler 2017'?"
+        "\n    5 | flux = { standard = 'Perley-Butler-2017' }"
+        "\n      |                     ^^^^^^^^^^^^^^^^^^^^",
+    ),
+    "manual standard without a flux density": (
+        "[calibrators]\nflux = { standard = 'manual' }\n",
+        "5:21: calibrators.flux.standard: 'manual' needs a flux density: "
+        "calibrators.flux.fluxdensity\n    5 | flux = { standard = 'manual' }"
+        "\n      |                     ^^^^^^^^",
     ),
     "channel in quotes": (
         "[[image]]\nname = 'x'\nspecmode = 'cube'\nstart = '5'\n",
@@ -329,8 +348,8 @@ REFUSED = {
     ),
     "wrong word": (
         "[[image]]\nname = 'x'\ndeconvolver = \"multiscal\"\n",
-        "6:15: image[0].deconvolver: 'multiscal' is not one of 'hogbom', 'clark', 'multiscale', "
-        "'mtmfs', 'clarkstokes', 'asp'; did you mean 'multiscale'?\n"
+        "6:15: image[0].deconvolver: 'multiscal' is not one of 'auto', 'hogbom', 'clark', "
+        "'multiscale', 'mtmfs', 'clarkstokes', 'asp'; did you mean 'multiscale'?\n"
         '    6 | deconvolver = "multiscal"\n      |               ^^^^^^^^^^^',
     ),
     "out of range": (

@@ -432,6 +432,6 @@ def test_doctor_finds_casa(place: Path) -> None:
     assert said.returncode == 0, said.stdout
     lines = [line.strip() for line in said.stdout.splitlines()]
     assert any(line.startswith("ok CASA 6.") and line.endswith(" imports") for line in lines)
-    assert any(line.startswith("ok Earth orientation is known until 20") for line in lines)
+    assert any("Earth orientation is known until 20" in line for line in lines)
     assert any(line.endswith(f"of disk are free in {place}") for line in lines)
     assert not any(line.startswith("x ") for line in lines)

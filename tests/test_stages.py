@@ -16,7 +16,9 @@ from casarun.recipe.model import (
     Flag,
     FluxCalibrator,
     Image,
+    Qa,
     Recipe,
+    Solint,
     Targets,
 )
 from casarun.stages.compile import Compiled, asked_for, full, imports
@@ -167,7 +169,7 @@ def test_a_refant_that_does_not_exist() -> None:
     result = compiled(calibrate=Calibrate(refant="VA15"))
     assert result.problems == (
         Problem(
-            "dataset day1 has no antenna 'VA15' with data; antennas: ea00, ea01, ea02, ea03",
+            "dataset day1 has no antenna 'VA15' with data; antennas: ea00, ea01, ea02, ea03, ea04",
             ("calibrate", "refant"),
         ),
     )
@@ -209,7 +211,9 @@ def test_thresholds_in_sigma_are_resolved_when_the_clean_runs() -> None:
         }
     }  # fmt: skip
     assert "images/N5921.continuum.noise.json" in clean.reads
+    assert clean.params["until"] == {"sigmas": 3.0, "suffix": ""}
     flux = steps(image=(Image(name="c", threshold="1mJy"),))["N5921.c.clean"]
+    assert "until" not in flux.params
     assert flux.params["tclean"]["threshold"] == "1mJy"
 
 
@@ -366,3 +370,77 @@ def test_a_part_of_the_plan() -> None:
 def test_one_dataset_of_one_has_its_images() -> None:
     plan = compiled().plan({}, {})
     assert asked_for(plan, only="day1").steps == plan.steps
+
+
+def test_each_band_of_the_flux_calibrator_has_its_own_model_image() -> None:
+    spws = [spw(0), spw(1, centre_hz=1.5e9), spw(2, centre_hz=3e9)]
+    found = steps(vla(spws=spws))
+    first, second = found["day1.setjy.0.0"].params, found["day1.setjy.0.1"].params
+    assert (first["spw"], first["model"]) == ("0,1", "3C286_L.im")
+    assert (second["spw"], second["model"]) == ("2", "3C286_S.im")
+    chosen = {
+        (auto.subject, auto.value)
+        for auto in compiled(vla(spws=spws)).autos
+        if auto.key == "calibrators.flux.model"
+    }
+    assert chosen == {("day1.spw 0,1", "3C286_L.im"), ("day1.spw 2", "3C286_S.im")}
+
+
+def test_one_band_is_one_step() -> None:
+    params = steps()["day1.setjy.0"].params
+    assert "spw" not in params
+    assert params["usescratch"] is False
+
+
+def test_a_planet_needs_the_model_column() -> None:
+    observation = vla(spws=[spw(0, centre_hz=100e9)])
+    fields = (replace(observation.fields[0], name="Uranus"), *observation.fields[1:])
+    # By then there were ephemerides.
+    observation = replace(observation, fields=fields, start_mjd_s=57000 * 86400.0)
+    flux = FluxCalibrator(field="0", standard="Butler-JPL-Horizons 2012")
+    found = steps(observation, calibrators=Calibrators(flux=flux, bandpass="0", phase=("1445*",)))
+    params = found["day1.setjy.0"].params
+    assert params["usescratch"] is True
+    assert "model" not in params
+
+
+def test_intervals_that_casarun_chooses_are_shown() -> None:
+    observation = vla()
+    quick = tuple(replace(scan, integration_s=2.0) for scan in observation.scans)
+    observation = replace(observation, scans=quick)
+    found = steps(observation)
+    assert found["day1.phase-int"].params["solint"] == "10s"
+    assert found["day1.phase0"].params["solint"] == "10s"
+    assert found["day1.amp"].params["solint"] == "inf"
+    chosen = [a for a in compiled(observation).autos if a.key == "calibrate.solint.phase"]
+    assert [(auto.subject, auto.value) for auto in chosen] == [("day1", "10s")]
+    own = steps(observation, calibrate=Calibrate(solint=Solint(phase="int", amp="auto")))
+    assert own["day1.phase-int"].params["solint"] == "int"
+    assert own["day1.amp"].params["solint"] == "inf"
+
+
+def test_a_single_channel_is_calibrated_like_any_other() -> None:
+    found = steps(vla(spws=[spw(0, n_chan=1)]))
+    assert "day1.delay" not in found
+    assert found["day1.bandpass"].params["spw"] == ""
+    assert found["day1.phase-int"].params["spw"] == "0"
+
+
+def test_a_model_that_came_with_the_data_is_forgotten() -> None:
+    found = steps(replace(vla(), has_model=True))
+    names = list(found)
+    assert names[names.index("day1.copy") + 1] == "day1.delmod"
+    assert found["day1.delmod"].action == "casa:delmod"
+    assert found["day1.delmod"].updates == ("raw/day1.ms",)
+    assert "day1.delmod" not in steps()
+
+
+def test_flags_are_held_to_the_recipes_limit() -> None:
+    data = vla()
+    came = replace(data.fields[1], flagged_fraction=0.7)
+    found = steps(replace(data, fields=(data.fields[0], came, data.fields[2])),
+                  qa=Qa(max_flagged_fraction=0.6))  # fmt: skip
+    [given] = [c.params for c in found["day1.flag.basic"].checks if c.name == "flagged_fraction"]
+    assert given == {"path": "raw/day1.ms", "fields": [0, 1, 2], "limit": 0.6, "came_over": [1]}
+    [given] = [c.params for c in found["day1.apply.2"].checks if c.name == "flagged_fraction"]
+    assert given == {"path": "raw/day1.ms", "fields": [2], "limit": 0.6}

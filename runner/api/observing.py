@@ -8,14 +8,14 @@ from pathlib import Path
 from ..engine.executors.local import LocalExecutor
 from ..engine.resume import decide, survey
 from ..engine.signals import StopFlag
-from ..errors import CasarunError, DataError, Problem
+from ..errors import CasarunError, DataError, Problem, with_advice
 from ..files import read_json
 from ..folder import RunFolder
 from ..observation import Observation
 from ..stages import compile as stages
 from ..stages.ingest import observation_file
 from .opening import Options, Reduction, held, open_recipe
-from .steps import Listener, as_plan, disk_problem, executor_here, run_steps
+from .steps import Listener, as_plan, disk_problem, executor_here, need_casa, run_steps
 
 
 def observe(
@@ -46,13 +46,13 @@ def observe(
     folder = reduction.folder
     done: list[str] = []
     if any(d.run for d in decide(plan, survey(plan, folder)).values()):
-        executor.warm_up()
+        need_casa(executor)
         problem = disk_problem(reduction, plan)
         if problem is not None:
             raise reduction.refused([problem])
         outcome = run_steps(reduction, plan, executor, listener, stop)
         problems = [
-            Problem(f"{failure.message} {failure.advice}".strip(),
+            Problem(with_advice(failure.message, failure.advice),
                     ("dataset", _index(reduction, step_id), "vis"))
             for step_id, failure in outcome.failed.items()
         ]  # fmt: skip

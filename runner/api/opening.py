@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..errors import DataError, Problem, RefusedError, did_you_mean
@@ -65,12 +65,30 @@ def open_recipe(recipe: Path, options: Options) -> Reduction:
     RefusedError
         With all that is wrong with it, each at its place.
     """
-    loaded = load(recipe, options.overrides)
+    loaded = _against_casa(load(recipe, options.overrides))
     output = options.output or Path(loaded.recipe.project.output)
     reduction = Reduction(loaded, RunFolder(Path.cwd() / output), options)
     _known(reduction, "until", options.until, ORDER)
     _known(reduction, "only", options.only, [d.name for d in loaded.recipe.dataset])
     return reduction
+
+
+def _against_casa(loaded: LoadedRecipe) -> LoadedRecipe:
+    """Hold a recipe against the definitions of the installed CASA's tasks.
+
+    Raises
+    ------
+    RefusedError
+        If CASA would refuse a parameter.
+    """
+    from ..casa.recipe_parameters import static
+
+    found = static(loaded.recipe)
+    warnings = (*loaded.warnings, *(p for p in found if p.severity == "warning"))
+    if any(problem.severity == "error" for problem in found):
+        problems = [*loaded.warnings, *found]
+        raise RefusedError(problems, render(problems, loaded.source))
+    return replace(loaded, warnings=warnings)
 
 
 def _known(reduction: Reduction, option: str, value: str, known: Sequence[str]) -> None:

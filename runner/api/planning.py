@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..engine.forecast import Forecast
 from ..engine.resume import Decision, decide_part
 from ..errors import Problem
 from ..observation import Observation
@@ -14,7 +15,7 @@ from ..recipe.positions import render
 from ..stages import compile as stages
 from .observing import observe
 from .opening import Options, Reduction, held, judged, open_recipe
-from .steps import Listener, as_plan, executor_here
+from .steps import Listener, as_plan, executor_here, expect
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,8 @@ class Planned:
         The steps that were asked for.
     decisions : mapping of str to Decision
         For each step whether it would run, and why.
+    forecast : Forecast
+        What that will take of this machine, and whether the machine has it.
     warnings : tuple of Problem
         What the user should know before the run.
     """
@@ -36,12 +39,24 @@ class Planned:
     reduction: Reduction
     plan: Plan
     decisions: Mapping[str, Decision]
+    forecast: Forecast = field(default_factory=Forecast)
     warnings: tuple[Problem, ...] = ()
 
     @property
     def warned(self) -> str:
         """The warnings in words, each at its place in the recipe."""
         return render(self.warnings, self.reduction.loaded.source)
+
+    def need_machine(self) -> None:
+        """Refuse what this machine cannot do.
+
+        Raises
+        ------
+        RefusedError
+            With the numbers and the knob to turn.
+        """
+        if self.forecast.problems:
+            raise self.reduction.refused([*self.forecast.problems, *self.warnings])
 
 
 def prepare(
@@ -65,13 +80,14 @@ def prepare(
     """
     loaded, options = reduction.loaded, reduction.options
     compiled = stages.full(loaded.recipe, observations)
-    warnings = (*loaded.warnings, *compiled.warnings)
+    warnings = tuple(dict.fromkeys((*loaded.warnings, *compiled.warnings)))
     if compiled.problems:
         raise reduction.refused([*compiled.problems, *warnings])
     whole = as_plan(compiled)
     part = stages.asked_for(whole, options.only, options.until)
     decisions = decide_part(reduction.folder, whole, part, fresh=fresh)
-    return Planned(reduction, part, decisions, warnings)
+    expected = expect(reduction, part, {step for step, d in decisions.items() if d.run})
+    return Planned(reduction, part, decisions, expected, (*warnings, *expected.warnings))
 
 
 def plan(recipe: Path, options: Options, listener: Listener | None = None) -> Planned:

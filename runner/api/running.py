@@ -17,7 +17,7 @@ from ..report.conclude import conclude, record_plan, render_again
 from .observing import observe
 from .opening import Options, Reduction, held, judged, open_recipe, run_folder, versions, wipe
 from .planning import Planned, prepare
-from .steps import Listener, disk_problem, executor_here, run_steps
+from .steps import Listener, executor_here, need_casa, run_steps
 
 
 @dataclass
@@ -99,7 +99,9 @@ def _run_held(
     folder = reduction.folder
     observations, imported = observe(reduction, executor, listener, stop)
     if stop:
-        return RunResult(ExitCode.INTERRUPTED, Outcome(interrupted=True), Plan(()), folder)
+        return RunResult(
+            ExitCode.INTERRUPTED, Outcome(interrupted=True, why=stop.reason), Plan(()), folder
+        )
     planned = prepare(reduction, observations)
     if ready:
         ready(planned)
@@ -121,10 +123,8 @@ def _run_steps(
 ) -> Outcome:
     """Record the plan and run what must run of it."""
     reduction = planned.reduction
-    executor.warm_up()
-    problem = disk_problem(reduction, planned.plan)
-    if problem is not None:
-        raise reduction.refused([problem])
+    planned.need_machine()
+    need_casa(executor)
     with recording(reduction.folder):
         record_plan(reduction.folder, planned.plan, reduction.loaded)
     return run_steps(reduction, planned.plan, executor, listener, stop)

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from ..engine import machine
+from ..engine.doctor_casa import advice
 from ..engine.executors.local import LocalExecutor
+from ..engine.forecast import Forecast, forecast
 from ..engine.policy import RetryPolicy
 from ..engine.scheduler import Outcome
 from ..engine.scheduler import run as run_plan
 from ..engine.signals import StopFlag
-from ..errors import Problem
+from ..errors import Cause, Problem, refuse, with_advice
 from ..files import identity, tree_size
 from ..plan import Plan
 from ..quantities import parse
+from ..recipe.model import Retry
 from ..stages import compile as stages
 from .opening import Reduction, versions
 
@@ -44,11 +47,41 @@ def executor_here() -> Iterator[LocalExecutor]:
         executor.close()
 
 
+def need_casa(executor: LocalExecutor) -> None:
+    """Wait until steps can be run.
+
+    Raises
+    ------
+    RefusedError
+        If CASA cannot be imported: with the reason and, where it is known, the way out.
+    """
+    text = executor.failure()
+    if text:
+        reason = text.strip().splitlines()[-1].removeprefix("casarun.errors.DataError: ")
+        way = "" if "pip install" in reason else advice(text)
+        said = with_advice(f"CASA cannot be imported: {reason}", way)
+        raise refuse(f"{said}\n`casarun doctor` says more.")
+
+
 def disk_problem(reduction: Reduction, plan: Plan) -> Problem | None:
     """Say that there is too little free disk for a plan, or return None."""
     size = sum(tree_size(Path(path)) for path in plan.inputs)
     factor = reduction.loaded.recipe.resources.disk_factor
     return machine.disk_problem(reduction.folder.root, size, factor)
+
+
+def expect(reduction: Reduction, plan: Plan, to_run: Collection[str]) -> Forecast:
+    """Hold what the steps that must run will need against this machine."""
+    recipe = reduction.loaded.recipe
+    return forecast(
+        plan,
+        to_run,
+        reduction.folder,
+        machine.budget(recipe.resources, reduction.options.jobs),
+        sum(tree_size(Path(path)) for path in plan.inputs),
+        recipe.resources.disk_factor,
+        [image.name for image in recipe.image],
+    )
 
 
 def run_steps(
@@ -64,8 +97,22 @@ def run_steps(
         planned,
         reduction.folder,
         executor,
-        RetryPolicy(recipe.retry.attempts, parse(recipe.retry.wait, "duration")),
+        _policy(recipe.retry),
         machine.budget(recipe.resources, reduction.options.jobs),
         listener,
         stop,
+    )
+
+
+def _policy(retry: Retry) -> RetryPolicy:
+    return RetryPolicy(
+        retry.attempts,
+        parse(retry.wait, "duration"),
+        parse(retry.max_wait, "duration"),
+        {
+            Cause(cause.replace("_", "-")): tries
+            for cause, tries in vars(retry.causes).items()
+            if tries
+        },
+        stop_at_failure=retry.on_failure == "stop",
     )

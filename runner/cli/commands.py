@@ -67,25 +67,48 @@ def _volume(command: _F) -> _F:
 @cli.command()
 @_recipe_options
 @click.option("--jobs", "-j", type=click.IntRange(1), help="How many steps may run at once.")
+@click.option(
+    "--walltime",
+    default="",
+    metavar="TIME",
+    help="Stop in time to be gone on with: 2h. Exit code 75.",
+)
 @click.option("--dry-run", is_flag=True, help="Show what would run, and why.")
 @click.option("--fresh", is_flag=True, help="Forget what earlier runs left in the run folder.")
 @_volume
 def run(
     recipe: Path, output: Path | None, overrides: tuple[str, ...], until: str, only: str,
-    jobs: int | None, dry_run: bool, fresh: bool, quiet: bool, verbose: bool,
+    jobs: int | None, walltime: str, dry_run: bool, fresh: bool, quiet: bool, verbose: bool,
 ) -> int:  # fmt: skip
     """Run RECIPE, or go on with its run; then judge and report."""
     from .. import api
-    from ..engine.signals import StopFlag, stopping
+    from ..engine import signals
     from .terminal import terminal
 
     options = api.Options(output, overrides, jobs, until, only, fresh)
     if dry_run:
         return _show_plan(recipe, options, "table")
-    with stopping(StopFlag()) as stop, terminal(quiet=quiet, verbose=verbose) as screen:
+    stop = signals.StopFlag()
+    with (
+        signals.stopping(stop),
+        signals.walltime(stop, _seconds(walltime), walltime),
+        terminal(quiet=quiet, verbose=verbose) as screen,
+    ):
         result = api.run(recipe, options, screen.tell, stop, screen.planned)
         screen.close(result)
     return int(result.exit_code)
+
+
+def _seconds(walltime: str) -> float | None:
+    """Read the value of --walltime."""
+    if not walltime:
+        return None
+    from ..quantities import parse
+
+    try:
+        return parse(walltime, "duration")
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--walltime") from None
 
 
 @cli.command()
@@ -191,20 +214,53 @@ def info(vis: Path, as_json: bool) -> None:
 
 
 @cli.command()
-def doctor() -> int:
-    """Say whether this machine is ready: CASA, measures data, disk, cores."""
-    from ..engine.doctor import examine
+@click.argument("vis", nargs=-1, required=True)
+@click.option(
+    "--output",
+    "-o",
+    default="",
+    metavar="FILE",
+    help="Where to write it; - prints it. Default: NAME.toml in the current folder.",
+)
+@click.option("--name", default="", help="Name of the run. Default: that of the first dataset.")
+@click.option("--force", is_flag=True, help="Overwrite the recipe if it is there already.")
+def init(vis: tuple[str, ...], output: str, name: str, force: bool) -> None:
+    """Write a complete recipe for the datasets VIS, from their own metadata.
+
+    Each VIS is an MS, UVFITS, ASDM, or a tar of one; casadata:demo/NGC5921.fits is CASA's demo.
+    What the metadata leave open is marked UNSURE in the recipe.
+    """
+    from . import starting
+
+    starting.init(vis, output, name, force=force)
+
+
+@cli.command()
+@click.argument("folder", default=".", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
+def doctor(folder: Path, as_json: bool) -> int:
+    """Say whether this machine is ready for runs in FOLDER (default: here).
+
+    Looks at CASA, its data, cores, memory, disk and limits. Exits with 0 only if a run would work.
+    """
+    import json
+
+    from ..engine import doctor as surgery
     from . import tables
 
-    findings = examine(Path.cwd())
-    tables.show_findings(findings)
-    return 0 if all(finding.state != "bad" for finding in findings) else 1
+    findings = surgery.examine(folder.absolute())
+    if as_json:
+        click.echo(json.dumps(surgery.as_json(findings), indent=1))
+    else:
+        tables.show_findings(findings)
+    return 0 if surgery.ready(findings) else 1
 
 
 @cli.command()
 @click.argument("name", default="")
-def task(name: str) -> None:
+@click.option("--schema", "as_schema", is_flag=True, help="The JSON Schema of its parameters.")
+def task(name: str, as_schema: bool) -> None:
     """List CASA's tasks, or show the parameters of one."""
-    from . import tables
+    from . import task_page
 
-    tables.show_task(name)
+    task_page.show(name, as_schema=as_schema)

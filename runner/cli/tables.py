@@ -14,7 +14,6 @@ from rich.markup import escape
 from rich.table import Table
 
 from ..api import Planned
-from ..casa import tasks
 from ..engine.doctor import Finding
 from ..engine.journal import read_events
 from ..engine.results import CASA_LOG, attempt_folder
@@ -44,11 +43,13 @@ def _table(*columns: str, right: Sequence[str] = ()) -> Table:
 
 def show_check(recipe: Path, planned: Planned) -> None:
     """Say that a recipe fits its data, and what to know before the run."""
+    planned.need_machine()
     if planned.warnings:
         click.echo(planned.warned, err=True)
     number = len(planned.warnings)
     warned = f", {number} warning{'s' if number > 1 else ''}" if number else ""
     click.echo(f"{recipe}: fine ({len(planned.plan.steps)} steps{warned})")
+    click.echo(planned.forecast.summary())
 
 
 def show_plan(planned: Planned) -> None:
@@ -74,7 +75,11 @@ def show_plan(planned: Planned) -> None:
             table.add_row(*(escape(str(x)) for x in (auto.key, auto.subject, value, auto.reason)))
         console.print(table)
     run = sum(decision.run for decision in planned.decisions.values())
-    console.print(f"\n{len(planned.plan.steps)} steps, {run} to run")
+    console.print(f"\n{len(planned.plan.steps)} steps, {run} to run: {planned.forecast.summary()}",
+                  soft_wrap=True)  # fmt: skip
+    for problem in planned.forecast.problems:
+        console.print(f"would be refused here: {problem.message}", style="red", markup=False,
+                      soft_wrap=True)  # fmt: skip
 
 
 def mermaid(plan: Plan) -> str:
@@ -251,26 +256,3 @@ def show_findings(findings: Sequence[Finding]) -> None:
         console.print(f"[{style}]{mark:>2}[/] {escape(finding.text)}", soft_wrap=True)
         if finding.advice:
             console.print(f"     {escape(finding.advice)}", soft_wrap=True)
-
-
-def show_task(name: str) -> None:
-    """Print the list of CASA's tasks, or the parameters of one."""
-    console = _console()
-    if not name:
-        table = _table("task", "")
-        for known in tasks.task_names():
-            table.add_row(known, escape(tasks.task(known).shortdescription))
-        console.print(table)
-        return
-    if name not in tasks.task_names():
-        raise DataError(f"CASA has no task '{name}'{did_you_mean(name, tasks.task_names())}")
-    spec = tasks.task(name)
-    console.print(f"{name}: {spec.shortdescription}", style="bold", markup=False)
-    table = _table("parameter", "type", "default", "meaning")
-    for parameter in spec.parameters:
-        allowed = f" ({', '.join(str(a) for a in parameter.allowed)})" if parameter.allowed else ""
-        table.add_row(
-            parameter.name, escape(" or ".join(parameter.types)), escape(repr(parameter.default)),
-            escape(f"{parameter.description}{allowed}"),
-        )  # fmt: skip
-    console.print(table)

@@ -40,6 +40,8 @@ class Lines:
         plan = planned.plan
         for line in planned.warned.splitlines():
             self.say(line, "yellow")
+        if planned.forecast.steps and not self.quiet:
+            self.say(planned.forecast.summary())
         self.titles = {step.id: step.title for step in plan.steps}
         self.total, self.finished = len(plan.steps), 0
         for auto in plan.autos if self.verbose and not self.quiet else ():
@@ -84,7 +86,8 @@ class Lines:
         if self.quiet and result.exit_code == ExitCode.DONE:
             return
         if result.exit_code == ExitCode.INTERRUPTED:
-            self.say("stopped; run the same command to go on", "yellow")
+            why = f" ({outcome.why})" if outcome.why else ""
+            self.say(f"stopped{why}; run the same command to go on", "yellow")
             return
         if not outcome.done and not outcome.failed:
             self.say(f"nothing to do: all {len(outcome.skipped)} steps are up to date")

@@ -8,18 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from ..observation import Antenna, Field, Observation, SpectralWindow
-from ..quantities import human_frequency
-from .choice import Choice
+from .. import standards
+from ..observation import Antenna, Field, Observation, Scan, SpectralWindow
+from ..quantities import human_frequency, human_seconds
+from .choice import SPEED_OF_LIGHT, Choice
 from .sky import separation_deg
-
-CALIBRATOR_POSITIONS: Final = {
-    "3C48": (24.4221, 33.1598),
-    "3C138": (80.2912, 16.6394),
-    "3C147": (85.6506, 49.8520),
-    "3C286": (202.7845, 30.5092),
-}
-"""J2000 positions (deg) of the standards that CASA has images of (VLA calibrator list)."""
 
 MODEL_BANDS: Final = (
     ("P", 0.23e9, 0.47e9),
@@ -60,15 +53,103 @@ def refant(observation: Observation, count: int = 3) -> Choice:
         badness = antenna.distance_m / farthest + antenna.flagged_fraction
         return round(badness + 2 * (1 - antenna.present_fraction), 9), antenna.id
 
-    ranked = sorted(observation.antennas, key=score)[:count]
+    ranked = sorted(observation.antennas, key=score)
     if not ranked:
         return Choice("", "the dataset has no antenna with cross-correlations")
     best = ranked[0]
-    reason = (
-        f"{best.name} is {best.distance_m:.0f} m from the array's centre, "
-        f"{best.flagged_fraction:.0%} flagged, present in {best.present_fraction:.0%} of the scans"
+    reason = f"{best.name} is {best.distance_m:.0f} m from the array's centre, {_state(best)}"
+    central = min(observation.antennas, key=lambda antenna: (antenna.distance_m, antenna.id))
+    if central.distance_m < best.distance_m:
+        reason += f"; {central.name} is nearer ({central.distance_m:.0f} m), but {_state(central)}"
+    return Choice(",".join(antenna.name for antenna in ranked[:count]), reason)
+
+
+def _state(antenna: Antenna) -> str:
+    return (
+        f"{antenna.flagged_fraction:.0%} flagged, "
+        f"present in {antenna.present_fraction:.0%} of the scans"
     )
-    return Choice(",".join(antenna.name for antenna in ranked), reason)
+
+
+def solint(kind: str, observation: Observation, scans: Iterable[Scan]) -> Choice:
+    """Choose a solution interval.
+
+    Delays, the bandpass and amplitudes are stable over a scan or longer. Phases follow the
+    atmosphere: an integration each, but that integrations of less than 10 s are averaged, so
+    far as the atmosphere allows, for the sake of the signal-to-noise ratio.
+
+    Parameters
+    ----------
+    kind : {"delay", "bandpass", "phase", "amp"}
+        What is solved for.
+    observation : Observation
+        Metadata: frequencies and the longest baseline.
+    scans : iterable of Scan
+        The scans that are solved on.
+
+    Returns
+    -------
+    Choice
+        In CASA's syntax: ``inf``, ``int`` or a time in s.
+    """
+    scans = list(scans)
+    if kind in ("delay", "bandpass"):
+        return Choice("inf", "stable over hours: all scans together")
+    if kind == "amp":
+        return Choice("inf", "amplitudes hold over a scan")
+    integration = max((scan.integration_s for scan in scans), default=0.0)
+    spws = {spw for scan in scans for spw in scan.spw_ids}
+    highest = max((spw.highest_hz for spw in observation.spws if spw.id in spws), default=0.0)
+    if not integration or not highest:
+        return Choice("int", "nothing is known of the integrations")
+    coherent = coherence_s(highest, observation.longest_baseline_m)
+    number = int(min(ENOUGH_S, coherent) / integration + 1e-6)
+    took = human_seconds(integration)
+    if integration >= ENOUGH_S:
+        return Choice("int", f"integrations of {took} need no averaging")
+    if number < 2:
+        return Choice(
+            "int",
+            f"integrations of {took}; phases hold {human_seconds(coherent)} at "
+            f"{human_frequency(highest)}",
+        )
+    return Choice(
+        f"{number * integration:.6g}s",
+        f"{number} integrations of {took}, for signal to noise; phases hold "
+        f"{human_seconds(coherent)} at {human_frequency(highest)}",
+    )
+
+
+ENOUGH_S: Final = 10.0
+"""Integrations are averaged up to this time before phases are solved."""
+
+
+def coherence_s(hertz: float, longest_baseline_m: float) -> float:
+    """Return the time over which the atmosphere turns phases by 20 degrees rms.
+
+    The phase between antennas `b` km apart scatters by ``K / lambda_mm * b**(5/6)`` degrees,
+    K about 300 at the VLA's site, and in a time t the wind, 10 m/s, carries the pattern over
+    ``b = v t / 2`` (Carilli & Holdaway 1999, Radio Science 34, 817). At 20
+    degrees the coherence is 0.94. On short baselines it never scatters so much: then as long
+    as an hour.
+
+    Parameters
+    ----------
+    hertz : float
+        Frequency.
+    longest_baseline_m : float
+        Length of the longest baseline in m.
+
+    Returns
+    -------
+    float
+        Time in s, at most 3600.
+    """
+    lambda_mm = SPEED_OF_LIGHT / hertz * 1e3
+    reach_km: float = (20.0 * lambda_mm / 300.0) ** 1.2
+    if 1e3 * reach_km >= longest_baseline_m:
+        return 3600.0
+    return min(3600.0, 2 * reach_km / 0.010)
 
 
 def edge_channels(spw: SpectralWindow) -> Choice:
@@ -90,12 +171,22 @@ def solve_channels(spws: Iterable[SpectralWindow]) -> Choice:
     return Choice(",".join(parts), "the central 80 % of the channels, clear of the band's edges")
 
 
+FEWEST_DELAY_CHANNELS: Final = 4
+"""With fewer channels there is hardly a slope of the phase to solve for: of a single one CASA
+flags most solutions, and with them the data."""
+
+
 def delay(spws: Iterable[SpectralWindow]) -> Choice:
     """Choose whether to solve for delays: where a spectral window is 16 MHz wide or more.
 
     A residual delay of 5 ns turns the phase by 29 degrees over 16 MHz; in narrower windows
-    the bandpass takes it.
+    the bandpass takes it. Every window must have the channels for it.
     """
+    spws = list(spws)
+    coarse = [spw for spw in spws if spw.n_chan < FEWEST_DELAY_CHANNELS]
+    if coarse:
+        channels = f"{coarse[0].n_chan} channel{'s' if coarse[0].n_chan > 1 else ''}"
+        return Choice("no", f"spw {coarse[0].id} has only {channels}")
     widest = max((spw.bandwidth_hz for spw in spws), default=0.0)
     verdict = "yes" if widest >= 16e6 else "no"
     return Choice(verdict, f"the widest spectral window spans {widest / 1e6:.4g} MHz")
@@ -173,9 +264,8 @@ def model_image(field: Field, hertz: float, standard: str) -> Choice:
     """
     if not standard.startswith("Perley"):
         return Choice("", f"{standard} is used with a point source")
-    for name, (ra, dec) in CALIBRATOR_POSITIONS.items():
-        if separation_deg(field, Field(-1, name, ra, dec)) < 0.02:
-            for band, low, high in MODEL_BANDS:
-                if low <= hertz < high:
-                    return Choice(f"{name}_{band}.im", f"{field.name} is {name}, {band} band")
+    source = standards.by_position(field.ra_deg, field.dec_deg)
+    band = next((name for name, low, high in MODEL_BANDS if low <= hertz < high), "")
+    if source is not None and f"{source.name}_{band}.im" in source.images:
+        return Choice(f"{source.name}_{band}.im", f"{field.name} is {source.name}, {band} band")
     return Choice("", f"no model image for {field.name} at {human_frequency(hertz)}: point source")

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from ..stages.draft import Draft, Subject
 from ..stages.image import Picture
+from . import calibrators, datasets, images, parameters, selections, solutions
 
 
 def check(draft: Draft, subjects: Sequence[Subject], pictures: Sequence[Picture]) -> None:
@@ -25,3 +26,9 @@ def check(draft: Draft, subjects: Sequence[Subject], pictures: Sequence[Picture]
     pictures : sequence of Picture
         The images that are to be made.
     """
+    datasets.check(draft, subjects)
+    parameters.check(draft)
+    calibrators.check(draft, subjects)
+    solutions.check(draft, subjects)
+    selections.check(draft, subjects, pictures)
+    images.check(draft, subjects, pictures)

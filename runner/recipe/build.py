@@ -22,6 +22,7 @@ from .model import (
     Recipe,
     Resources,
     Retry,
+    RetryCauses,
     Solint,
     Targets,
 )
@@ -53,7 +54,8 @@ def build(document: Mapping[str, Any], path: Path) -> Recipe:
         calibrate=_calibrate(document.get("calibrate", {})),
         contsub=None if contsub is None else _make(Contsub, contsub),
         image=tuple(_image(table) for table in document.get("image", ())),
-        step=tuple(_make(CustomStep, table) for table in document.get("step", ())),
+        retry=_retry(document.get("retry", {})),
+        step=tuple(_make(CustomStep, _listed(table, "only")) for table in document.get("step", ())),
         **tables,
     )
 
@@ -63,7 +65,6 @@ _TABLES: dict[str, type[Any]] = {
     "flag": Flag,
     "qa": Qa,
     "resources": Resources,
-    "retry": Retry,
 }
 
 
@@ -86,6 +87,10 @@ def _calibrate(table: Mapping[str, Any]) -> Calibrate:
     if "solint" in plain:
         plain["solint"] = _make(Solint, plain["solint"])
     return _make(Calibrate, plain)
+
+
+def _retry(table: Mapping[str, Any]) -> Retry:
+    return _make(Retry, {**table, "causes": _make(RetryCauses, table.get("causes", {}))})
 
 
 def _image(table: Mapping[str, Any]) -> Image:

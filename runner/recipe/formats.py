@@ -69,6 +69,8 @@ def _channel(text: str) -> None:
 def _solint(text: str) -> None:
     """Accept CASA's solution intervals, but for units that CASA takes for something else."""
     time, comma, frequency = text.partition(",")
+    if text == "auto":
+        return
     if time.strip() not in ("inf", "int"):
         number, unit = _split(time, "a solution interval", "30s")
         # CASA takes a bare number for seconds and "1d" for one degree.
@@ -78,7 +80,7 @@ def _solint(text: str) -> None:
                 if unit
                 else f"'{text}' has no unit"
             )
-            raise ValueError(f'{found}; use "inf", "int", or a time in s, min, h')
+            raise ValueError(f'{found}; use "auto", "inf", "int", or a time in s, min, h')
         if number <= 0:
             raise ValueError(f"'{text}' must be more than zero")
     if comma and not _CHANNELS.fullmatch(frequency.strip()):

@@ -83,11 +83,11 @@ class Flag:
 
 @dataclass(frozen=True)
 class Solint:
-    """``[calibrate] solint``: solution intervals, in CASA's syntax."""
+    """``[calibrate] solint``: solution intervals, ``auto`` or in CASA's syntax."""
 
     delay: str = "inf"
     bandpass: str = "inf"
-    phase: str = "int"
+    phase: str = "auto"
     amp: str = "inf"
 
 
@@ -104,7 +104,7 @@ class Calibrate:
     gaintype: Literal["G", "T"] = "G"
     parang: bool = False
     calwt: Literal["auto", "yes", "no"] = "auto"
-    applymode: Literal["calflag", "calflagstrict", "calonly", "flagonly"] = "calflag"
+    applymode: Literal["calflag", "calflagstrict", "calonly"] = "calflag"
     setjy: Parameters = field(default_factory=dict)
     gaincal: Parameters = field(default_factory=dict)
     bandpass: Parameters = field(default_factory=dict)
@@ -138,9 +138,12 @@ class Image:
     cell: str = "auto"
     weighting: Literal["natural", "uniform", "briggs", "briggsabs", "superuniform"] = "briggs"
     robust: float = 0.5
-    deconvolver: Literal["hogbom", "clark", "multiscale", "mtmfs", "clarkstokes", "asp"] = "hogbom"
+    gridder: Literal["auto", "standard", "wproject", "mosaic"] = "auto"
+    deconvolver: Literal[
+        "auto", "hogbom", "clark", "multiscale", "mtmfs", "clarkstokes", "asp"
+    ] = "hogbom"  # fmt: skip
     scales: Literal["auto"] | tuple[int, ...] = "auto"
-    nterms: int = 2
+    nterms: Literal["auto"] | int = 2
     niter: int = 10000
     threshold: str = "3sigma"
     mask: str = "none"
@@ -148,7 +151,7 @@ class Image:
     start: int | str = ""
     nchan: int = -1
     width: int | str = ""
-    restfreq: str = ""
+    restfreq: str = "auto"
     moments: tuple[int, ...] = ()
     tclean: Parameters = field(default_factory=dict)
     immoments: Parameters = field(default_factory=dict)
@@ -162,7 +165,8 @@ class CustomStep:
     name: str = ""
     after: str = ""
     before: str = ""
-    per: Literal["dataset", "target", "run"] = "dataset"
+    per: Literal["dataset", "target", "image", "run"] = "dataset"
+    only: tuple[str, ...] = ("*",)
     params: Parameters = field(default_factory=dict)
     reads: tuple[str, ...] | None = None
     writes: tuple[str, ...] | None = None
@@ -189,11 +193,26 @@ class Resources:
 
 
 @dataclass(frozen=True)
+class RetryCauses:
+    """``[retry] causes``: how often a step is tried by what made it fail; 0 is `attempts`."""
+
+    out_of_memory: int = 0
+    table_lock: int = 0
+    io: int = 0
+    disk_full: int = 0
+    signal: int = 0
+    unknown: int = 0
+
+
+@dataclass(frozen=True)
 class Retry:
-    """``[retry]``: how often a step is tried, and how long to wait in between."""
+    """``[retry]``: how often a step is tried, how long to wait, and what follows a failure."""
 
     attempts: int = 3
     wait: str = "5s"
+    max_wait: str = "5min"
+    causes: RetryCauses = RetryCauses()
+    on_failure: Literal["continue", "stop"] = "continue"
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ Relative paths start from the recipe's folder.
 from __future__ import annotations
 
 import glob
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -21,6 +22,8 @@ from .schema import shown
 _VARIABLE: Final = re.compile(r"(\$?)\$\{([^}]*)(\}?)")
 _IDENTIFIER: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _DEMO: Final = "casadata:"
+_RECIPE: Final = "{recipe}"
+"""Begins a path from the recipe's folder where other paths start from the run folder."""
 
 
 def casadata_folder() -> Path:
@@ -65,6 +68,7 @@ class Paths:
         result = dict(document)
         result["dataset"] = list(self._datasets(document))
         result["image"] = [self._image(index, table) for index, table in tables(document, "image")]
+        result["step"] = [self._step(index, table) for index, table in tables(document, "step")]
         for table, key in (("project", "output"), ("calibrators", "flux")):
             if isinstance(document.get(table), dict) and key in document[table]:
                 value = document[table][key]
@@ -112,6 +116,25 @@ class Paths:
             return table
         found = self._one(mask, ("image", index, "mask"), ("none", "auto-multithresh"))
         return table | {"mask": found}
+
+    def _step(self, index: int, table: dict[str, Any]) -> dict[str, Any]:
+        """Return a step with absolute paths of the user's own files."""
+        keys = [key for key in ("params", "reads") if key in table]
+        return table | {key: self._inputs(table[key], ("step", index, key)) for key in keys}
+
+    def _inputs(self, value: Any, key: KeyPath) -> Any:
+        """Return a value in which texts that are paths from elsewhere are absolute."""
+        if isinstance(value, dict):
+            return {name: self._inputs(item, (*key, name)) for name, item in value.items()}
+        if isinstance(value, list):
+            return [self._inputs(item, (*key, i)) for i, item in enumerate(value)]
+        if not isinstance(value, str) or not value.startswith((_RECIPE, "/", "~/", "${")):
+            return value
+        expanded = self._expanded(value.removeprefix(_RECIPE), key)
+        if expanded is None:
+            return value
+        here = f".{expanded}" if value.startswith(_RECIPE) else expanded
+        return os.path.normpath(self.folder / here)
 
     def _flux(self, flux: Any) -> Any:
         model = flux.get("model") if isinstance(flux, dict) else None

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
-from ..errors import KeyPath, Problem
+from ..errors import KeyPath, Problem, did_you_mean
+from ..standards import STANDARDS
 from .naming import label
 from .schema import shown
 
@@ -135,6 +136,7 @@ def check(document: Document) -> list[Problem]:
     rules: tuple[Callable[[Document], Iterator[Problem]], ...] = (
         _names,
         _passed_through,
+        _flux,
         _images,
         _moments,
         _steps,
@@ -190,12 +192,40 @@ def _passed_through(document: Document) -> Iterator[Problem]:
                     )
 
 
+def _flux(document: Document) -> Iterator[Problem]:
+    """Yield a flux standard that there is not, and settings that have no effect."""
+    calibrators = document.get("calibrators")
+    flux = calibrators.get("flux") if isinstance(calibrators, dict) else None
+    if not isinstance(flux, dict):
+        return
+    key: KeyPath = ("calibrators", "flux")
+    standard = flux.get("standard")
+    given = bool(flux.get("fluxdensity"))
+    if isinstance(standard, str) and standard in ("manual", "fluxscale"):
+        if not given:
+            message = f"{shown(standard)} needs a flux density: calibrators.flux.fluxdensity"
+            yield Problem(message, (*key, "standard"))
+    elif isinstance(standard, str) and standard and standard not in STANDARDS:
+        names = ", ".join(shown(name) for name in STANDARDS)
+        yield Problem(
+            f"{shown(standard)} is not one of CASA's flux standards: {names}"
+            f"{did_you_mean(standard, STANDARDS)}",
+            (*key, "standard"),
+        )
+    for name in ("model",) if given else ("spix", "reffreq"):
+        if name in flux and flux[name] not in ("auto", "point"):
+            why = "with" if given else "without"
+            message = f"has no effect {why} calibrators.flux.fluxdensity"
+            yield Problem(message, (*key, name), "warning", at_key=True)
+
+
 def _images(document: Document) -> Iterator[Problem]:
     """Yield settings of an image that exclude each other, or that have no effect."""
     for index, image in tables(document, "image"):
         key: KeyPath = ("image", index)
         cube = image.get("specmode") == "cube"
         deconvolver = image.get("deconvolver", "hogbom")
+        tclean = image.get("tclean")
         weighting = image.get("weighting", "briggs")
         if image.get("from") == "contsub" and "contsub" not in document:
             yield Problem("there is no [contsub] in the recipe", (*key, "from"))
@@ -209,7 +239,12 @@ def _images(document: Document) -> Iterator[Problem]:
             and f"weighting = {shown(weighting)}",
             "scales": deconvolver in ("hogbom", "clark", "clarkstokes")
             and f"deconvolver = {shown(deconvolver)}",
-            "nterms": deconvolver != "mtmfs" and f"deconvolver = {shown(deconvolver)}",
+            "nterms": deconvolver not in ("mtmfs", "auto")
+            and f"deconvolver = {shown(deconvolver)}",
+            "mask": image.get("mask") != "none" and image.get("niter") == 0 and "niter = 0",
+            "gridder": isinstance(tclean, dict)
+            and "gridder" in tclean
+            and "a gridder in tclean, which is taken",
             **dict.fromkeys(("start", "nchan", "width"), not cube and "specmode = 'mfs'"),
         }
         for name, why in idle.items():

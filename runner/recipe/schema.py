@@ -185,6 +185,8 @@ def _array(value: list[Any], node: Schema, key: KeyPath) -> Iterator[Problem]:
         word = "value" if amount.endswith(" 1") else "values"
         yield Problem(f"expected {amount} {word}, found {len(value)}", key)
     for index, item in enumerate(value):
+        if index >= high:  # what is too many needs no words of its own
+            break
         yield from _check(item, node["items"], (*key, index))
         if node.get("uniqueItems") and item in value[:index]:
             yield Problem(f"{shown(item)} stands here twice", (*key, index))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from .. import heuristics
-from . import flag
+from ..plan import Check
+from . import flag, proofs
 from .calibrate import Table, Tables, applied
 from .draft import Draft, Subject, check, ids
 
@@ -61,11 +62,28 @@ def _apply(
         },
         stage="apply",
         title=f"calibrate {subject.names(to)} from {origin}",
-        reads=tuple(table.path for table in chain),
+        reads=tuple(path for table in chain for path in _read(table)),
         updates=(ms,),
         checks=(
             check("corrected", path=ms, fields=list(to)),
-            check("flagged_fraction", path=ms, fields=list(to), limit=1.0),
+            proofs.flags(draft, subject, *to),
+            *_amplitudes(subject, to, source, chain),
         ),
         dataset=subject.name,
     )
+
+
+def _read(table: Table) -> tuple[str, ...]:
+    """Return the files of a table; fluxscale's has its flux densities beside it."""
+    return (table.path, f"{table.path}.json") if table.kind == "fluxscale" else (table.path,)
+
+
+def _amplitudes(
+    subject: Subject, to: tuple[int, ...], source: tuple[int, ...], chain: list[Table]
+) -> tuple[Check, ...]:
+    """Return the post-condition of the amplitudes, where amplitudes are applied."""
+    found = [table for table in chain if table.kind in ("amp", "fluxscale")]
+    if not found:
+        return ()
+    scaled = found[0].kind == "fluxscale"
+    return tuple(proofs.amplitudes(subject, to, source, found[0].path, scaled))

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from .. import heuristics
+from .. import heuristics, standards
 from ..errors import did_you_mean
 from ..plan import Json
+from . import proofs
 from .draft import Draft, Roles, Subject, check, ids
 
 
@@ -102,45 +102,72 @@ def steps(draft: Draft, subject: Subject) -> dict[str, Table]:
 
 
 def _setjy(draft: Draft, subject: Subject) -> None:
-    """Add the step that sets the flux calibrator's model, channel by channel."""
+    """Add the steps that set the flux calibrator's model, one for each model image."""
     flux = draft.recipe.calibrators.flux
     for field in subject.fields(subject.roles.flux):
-        params: dict[str, Any] = {"vis": subject.working, "field": str(field.id)}
-        if flux.fluxdensity:
-            params |= {
-                "standard": "manual",
-                "fluxdensity": [*flux.fluxdensity, 0, 0, 0, 0][:4],
-                "spix": flux.spix,
-                "reffreq": flux.reffreq,
-            }
-        else:
-            params |= {"standard": flux.standard, "scalebychan": True}
-            model = _model(draft, subject, field.id)
-            params |= {"model": model} if model else {}
-        draft.add(
-            f"{subject.name}.setjy.{field.id}",
-            "casa:setjy",
-            params | {"usescratch": False} | dict(draft.recipe.calibrate.setjy),
-            stage="calibrate",
-            title=f"flux model of {field.name}",
-            updates=(subject.working,),
-            checks=(check("setjy", fields=[str(field.id)]),),
-            dataset=subject.name,
-        )
+        models = {"": ()} if flux.fluxdensity else _models(draft, subject, field.id)
+        for number, (model, spws) in enumerate(models.items()):
+            draft.add(
+                f"{subject.name}.setjy.{field.id}{f'.{number}' if len(models) > 1 else ''}",
+                "casa:setjy",
+                {
+                    "vis": subject.working,
+                    "field": str(field.id),
+                    **({"spw": ids(spws)} if len(models) > 1 else {}),
+                    **_flux_params(draft),
+                    **({"model": model} if model else {}),
+                    # The virtual model cannot hold a source that moves.
+                    "usescratch": _moves(draft),
+                    **draft.recipe.calibrate.setjy,
+                },
+                stage="calibrate",
+                title=f"flux model of {field.name}",
+                updates=(subject.working,),
+                checks=(check("setjy", fields=[str(field.id)]),),
+                dataset=subject.name,
+            )
 
 
-def _model(draft: Draft, subject: Subject, field_id: int) -> str:
-    """Return the model image of the flux calibrator, or nothing for a point source."""
+def _flux_params(draft: Draft) -> dict[str, Json]:
+    """Return where the flux density comes from: the recipe, or a standard."""
     flux = draft.recipe.calibrators.flux
-    if flux.model != "auto":
-        return "" if flux.model == "point" else flux.model
+    if not flux.fluxdensity:
+        return {"standard": flux.standard, "scalebychan": True}
+    return {
+        "standard": "manual",
+        "fluxdensity": [*flux.fluxdensity, 0, 0, 0, 0][:4],
+        "spix": flux.spix,
+        "reffreq": flux.reffreq,
+    }
+
+
+def _moves(draft: Draft) -> bool:
+    """Tell whether the flux calibrator is a body of the solar system."""
+    flux = draft.recipe.calibrators.flux
+    return not flux.fluxdensity and flux.standard in standards.PLANETARY
+
+
+def _models(draft: Draft, subject: Subject, field_id: int) -> dict[str, tuple[int, ...]]:
+    """Return the model images of a flux calibrator, each with its spectral windows.
+
+    A point source has an empty name.
+    """
+    model = draft.recipe.calibrators.flux.model
     observation = subject.observation
     spws = observation.spws_of_fields({field_id})
+    if model != "auto":
+        return {"" if model == "point" else model: spws}
     field = observation.field(field_id)
-    choices = [
-        heuristics.model_image(field, observation.spw(spw).centre_hz, flux.standard) for spw in spws
-    ]
-    return str(draft.choose("calibrators.flux.model", subject.name, choices[0]))
+    standard = draft.recipe.calibrators.flux.standard
+    found: dict[heuristics.Choice, tuple[int, ...]] = {}
+    for spw in spws:
+        choice = heuristics.model_image(field, observation.spw(spw).centre_hz, standard)
+        same = next((other for other in found if other.value == choice.value), choice)
+        found[same] = (*found.get(same, ()), spw)
+    for choice, its in found.items():
+        where = f".spw {ids(its)}" if len(found) > 1 else ""
+        draft.choose("calibrators.flux.model", subject.name + where, choice)
+    return {str(choice.value): its for choice, its in found.items()}
 
 
 class _Solver:
@@ -153,6 +180,7 @@ class _Solver:
         self.settings = draft.recipe.calibrate
         self.refant = self._refant()
         self.spw = self._spw()
+        self.intervals: dict[str, str] = {}
         self.tables: dict[str, Table] = {}
         self.active: list[Table] = []
 
@@ -178,6 +206,20 @@ class _Solver:
         choice = heuristics.solve_channels(self.subject.observation.spws)
         return str(self.draft.choose("calibrate.spw", self.subject.name, choice))
 
+    def _solint(self, kind: str, fields: tuple[int, ...]) -> str:
+        """Return the interval of a kind of solution: delay, bandpass, phase, amp."""
+        given: str = getattr(self.settings.solint, kind)
+        if given != "auto":
+            return given
+        if kind not in self.intervals:
+            scans = [
+                scan for scan in self.subject.observation.scans if set(fields) & set(scan.field_ids)
+            ]
+            choice = heuristics.solint(kind, self.subject.observation, scans)
+            key = f"calibrate.solint.{kind}"
+            self.intervals[kind] = str(self.draft.choose(key, self.subject.name, choice))
+        return self.intervals[kind]
+
     def delays_wanted(self) -> bool:
         """Tell whether delays are to be solved for."""
         if self.settings.delay != "auto":
@@ -200,14 +242,9 @@ class _Solver:
         """Add a solution by gaincal; `solint` names the interval: delay, phase, scan, amp."""
         for other in after or []:
             self.active.append(self.tables[other])
-        intervals = {
-            "delay": self.settings.solint.delay,
-            "phase": self.settings.solint.phase,
-            "amp": self.settings.solint.amp,
-            "scan": "inf",
-        }
+        interval = "inf" if solint == "scan" else self._solint(solint, self.roles.calibrators)
         gaintype = params.pop("gaintype", self.settings.gaintype)
-        params = {"gaintype": gaintype, "solint": intervals[solint], **params}
+        params = {"gaintype": gaintype, "solint": interval, **params}
         # A delay wants every channel that is not flagged.
         spw = "" if gaintype == "K" else self.spw
         self._solve(
@@ -220,7 +257,7 @@ class _Solver:
         params = {
             "bandtype": "B",
             "combine": "scan",
-            "solint": self.settings.solint.bandpass,
+            "solint": self._solint("bandpass", self.roles.bandpass),
             "spw": "",
             **self.settings.bandpass,
         }
@@ -250,7 +287,7 @@ class _Solver:
             title=f"{TITLES[kind]} of {names}",
             reads=(self.subject.working, *(table.path for table in self.active)),
             writes=(path,),
-            checks=(check("caltable", path=path),),
+            checks=(proofs.solutions(self.draft, self.subject, path, fields if per_field else ()),),
             dataset=self.subject.name,
         )
         interp = "linear" if per_field else "nearest"

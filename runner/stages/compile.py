@@ -10,7 +10,20 @@ from ..errors import Problem, dotted
 from ..observation import Observation
 from ..plan import Auto, Plan, Step
 from ..recipe.model import Recipe
-from . import apply, calibrate, contsub, custom, export, flag, image, ingest, measure, roles, split
+from . import (
+    apply,
+    calibrate,
+    contsub,
+    costs,
+    custom,
+    export,
+    flag,
+    image,
+    ingest,
+    measure,
+    roles,
+    split,
+)
 from .draft import ORDER, Draft, Subject
 
 
@@ -67,9 +80,11 @@ def full(recipe: Recipe, observations: Mapping[str, Observation]) -> Compiled:
         image.steps(draft, picture)
         export.steps(draft, picture)
         measure.picture(draft, picture)
-    custom.insert(draft, subjects)
+    custom.insert(draft, subjects, pictures)
     _clashes(draft)
     preflight.check(draft, subjects, pictures)
+    if not draft.problems:
+        draft.steps[:] = costs.estimated(draft.steps, subjects)
     return Compiled(
         tuple(draft.steps),
         tuple(draft.autos),

@@ -29,7 +29,7 @@ def steps(draft: Draft, subject: Subject) -> None:
             title=f"subtract the continuum of {name}",
             reads=(vis,),
             writes=(out,),
-            checks=(check("ms", path=out),),
+            checks=(check("ms", path=out), check("contsub", path=out)),
             dataset=subject.name,
             target=name,
         )

@@ -3,77 +3,155 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import PurePosixPath
 from typing import Any
 
-from ..casa.task_paths import derive_paths
-from ..casa.tasks import check_parameters, task_names
+from ..casa.task_paths import derive_paths, roles
+from ..casa.task_products import proofs
+from ..casa.tasks import task, task_names
 from ..errors import did_you_mean
 from ..folder import file_safe
-from ..plan import Step
 from ..recipe.model import CustomStep
-from .draft import ORDER, Draft, Subject, check
+from . import confined
+from .anchors import Places, Scope, in_order, label
+from .draft import Draft, Subject
+from .image import Picture, final
 from .split import targets as targets_of
 
 _PLACEHOLDER = re.compile(r"\{([a-z]+)\}")
-_MAKES_BACKUPS = ("applycal", "flagcmd", "flagdata")
-_BEFORE_SPLIT = ("import", "flag", "calibrate", "apply")
 
 
-def insert(draft: Draft, subjects: Iterable[Subject]) -> None:
-    """Put the recipe's own steps where they belong in the draft's list."""
+@dataclass(frozen=True)
+class _Instance:
+    """One run of a step: for a dataset, a target of one, an image, or the whole run.
+
+    `names` are the placeholders but for ``vis`` of a dataset, which hangs on the place.
+    """
+
+    scope: Scope
+    names: Mapping[str, str] = field(default_factory=dict)
+    subject: Subject | None = None
+
+
+def insert(draft: Draft, subjects: Iterable[Subject], pictures: Sequence[Picture]) -> None:
+    """Put the recipe's own steps where they belong in the draft's list.
+
+    Parameters
+    ----------
+    draft : Draft
+        With all other steps.
+    subjects : iterable of Subject
+        The datasets.
+    pictures : sequence of Picture
+        The images.
+    """
     subjects = list(subjects)
-    for index, custom in enumerate(draft.recipe.step):
-        if custom.task not in task_names():
-            draft.problem(
-                f"the installed CASA has no task '{custom.task}'"
-                f"{did_you_mean(custom.task, task_names())}",
-                ("step", index, "task"),
-            )
-            continue
-        for names in _instances(custom, subjects):
-            _insert_one(draft, custom, index, names)
+    places = Places(draft)
+    # What names no task of the installed CASA is a problem of its own (preflight/parameters.py).
+    known = [i for i, custom in enumerate(draft.recipe.step) if custom.task in task_names()]
+    own: dict[str, int] = {}
+    for index in in_order(draft, known):
+        custom = draft.recipe.step[index]
+        for instance in _instances(draft, index, subjects, pictures):
+            where = places.find(custom, instance.scope)
+            if where is None:
+                places.unknown(custom, index)
+                break
+            step_id = _insert_one(draft, index, instance, where)
+            own[step_id] = index
+            if custom.after:
+                places.behind.add(step_id)
+    confined.check(draft, own, subjects)
 
 
-def _instances(custom: CustomStep, subjects: list[Subject]) -> list[dict[str, str]]:
-    """Return the placeholders' values of each instance of a step."""
-    early = (custom.after or custom.before) in _BEFORE_SPLIT
+def _instances(
+    draft: Draft, index: int, subjects: Sequence[Subject], pictures: Sequence[Picture]
+) -> list[_Instance]:
+    """Return each run of a step, as far as ``only`` wants it."""
+    custom = draft.recipe.step[index]
     if custom.per == "run":
-        return [{}]
-    if custom.per == "target":
-        return [
-            {"dataset": s.name, "target": file_safe(name), "vis": s.target_ms(name)}
-            for s in subjects
-            for name in targets_of(s)
+        return [_Instance(Scope())]
+    found: list[tuple[tuple[str, ...], _Instance]]
+    if custom.per == "image":
+        found = [((p.image.name, p.name), _of_picture(p)) for p in pictures]
+    elif custom.per == "target":
+        found = [
+            ((name,), _of_target(draft, subject, name))
+            for subject in subjects
+            for name in targets_of(subject)
         ]
-    return [{"dataset": s.name, "vis": s.working if early else s.calibrated} for s in subjects]
+    else:
+        found = [((s.name,), _of_dataset(s)) for s in subjects]
+    for pattern in custom.only:
+        if not any(fnmatchcase(name, pattern) for names, _ in found for name in names):
+            there = list(dict.fromkeys(names[0] for names, _ in found))
+            draft.problem(
+                f"no {custom.per} matches '{pattern}'; {custom.per}s: "
+                f"{', '.join(there) or 'none'}{did_you_mean(pattern, there)}",
+                ("step", index, "per" if custom.only == ("*",) else "only"),
+            )
+    return [
+        instance
+        for names, instance in found
+        if any(fnmatchcase(name, pattern) for name in names for pattern in custom.only)
+    ]
 
 
-def _insert_one(draft: Draft, custom: CustomStep, index: int, names: Mapping[str, str]) -> None:
+def _of_dataset(subject: Subject) -> _Instance:
+    scope = Scope(subject.name, prefixes=(subject.name,))
+    return _Instance(scope, {"dataset": subject.name}, subject)
+
+
+def _of_target(draft: Draft, subject: Subject, target: str) -> _Instance:
+    safe = file_safe(target)
+    names = {"dataset": subject.name, "target": safe, "vis": subject.target_ms(target)}
+    if draft.recipe.contsub is not None:
+        names["contsub"] = subject.target_ms(target, contsub=True)
+    prefixes = (f"{subject.name}.{safe}", subject.name)
+    return _Instance(Scope(subject.name, target, prefixes=prefixes), names)
+
+
+def _of_picture(picture: Picture) -> _Instance:
+    names = {
+        "target": file_safe(picture.target),
+        "image": final(picture),
+        "prefix": picture.prefix,
+    }
+    scope = Scope("", picture.target, picture.image.name, (picture.name,))
+    return _Instance(scope, names)
+
+
+def _insert_one(draft: Draft, index: int, instance: _Instance, where: int) -> str:
+    """Add a step at a place of the list; return its id."""
+    custom = draft.recipe.step[index]
+    names = {**instance.names}
+    if instance.subject is not None:
+        names["vis"] = _current(draft, instance.subject, where)
     unknown: set[str] = set()
-    params = _filled(dict(custom.params), names, unknown)
-    if custom.task in _MAKES_BACKUPS:
-        # A backup would be a product beside the MS that nobody declared.
-        params.setdefault("flagbackup", False)
+    params = _filled(_completed(custom, names), names, unknown)
     derived = derive_paths(custom.task, params)
     chosen = (custom.reads, custom.writes, custom.updates)
     reads, writes, updates = (
-        theirs if mine is None else tuple(_filled(path, names, unknown) for path in mine)
+        tuple(
+            _plain(path)
+            for path in (theirs if mine is None else _filled(list(mine), names, unknown))
+        )
         for mine, theirs in zip(chosen, derived, strict=True)
     )
-    problems = [
-        *_unknown_placeholders(unknown, names),
-        *check_parameters(custom.task, params),
-        *_outside((*writes, *updates)),
-    ]
-    for message in problems:
-        draft.problem(message, ("step", index, "params"))
-    where = _position(draft.steps, custom, names)
-    if where is None:
-        _unknown_anchor(draft, custom, index)
-        return
+    for name in sorted(unknown):
+        there = ", ".join("{" + known + "}" for known in names) or "none"
+        draft.problem(
+            f"'{{{name}}}' is not a placeholder with per = \"{custom.per}\"; known: {there}"
+            f"{did_you_mean(name, names)}",
+            ("step", index, "params"),
+        )
+    _need_input(draft, index, params)
+    scope = instance.scope
     draft.add(
-        _own_id(draft, custom, names),
+        _own_id(draft, custom, instance),
         f"casa:{custom.task}",
         params,
         stage="step",
@@ -81,49 +159,71 @@ def _insert_one(draft: Draft, custom: CustomStep, index: int, names: Mapping[str
         reads=reads,
         writes=writes,
         updates=updates,
-        checks=tuple(check("exists", path=path) for path in writes),
-        dataset=names.get("dataset", ""),
-        target=names.get("target", ""),
+        checks=proofs(custom.task, params, writes, updates),
+        dataset=scope.dataset,
+        target=scope.target,
+        image=scope.image,
     )
-    draft.steps.insert(where, draft.steps.pop())
+    added = draft.steps.pop()
+    draft.steps.insert(where, added)
+    return added.id
 
 
-def _own_id(draft: Draft, custom: CustomStep, names: Mapping[str, str]) -> str:
+def _current(draft: Draft, subject: Subject, where: int) -> str:
+    """Return the MS that stands for a dataset at a place of the list.
+
+    The copy that is worked on, and from the split on the calibrated data of the calibrators.
+    """
+    made = {path for step in draft.steps[:where] for path in step.writes}
+    for path in (subject.calibrated, subject.working):
+        if path in made:
+            return path
+    return subject.pristine
+
+
+def _completed(custom: CustomStep, names: Mapping[str, str]) -> dict[str, Any]:
+    """Return a step's parameters with the input that goes without saying."""
+    params = dict(custom.params)
+    known = task(custom.task).by_name
+    for key, name in (("vis", "vis"), ("imagename", "image")):
+        input_ = roles(custom.task).get(key) in ("reads", "updates")
+        if name in names and key in known and input_ and key not in params:
+            params = {key: "{" + name + "}", **params}
+    if "flagbackup" in known:
+        # A backup would be a product beside the MS that nobody declared.
+        params.setdefault("flagbackup", False)
+    return params
+
+
+def _need_input(draft: Draft, index: int, params: Mapping[str, Any]) -> None:
+    """Refuse a step that lacks its task's first input."""
+    name = draft.recipe.step[index].task
+    spec = task(name)
+    first = spec.parameters[0] if spec.parameters else None
+    if first is not None and first.must_exist and not params.get(first.name):
+        draft.problem(
+            f"{name} needs '{first.name}' ({first.description}), and the step gives none",
+            ("step", index, "params") if draft.recipe.step[index].params else ("step", index),
+        )
+
+
+def _own_id(draft: Draft, custom: CustomStep, instance: _Instance) -> str:
     """Return an id that no other step has."""
-    parts = (names.get("dataset"), names.get("target"), "step", custom.name or custom.task)
-    step_id = ".".join(part for part in parts if part)
+    prefix = instance.scope.prefixes[0] if instance.scope.prefixes else ""
+    step_id = ".".join(part for part in (prefix, "step", label(custom)) if part)
     taken = {step.id for step in draft.steps}
     while step_id in taken:
         step_id += "+"
     return step_id
 
 
-def _unknown_placeholders(unknown: Iterable[str], names: Mapping[str, str]) -> list[str]:
-    known = ", ".join("{" + name + "}" for name in names) or "none"
-    return [f"'{{{name}}}' is not a placeholder here; known: {known}" for name in sorted(unknown)]
-
-
-def _outside(paths: Iterable[str]) -> list[str]:
-    """Say which paths leave the run folder."""
-    return [
-        f"'{path}' is outside of the run folder: a step writes below it only"
-        for path in paths
-        if path.startswith("/") or ".." in path.split("/")
-    ]
-
-
-def _unknown_anchor(draft: Draft, custom: CustomStep, index: int) -> None:
-    anchor = custom.after or custom.before
-    known = sorted({*ORDER, *(step.id for step in draft.steps)})
-    draft.problem(
-        f"'{anchor}' is neither a stage nor a step; stages: {', '.join(ORDER)}"
-        f"{did_you_mean(anchor, known)}",
-        ("step", index, "after" if custom.after else "before"),
-    )
+def _plain(path: str) -> str:
+    """Write a path as the plan does: without ``./``, doubled or closing slashes."""
+    return str(PurePosixPath(path))
 
 
 def _filled(value: Any, names: Mapping[str, str], unknown: set[str]) -> Any:
-    """Replace ``{dataset}``, ``{vis}`` and ``{target}`` in strings, at any depth."""
+    """Replace placeholders in strings, at any depth; collect those that are not known."""
     if isinstance(value, str):
         unknown.update(name for name in _PLACEHOLDER.findall(value) if name not in names)
         return _PLACEHOLDER.sub(lambda match: names.get(match[1], match[0]), value)
@@ -132,21 +232,3 @@ def _filled(value: Any, names: Mapping[str, str], unknown: set[str]) -> Any:
     if isinstance(value, (list, tuple)):
         return [_filled(item, names, unknown) for item in value]
     return value
-
-
-def _position(steps: list[Step], custom: CustomStep, names: Mapping[str, str]) -> int | None:
-    """Return where in the list a step goes, or None where its anchor is unknown."""
-    anchor = _filled(custom.after or custom.before, names, set())
-    own = [
-        i
-        for i, step in enumerate(steps)
-        if (step.stage == anchor and step.dataset in (names.get("dataset", step.dataset), ""))
-        or step.id in (anchor, f"{names.get('dataset', '')}.{anchor}",
-                       f"{names.get('dataset', '')}.step.{anchor}")
-    ]  # fmt: skip
-    if own:
-        return own[-1] + 1 if custom.after else own[0]
-    if anchor in ORDER:  # a stage that has no steps in this recipe
-        later = ORDER[ORDER.index(anchor) + (1 if custom.after else 0) :]
-        return next((i for i, step in enumerate(steps) if step.stage in later), len(steps))
-    return None

@@ -121,7 +121,6 @@ class Draft:
         """Add a step; `more` are further attributes of `Step`."""
         resources = Resources(
             cores=1,
-            memory_bytes=more.pop("memory_bytes", 0),
             time_limit_s=parse(self.recipe.resources.time_per_step, "duration"),
         )
         more["checks"] = tuple(more.get("checks", ()))

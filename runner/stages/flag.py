@@ -6,6 +6,8 @@ from typing import Any
 
 from .. import heuristics
 from ..quantities import parse
+from ..selection import flag_command
+from . import proofs
 from .draft import Draft, Subject, check
 
 
@@ -15,14 +17,17 @@ def steps(draft: Draft, subject: Subject) -> None:
     commands = _commands(draft, subject)
     if commands:
         _add(draft, subject, "basic", {"mode": "list", "inpfile": commands}, _said(commands))
-    if flag.manual:
+    manual = _manual(draft, subject)
+    if manual:
+        left_out = len(flag.manual) - len(manual)
+        title = f"{len(manual)} command{'s' if len(manual) > 1 else ''} of the recipe"
         _add(
             draft,
             subject,
             "manual",
-            {"mode": "list", "inpfile": [_complete(command) for command in flag.manual]},
-            f"{len(flag.manual)} command{'s' if len(flag.manual) > 1 else ''} of the recipe",
-            check("flag_commands", n=len(flag.manual)),
+            {"mode": "list", "inpfile": [_complete(command) for command in manual]},
+            f"{title}, without {left_out} for other datasets" if left_out else title,
+            check("flag_commands", n=len(manual)),
         )
     if flag.rfi != "none":
         params: dict[str, Any] = {"mode": "tfcrop", "datacolumn": "data", "extendflags": False}
@@ -42,6 +47,14 @@ def _passed(draft: Draft) -> dict[str, Any]:
     return dict(draft.recipe.flag.flagdata)
 
 
+def _manual(draft: Draft, subject: Subject) -> list[str]:
+    """Return the recipe's own commands but for those that are meant for another dataset."""
+    commands = draft.recipe.flag.manual
+    if len(draft.recipe.dataset) == 1:
+        return list(commands)
+    return [c for c in commands if not flag_command.selections(c, subject.observation)]
+
+
 def _add(
     draft: Draft, subject: Subject, name: str, params: dict[str, Any], title: str, *checks: Any
 ) -> None:
@@ -53,7 +66,7 @@ def _add(
         stage="flag",
         title=f"flag: {title}",
         updates=(ms,),
-        checks=(*checks, check("flagged_fraction", path=ms, fields=[], limit=1.0)),
+        checks=(*checks, proofs.flags(draft, subject)),
         dataset=subject.name,
     )
 

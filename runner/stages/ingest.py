@@ -36,7 +36,7 @@ def steps(draft: Draft, dataset: Dataset) -> None:
             title=f"import {dataset.vis.rsplit('/', 1)[-1]}",
             reads=(dataset.vis,),
             writes=(vis,),
-            checks=(check("ms", path=vis),),
+            checks=(check("ms", path=vis, raw=True),),
             dataset=dataset.name,
         )
     draft.add(
@@ -52,7 +52,11 @@ def steps(draft: Draft, dataset: Dataset) -> None:
 
 
 def copy(draft: Draft, subject: Subject) -> None:
-    """Add the step that makes the copy to work on."""
+    """Add the steps that make the copy to work on, without the model of an earlier calibration.
+
+    gaincal solves against whatever model it finds; a field that gets none here is a point source
+    of 1 Jy to it, until fluxscale.
+    """
     if subject.dataset.calibrated:
         return
     draft.add(
@@ -63,6 +67,17 @@ def copy(draft: Draft, subject: Subject) -> None:
         title="copy to work on",
         reads=(subject.pristine,),
         writes=(subject.working,),
-        checks=(check("ms", path=subject.working),),
+        checks=(check("ms", path=subject.working, raw=True),),
         dataset=subject.name,
     )
+    if subject.observation.has_model:
+        draft.add(
+            f"{subject.name}.delmod",
+            "casa:delmod",
+            {"vis": subject.working, "otf": True, "scr": True},
+            stage="import",
+            title="forget the model that came with the data",
+            updates=(subject.working,),
+            checks=(check("no_model", path=subject.working),),
+            dataset=subject.name,
+        )

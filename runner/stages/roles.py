@@ -8,6 +8,8 @@ from .. import heuristics
 from ..errors import KeyPath, did_you_mean, dotted
 from ..observation import Field, Observation
 from ..recipe.model import Dataset
+from ..selection import SelectionError, matching_fields
+from ..selection import fields as selected
 from .draft import Draft, Roles
 
 _INTENTS = {
@@ -68,15 +70,23 @@ class _Finder:
 
     def match(self, pattern: str, key: KeyPath) -> tuple[Field, ...]:
         """Return the fields that a pattern of the recipe means; note it where there is none."""
-        fields = tuple(f for f in self.observation.match_fields(pattern) if f.n_rows > 0)
+        fields = tuple(f for f in matching_fields(pattern, self.observation) if f.n_rows > 0)
         if not fields:
-            names = [field.name for field in self.observation.fields if field.n_rows > 0]
-            self.draft.problem(
-                f"no field of dataset {self.dataset.name} matches '{pattern}'; "
-                f"fields: {', '.join(names)}{did_you_mean(pattern, names)}",
-                key,
-            )
+            self.draft.problem(self._unmatched(pattern), key)
         return fields
+
+    def _unmatched(self, pattern: str) -> str:
+        """Say that a pattern means no field; of a list, which of it does not."""
+        if "," in pattern:
+            try:
+                selected(pattern, self.observation)
+            except SelectionError as error:
+                return f"dataset {self.dataset.name}: {error}"
+        names = [field.name for field in self.observation.fields if field.n_rows > 0]
+        return (
+            f"no field of dataset {self.dataset.name} matches '{pattern}'; "
+            f"fields: {', '.join(names)}{did_you_mean(pattern, names)}"
+        )
 
     def need_data(self, fields: Iterable[Field], key: KeyPath) -> None:
         """Note fields that came with all their data flagged, each once."""
@@ -137,7 +147,7 @@ class _Finder:
 
     def _some_of(self, patterns: tuple[str, ...], key: KeyPath) -> tuple[Field, ...]:
         """Return the targets of a dataset of several, each of which may lack some of them."""
-        found = [f for p in patterns for f in self.observation.match_fields(p) if f.n_rows > 0]
+        found = [f for p in patterns for f in matching_fields(p, self.observation) if f.n_rows > 0]
         if not found:
             self.match(", ".join(patterns), key)
         return tuple(found)
@@ -155,7 +165,7 @@ class _Finder:
             explicit = [
                 cal
                 for pattern, cal in named.items()
-                if target in self.observation.match_fields(pattern)
+                if target in matching_fields(pattern, self.observation)
             ]
             if explicit:
                 key: KeyPath = ("targets", "phase")

@@ -59,7 +59,10 @@ def _split(
         title=f"split {name}",
         reads=(vis,),
         writes=(out,),
-        checks=(check("ms", path=out),),
+        checks=(
+            check("ms", path=out),
+            check("kept", path=out, source=vis, fields=sorted(field_ids)),
+        ),
         dataset=subject.name,
         target="" if out == subject.calibrated else name,
     )

@@ -1,0 +1,5 @@
+"""``python -m casarun``."""
+
+from .cli import main
+
+main()
