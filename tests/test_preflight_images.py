@@ -70,9 +70,11 @@ def test_what_is_left_to_casarun_is_never_complained_of() -> None:
             observed(spw(0)),
             observed(spw(0), spw(1, centre_hz=1.4016e9)),
             observed(spw(0, n_chan=1)),
-            observed(spw(0, centre_hz=230e9, width_hz=1e6), longest_baseline_m=1e4),
         ):
             assert said(image, observation) == []
+        millimetre = replace(image, restfreq="230.538GHz") if image.specmode == "cube" else image
+        band = spw(0, centre_hz=230e9, width_hz=1e6)
+        assert said(millimetre, observed(band, longest_baseline_m=1e4)) == []
 
 
 # -- pixels and the field of view
@@ -317,14 +319,31 @@ def test_the_integrated_intensity_alone_needs_no_rest_frequency() -> None:
 
 def test_a_cube_over_a_gap() -> None:
     windows = (spw(0), spw(1, centre_hz=1.5e9))
-    assert said(cube(), observed(*windows)) == [
+    assert said(cube(restfreq="1500MHz"), observed(*windows)) == [
         (
             "warning", "spw",
             "the cube takes spws 0, 1 of N5921, between which nothing was observed from 1400.8 MHz "
             "to 1499.2 MHz: its planes there would be blank; choose one with image.spw",
         )
     ]  # fmt: skip
-    assert said(cube(spw="1"), observed(*windows)) == []
+    assert said(cube(spw="1", restfreq="1500MHz"), observed(*windows)) == []
+
+
+@pytest.mark.parametrize(
+    ("restfreq", "redshift"), [("115.271GHz", "81.3"), ("1.3GHz", "-0.0714"), (None, None)]
+)
+def test_a_rest_frequency_far_from_the_band(restfreq: str | None, redshift: str | None) -> None:
+    if restfreq is None:  # redshifts of 0 and 10
+        assert said(cube(restfreq="1.401GHz")) == said(cube(restfreq="15.4GHz")) == []
+        return
+    assert said(cube(restfreq=restfreq)) == [
+        (
+            "warning", "restfreq",
+            f"restfreq is {restfreq.replace('1.3GHz', '1300 MHz').replace('GHz', ' GHz')}, the data "
+            f"of N5921 are at 1400 MHz: a line would have the redshift {redshift}, and velocities "
+            "would mean nothing; correct it",
+        )
+    ]  # fmt: skip
 
 
 # -- continuum subtraction

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import tarfile
 from dataclasses import replace
@@ -370,7 +371,7 @@ def test_check_with_and_without_data(place: Path, one: tuple[Path, Done]) -> Non
     static = casarun("check", "--static", "one.toml", cwd=place)
     assert static.stdout == "one.toml: fine by itself (1 dataset)\n"
     full = casarun("check", "one.toml", "--output", "one", cwd=place)
-    assert full.stdout == "one.toml: fine (25 steps)\n"
+    assert full.stdout == "one.toml: fine (25 steps)\nnothing to run\n"
     assert (static.returncode, full.returncode) == (0, 0)
 
 
@@ -395,7 +396,12 @@ def test_plan_as_a_table_says_why(place: Path, one: tuple[Path, Done]) -> None:
     assert rows["a.bandpass"].rstrip().endswith("  kept: unchanged")
     clean = rows["target.deep.clean"].rstrip()
     assert clean.endswith("  parameters changed: tclean.niter")
-    assert said.stdout.splitlines()[-1] == "25 steps, 5 to run"
+    last = said.stdout.splitlines()[-1]
+    assert re.fullmatch(
+        r"25 steps, 5 to run: about \d+ s on 1 core, [\d.]+ MB of disk \([\d.]+ GB free\), "
+        r"[\d.]+ MB of memory \(as in \d+ earlier runs? here\)",
+        last,
+    )
 
 
 def test_info_shows_what_was_observed(place: Path, one: tuple[Path, Done]) -> None:
