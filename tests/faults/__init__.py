@@ -1,0 +1,1 @@
+"""What users do wrong, and what casarun says of it: recipes, datasets, CASA, machines."""
