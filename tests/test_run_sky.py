@@ -375,6 +375,19 @@ def test_check_with_and_without_data(place: Path, one: tuple[Path, Done]) -> Non
     assert (static.returncode, full.returncode) == (0, 0)
 
 
+def test_a_folder_that_holds_the_run_of_another_recipe(place: Path, one: tuple[Path, Done]) -> None:
+    text = (place / "one.toml").read_text().replace('name = "one"', 'name = "other"', 1)
+    (place / "other.toml").write_text(text)
+    said = casarun("check", "other.toml", "--output", "one", cwd=place)
+    assert said.returncode == 0
+    assert said.stderr == (
+        f"other.toml:2:2: warning: project.output: {place}/one holds the run of 'one', not of 'other': "
+        "what differs will be made again in its place; choose another folder with --output to keep "
+        "both\n    2 | [project]\n      |  ^^^^^^^\n"
+    )
+    assert said.stdout == "other.toml: fine (25 steps, 1 warning)\nnothing to run\n"
+
+
 def test_plan_as_json_and_mermaid(place: Path, one: tuple[Path, Done]) -> None:
     said = casarun("plan", "one.toml", "--output", "one", "--format", "json", cwd=place)
     plan = json.loads(said.stdout)

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from ..engine.forecast import Forecast
 from ..engine.resume import Decision, decide_part
-from ..errors import Problem
+from ..errors import DataError, Problem
+from ..files import read_json
 from ..observation import Observation
 from ..plan import Plan
 from ..recipe.positions import render
@@ -80,7 +81,8 @@ def prepare(
     """
     loaded, options = reduction.loaded, reduction.options
     compiled = stages.full(loaded.recipe, observations)
-    warnings = tuple(dict.fromkeys((*loaded.warnings, *compiled.warnings)))
+    of_another = _of_another(reduction)
+    warnings = tuple(dict.fromkeys((*loaded.warnings, *of_another, *compiled.warnings)))
     if compiled.problems:
         raise reduction.refused([*compiled.problems, *warnings])
     whole = as_plan(compiled)
@@ -88,6 +90,22 @@ def prepare(
     decisions = decide_part(reduction.folder, whole, part, fresh=fresh)
     expected = expect(reduction, part, {step for step, d in decisions.items() if d.run})
     return Planned(reduction, part, decisions, expected, (*warnings, *expected.warnings))
+
+
+def _of_another(reduction: Reduction) -> list[Problem]:
+    """Warn where the run folder holds the run of a recipe by another name."""
+    try:
+        name = read_json(reduction.folder.root / "docs" / "run.json")["name"]
+    except (OSError, ValueError, KeyError, TypeError, DataError):
+        return []
+    mine = reduction.loaded.recipe.project.name
+    if name == mine:
+        return []
+    said = (
+        f"{reduction.folder.root} holds the run of '{name}', not of '{mine}': what differs will be "
+        "made again in its place; choose another folder with --output to keep both"
+    )
+    return [Problem(said, ("project", "output"), "warning")]
 
 
 def plan(recipe: Path, options: Options, listener: Listener | None = None) -> Planned:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ..engine import machine
+from ..engine.disk import reserve_bytes
 from ..engine.doctor_casa import advice
 from ..engine.executors.local import LocalExecutor
 from ..engine.forecast import Forecast, forecast
-from ..engine.policy import RetryPolicy
+from ..engine.policy import Budget, RetryPolicy
 from ..engine.scheduler import Outcome
 from ..engine.scheduler import run as run_plan
 from ..engine.signals import StopFlag
@@ -81,6 +83,7 @@ def expect(reduction: Reduction, plan: Plan, to_run: Collection[str]) -> Forecas
         sum(tree_size(Path(path)) for path in plan.inputs),
         recipe.resources.disk_factor,
         [image.name for image in recipe.image],
+        own_memory=recipe.resources.memory != "auto",
     )
 
 
@@ -98,9 +101,20 @@ def run_steps(
         reduction.folder,
         executor,
         _policy(recipe.retry),
-        machine.budget(recipe.resources, reduction.options.jobs),
+        _budget(reduction),
         listener,
         stop,
+    )
+
+
+def _budget(reduction: Reduction) -> Budget:
+    """Return what the steps may use of this machine, together and each."""
+    wishes = reduction.loaded.recipe.resources
+    per_step = wishes.memory_per_step
+    return replace(
+        machine.budget(wishes, reduction.options.jobs),
+        memory_per_step_bytes=0 if per_step == "auto" else int(parse(per_step, "size")),
+        disk_reserve_bytes=reserve_bytes(wishes.disk_reserve, reduction.folder.root),
     )
 
 
