@@ -11,6 +11,23 @@ import pytest
 from casarun.casa.logscan import LogFindings, scan
 from support import skies
 
+_LONGEST = ("test_run_", "test_custom_steps_casa", "test_starter", "test_costs", "test_faults")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest, else one process is left with one at the end."""
+
+    def rank(item: pytest.Item) -> int:
+        if item.path.name.startswith(_LONGEST):
+            return 0
+        return 1 if item.get_closest_marker("casa") else 2
+
+    first: dict[Path, int] = {}
+    for item in items:
+        first[item.path] = min(first.get(item.path, 2), rank(item))
+    items.sort(key=lambda item: first[item.path])
+
+
 CasaTask = Callable[..., tuple[Any, LogFindings]]
 
 
