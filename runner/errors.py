@@ -163,6 +163,14 @@ def did_you_mean(word: str, choices: Iterable[str]) -> str:
     return f"; did you mean '{folded[near[0]]}'?" if near else ""
 
 
+def printable(text: str) -> str:
+    """Return a text for a terminal: what would not print, or would drive it, is escaped.
+
+    Names and messages that come from data may hold anything. Lines stay lines.
+    """
+    return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
+
+
 def dotted(key: KeyPath) -> str:
     """Write a key path as ``image[0].deconvolver``."""
     text = ""

@@ -6,11 +6,20 @@ of one recipe can be compared.
 
 from __future__ import annotations
 
+import hashlib
+import os
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 PRODUCT_FOLDERS = ("raw", "caltables", "calibrated", "images", "scripts", "logs", "qa", "docs")
+_UNSAFE = re.compile(r"[^A-Za-z0-9+_.-]")
+_LONGEST = 64
+_COMPONENT = 220
+"""Filesystems take 255 bytes; the names of CASA's products go on."""
+_RECORDS = ("scripts", "logs", "qa", "docs")
+"""Folders of small files that casarun itself writes and reads."""
 
 
 @dataclass(frozen=True)
@@ -74,16 +83,68 @@ class RunFolder:
         return self.root / "logs" / step_id
 
 
+def is_inside(path: str) -> bool:
+    """Say whether a path, relative to the run folder, stays in it."""
+    return not path.startswith("/") and ".." not in path.split("/") and "\0" not in path
+
+
+def strange_in(folder: RunFolder) -> tuple[Path, str] | None:
+    """Find what may lead out of a run folder, or block: casarun makes nothing of the kind.
+
+    Looked through are all places where casarun itself writes or reads; what steps touch
+    among the products is looked at when they do (`casarun.engine.workplace`).
+
+    Returns
+    -------
+    tuple of Path and str, or None
+        The first such thing, and what it is: ``a symbolic link``, or ``no regular file``.
+    """
+    tops = [folder.private, *(folder.root / name for name in PRODUCT_FOLDERS)]
+    for top in tops:
+        if top.is_symlink():
+            return top, "a symbolic link"
+    for top in (folder.private, *(folder.root / name for name in _RECORDS)):
+        for entry in _below(top, folder.private / "work"):
+            if entry.is_symlink():
+                return Path(entry.path), "a symbolic link"
+            if not entry.is_dir() and not entry.is_file():
+                return Path(entry.path), "no regular file"
+    return None
+
+
+def _below(top: Path, leaving_out: Path) -> Iterator[os.DirEntry[str]]:
+    """Yield all entries below a folder but for those of one folder; links are not followed."""
+    waiting = [str(top)]
+    while waiting:
+        try:
+            with os.scandir(waiting.pop()) as entries:
+                for entry in entries:
+                    yield entry
+                    if entry.is_dir(follow_symlinks=False) and entry.path != str(leaving_out):
+                        waiting.append(entry.path)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+
+
 def file_safe(name: str) -> str:
     """Make a name from data safe as a single path component.
 
     Letters, digits, ``+ - _ .`` stay; anything else becomes ``_``. Leading dots go, so that
-    no name means a parent folder or hides.
+    no name means a parent folder or hides. Of a name of more than 64 characters the end gives
+    way to a mark, which tells it from others that begin like it.
 
     Examples
     --------
     >>> file_safe("../../x")
     '_.._x'
     """
-    safe = re.sub(r"[^A-Za-z0-9+_.-]", "_", name).lstrip(".")
-    return safe[:100] or "_"
+    safe = _UNSAFE.sub("_", name).lstrip(".")
+    if len(safe) <= _LONGEST:
+        return safe or "_"
+    mark = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:8]
+    return f"{safe[: _LONGEST - 9]}-{mark}"
+
+
+def is_file_safe(name: str) -> bool:
+    """Say whether a name can be a single path component, as `file_safe` makes them."""
+    return 0 < len(name) <= _COMPONENT and name[0] != "." and not _UNSAFE.search(name)

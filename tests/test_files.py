@@ -11,9 +11,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from casarun import files
+from casarun import files, lock
 from casarun.errors import DataError, LockedError, RefusedError
-from casarun.files import FolderLock
+from casarun.lock import FolderLock
 
 
 def table(path: Path) -> Path:
@@ -171,7 +171,7 @@ def test_removing_stops_at_links(tmp_path: Path) -> None:
 def test_a_lock_tells_who_holds_it(tmp_path: Path) -> None:
     path = tmp_path / "run" / ".casarun" / "lock"
     with FolderLock(path):
-        held = files.holder(path)
+        held = lock.holder(path)
         with pytest.raises(LockedError) as caught:
             FolderLock(path).acquire()
         assert str(caught.value) == (
@@ -185,14 +185,14 @@ def test_a_lock_tells_who_holds_it(tmp_path: Path) -> None:
 def test_a_lock_dies_with_its_holder(tmp_path: Path) -> None:
     path = tmp_path / ".casarun" / "lock"
     code = (
-        "import sys, os, signal; from pathlib import Path; from casarun.files import FolderLock;"
+        "import sys, os, signal; from pathlib import Path; from casarun.lock import FolderLock;"
         "FolderLock(Path(sys.argv[1])).acquire(); os.kill(os.getpid(), signal.SIGKILL)"
     )
     ended = subprocess.run([sys.executable, "-c", code, str(path)], check=False)
     assert ended.returncode == -9
     assert json.loads(path.read_text())["host"] == socket.gethostname()
     with FolderLock(path):
-        assert files.holder(path)["pid"] == os.getpid()
+        assert lock.holder(path)["pid"] == os.getpid()
 
 
 def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:

@@ -261,7 +261,20 @@ def test_set_refused(refused: Callable[..., str], option: str, message: str) -> 
 REFUSED = {
     "syntax": (
         "[flag]\nrfi = none\n",
-        "5:7: Invalid value\n    5 | rfi = none\n      |       ^",
+        '5:7: Invalid value: text goes in quotes: "none"\n    5 | rfi = none\n      |       ^',
+    ),
+    "number with a unit": (
+        "[calibrate]\nsolint = { amp = 10s }\n",
+        '5:20: Unclosed inline table: text goes in quotes: "10s"\n'
+        "    5 | solint = { amp = 10s }\n      |                    ^",
+    ),
+    "true in capitals": (
+        "[flag]\nzeros = True\n",
+        "5:9: Invalid value: write true\n    5 | zeros = True\n      |         ^",
+    ),
+    "table cut off": (
+        "[flag\nzeros = true\n",
+        "4:6: Expected ']' at the end of a table declaration\n    4 | [flag\n      |      ^",
     ),
     "cut off": ("x =", "4:4: Invalid value\n    4 | x =\n      |    ^"),
     "key twice": (
@@ -565,7 +578,7 @@ def test_long_values_are_shortened(refused: Callable[..., str]) -> None:
     ("content", "message"),
     [
         (b"\xff\xfe", "recipe.toml: is not UTF-8 text: byte 0xff in line 1"),
-        (b" " * 5_000_001, "recipe.toml: is larger than 5 MB: no recipe is"),
+        (b" " * 1_000_001, "recipe.toml: is larger than 1 MB: no recipe is"),
         (b"x = " + b"[" * 100_000, "recipe.toml: the values are nested too deeply"),
         (b"x = " + b"1" * 5000, "recipe.toml: a number has too many digits"),
     ],

@@ -31,16 +31,32 @@ Listeners of a run get the same events, and some that are not kept: ``step-skipp
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Final, Never, Self
 
 from ..files import now, sync_folder
 
 Event = dict[str, Any]
+
+_LONGEST_LINE: Final = 64_000_000
+"""Bytes of a line; a longer one is read, and left out, in pieces."""
+
+_NO_NUMBERS: Final = (math.inf, -math.inf)
+
+_TYPES: Final[Mapping[str, type | tuple[type, ...]]] = {
+    **dict.fromkeys(("fingerprint", "reason", "action", "cause", "message", "advice"), str),
+    **dict.fromkeys(("state", "host", "path", "doing", "signature", "casarun"), str),
+    **dict.fromkeys(("attempt", "pid", "steps", "to_run", "skipped", "failed", "not_run"), int),
+    **dict.fromkeys(("params", "inputs", "writes"), dict),
+    **dict.fromkeys(("checks", "holds"), list),
+    **dict.fromkeys(("wall_s", "cpu_s", "wait_s", "peak_memory_bytes"), (int, float)),
+}
+"""What else an event may hold, as far as it is relied on."""
 
 
 class Journal:
@@ -136,20 +152,41 @@ def _cut_unfinished(descriptor: int) -> None:
 def read_events(path: Path) -> Iterator[Event]:
     """Read a journal's events, the oldest first.
 
-    A line that is not whole (a crash, or a run that is writing just now) or not a JSON
-    object is left out; no journal means no events.
+    A line that is not whole (a crash, or a run that is writing just now) or not an event as
+    it is written here (someone has edited it) is left out; no journal means no events.
     """
     try:
-        content = path.read_bytes()
-    except FileNotFoundError:
+        stream = path.open("rb")
+    except (FileNotFoundError, NotADirectoryError):
         return
-    for line in content[: content.rfind(b"\n") + 1].splitlines():
-        try:
-            entry = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(entry, dict) and "event" in entry:
-            yield entry
+    with stream:
+        while line := stream.readline(_LONGEST_LINE):
+            if not line.endswith(b"\n"):
+                continue
+            try:
+                entry = json.loads(line, parse_constant=_no_number)
+            except (ValueError, RecursionError):
+                continue
+            if isinstance(entry, dict) and _is_event(entry):
+                yield entry
+
+
+def _no_number(name: str) -> Never:
+    raise ValueError(f"{name} is no JSON")
+
+
+def _is_event(entry: Mapping[str, Any]) -> bool:
+    """Say whether a JSON object has what readers of its event rely on."""
+    event, step = entry.get("event"), entry.get("step", "x")
+    if not isinstance(event, str) or not isinstance(entry.get("t", ""), str):
+        return False
+    if not isinstance(step, str) or step in ("", ".", "..") or "/" in step or "\0" in step:
+        return False  # a step's id names a folder
+    return ("step" in entry or not event.startswith("step-")) and all(
+        isinstance(entry[key], types) and entry[key] not in _NO_NUMBERS
+        for key, types in _TYPES.items()
+        if key in entry
+    )
 
 
 @dataclass

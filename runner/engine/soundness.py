@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 
 from ..errors import CasarunError
-from ..folder import file_safe
+from ..folder import is_file_safe
 from ..plan import Plan, Step
 
 
@@ -31,7 +31,7 @@ def _problems(plan: Plan) -> Iterator[str]:
     for step in plan.steps:
         if step.id in ids:
             yield f"{step.id}: two steps have this id"
-        if file_safe(step.id) != step.id:
+        if not is_file_safe(step.id):
             yield f"{step.id}: not safe as a file name"
         ids.add(step.id)
         for problem in _path_problems(step, made):

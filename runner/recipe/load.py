@@ -12,7 +12,7 @@ from typing import Any, Final
 import tomli
 
 from ..errors import KeyPath, Problem, RefusedError, did_you_mean
-from . import rules, schema
+from . import bounds, rules, schema
 from .build import build
 from .model import Recipe
 from .overrides import override
@@ -22,10 +22,13 @@ from .positions import Source, in_order, render
 VERSION: Final = 1
 """Of the recipe language."""
 
-_LARGEST_BYTES: Final = 5_000_000
 _SYNTAX = re.compile(
     r"(?P<what>.*) \(at (?:line (?P<line>\d+), column (?P<column>\d+)|end of document)\)"
 )
+
+_OF_VALUE = re.compile(r"Invalid value|Expected newline|Unclosed (array|inline table)")
+_UNQUOTED = re.compile(r"""(?<=[=,\[{])\s*[^\s"'#=,\[\]{}][^"'#=,\[\]{}]*(?=[,\]}#]|$)""")
+"""A value without quotes: of a key, in an array or an inline table."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,8 @@ def load(
     overrides: Sequence[str] = (),
     environ: Mapping[str, str] | None = None,
     demo_data: Callable[[], Path] | None = None,
+    *,
+    output: Path | None = None,
 ) -> LoadedRecipe:
     """Load a recipe.
 
@@ -73,6 +78,8 @@ def load(
         What ``${VAR}`` in paths stands for; by default the process's environment.
     demo_data : callable, optional
         Returns the folder that ``casadata:`` stands for; by default that of the casadata package.
+    output : Path, optional
+        The run folder, over the recipe's.
 
     Returns
     -------
@@ -88,6 +95,7 @@ def load(
     document = _parse(source)
     given = override(document, overrides)
     source = Source(source.text, source.name, given.sources)
+    _bounded(document, source)
     _known_version(document, source)
     problems = [*given.problems, *_static(document)]
     # One mistake has one message: what the schema or a rule said of a key is enough.
@@ -98,6 +106,9 @@ def load(
         demo_data or casadata_folder,
     )
     resolved = paths.resolve(document)
+    # Who runs a recipe may have the run where they like; who wrote it may not.
+    if output is None and source.override(("project", "output")) is None:
+        paths.keep_inside(document)
     problems += [problem for problem in paths.problems if problem.key not in said]
     if any(problem.severity == "error" for problem in problems):
         problems = in_order(problems, source)
@@ -138,13 +149,13 @@ def _read(path: Path) -> str:
         if path.exists() and not path.is_file():
             raise refused("is not a regular file")
         with path.open("rb") as file:
-            content = file.read(_LARGEST_BYTES + 1)
+            content = file.read(bounds.BYTES + 1)
     except (FileNotFoundError, NotADirectoryError):
         raise refused(f"no such file{_near(path)}") from None
     except (OSError, ValueError) as error:
         raise refused(f"cannot be read: {getattr(error, 'strerror', None) or error}") from None
-    if len(content) > _LARGEST_BYTES:
-        raise refused(f"is larger than {_LARGEST_BYTES // 1_000_000} MB: no recipe is")
+    if len(content) > bounds.BYTES:
+        raise refused(f"is larger than {bounds.BYTES // 1_000_000} MB: no recipe is")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -186,9 +197,36 @@ def _syntax(message: str, source: Source) -> Problem:
     if match is None:
         return Problem(message)
     if match["line"]:
-        return Problem(match["what"], line=int(match["line"]), column=int(match["column"]))
+        line, column = int(match["line"]), int(match["column"])
+        hint = _quotes(source.lines[line - 1], column - 1) if _OF_VALUE.match(message) else ""
+        return Problem(match["what"] + hint, line=line, column=column)
     line = max(number for number, text in enumerate(source.lines, 1) if text or number == 1)
     return Problem(match["what"], line=line, column=len(source.lines[line - 1]) + 1)
+
+
+def _bounded(document: Mapping[str, Any], source: Source) -> None:
+    """Refuse at once what would only cost time and memory.
+
+    Raises
+    ------
+    RefusedError
+        If the recipe is larger than any real one.
+    """
+    problems = bounds.beyond(document)
+    if problems:
+        raise RefusedError(problems, render(problems, source))
+
+
+def _quotes(line: str, place: int) -> str:
+    """Say that text goes in quotes, where the value in which TOML's reader stopped has none."""
+    found = next((m for m in _UNQUOTED.finditer(line) if m.start() <= place <= m.end()), None)
+    text = found[0].strip() if found else ""
+    plain = text.casefold()
+    if not any(letter.isalpha() for letter in text):
+        return ""
+    if plain in ("true", "false"):
+        return f": write {plain}" if text != plain else ""
+    return f': text goes in quotes: "{text}"'
 
 
 def _known_version(document: Mapping[str, Any], source: Source) -> None:

@@ -188,7 +188,9 @@ class Resources:
     cores: Literal["auto"] | int = "auto"
     memory: str = "auto"
     memory_per_core: str = "2GB"
+    memory_per_step: str = "auto"
     disk_factor: float = 5.0
+    disk_reserve: str = "auto"
     time_per_step: str = "24h"
 
 

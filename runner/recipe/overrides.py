@@ -16,6 +16,8 @@ from .schema import kind, shown
 ARRAYS: Final = ("dataset", "image", "step")
 """Tables of which a recipe has several, addressed by their names."""
 
+_LONGEST: Final = 100
+
 
 @dataclass
 class Overridden:
@@ -26,7 +28,7 @@ class Overridden:
 
     def refuse(self, option: str, message: str) -> None:
         """Note a problem of an option itself."""
-        self.problems.append(Problem(f"--set {option}: {message}"))
+        self.problems.append(Problem(f"{_said(option)}: {message}"))
 
 
 def override(document: dict[str, Any], options: Sequence[str]) -> Overridden:
@@ -52,8 +54,14 @@ def override(document: dict[str, Any], options: Sequence[str]) -> Overridden:
         except ValueError as error:
             result.refuse(option, str(error))
         else:
-            result.sources[key] = f"--set {option}"
+            result.sources[key] = _said(option)
     return result
+
+
+def _said(option: str) -> str:
+    """Write an option for a message, not longer than a line."""
+    short = option if len(option) <= _LONGEST else f"{option[: _LONGEST - 1]}…"
+    return f"--set {short}"
 
 
 def _parts(name: str) -> list[str]:
@@ -62,7 +70,7 @@ def _parts(name: str) -> list[str]:
         return [part.strip() for part in name.split(".")]
     try:
         table: Any = tomli.loads(f"{name} = 0")
-    except tomli.TOMLDecodeError:
+    except (tomli.TOMLDecodeError, RecursionError):
         return [""]
     parts = []
     while isinstance(table, dict):

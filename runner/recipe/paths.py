@@ -8,9 +8,11 @@ from __future__ import annotations
 import glob
 import os
 import re
+import shlex
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.util import find_spec
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,7 +23,12 @@ from .schema import shown
 
 _VARIABLE: Final = re.compile(r"(\$?)\$\{([^}]*)(\}?)")
 _IDENTIFIER: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+_NAMED: Final = re.compile(r"(~|\$\{[^}]*\})(?:/|$)")
+"""Begins an `output` in a place that the environment names."""
 _DEMO: Final = "casadata:"
+_LOOKED_AT: Final = 10_000
+"""Entries of a folder, to suggest one of them."""
+_SUGGESTED: Final = 100
 _RECIPE: Final = "{recipe}"
 """Begins a path from the recipe's folder where other paths start from the run folder."""
 
@@ -59,6 +66,7 @@ class Paths:
     demo_data: Callable[[], Path] = casadata_folder
     problems: list[Problem] = field(default_factory=list)
     moved: dict[KeyPath, KeyPath] = field(default_factory=dict)
+    _said: set[Problem] = field(default_factory=set)
 
     def resolve(self, document: Mapping[str, Any]) -> dict[str, Any]:
         """Return the document with absolute paths, and a dataset for each match of a glob.
@@ -147,15 +155,40 @@ class Paths:
             return output
         return self._expanded(output, ("project", "output")) or output
 
+    def keep_inside(self, document: Mapping[str, Any]) -> None:
+        """Note an `output` that leads to a place that only who runs the recipe may name.
+
+        A recipe may be someone else's. Its run folder is below the current folder, or in a
+        place that the environment names, and hidden nowhere.
+        """
+        project = document.get("project")
+        output = project.get("output") if isinstance(project, dict) else None
+        if not isinstance(output, str):
+            return
+        key = ("project", "output")
+        expanded = self._expanded(output, key)
+        if not expanded:
+            return
+        wrong = _led_out(output) if ".." in output.split("/") else _led_out(_from_here(expanded))
+        named = _NAMED.match(output)
+        if wrong and named and os.path.normpath(self._expanded(named[1], key) or "/") != "/":
+            wrong = _led_out(output[named.end() :])
+        if wrong:
+            self._problem(
+                f"{shown(output)} {wrong}, where no recipe may put its run; if you want it there: "
+                f"--output {shlex.quote(expanded)}",
+                key,
+            )
+
     def _one(self, text: str, key: KeyPath, words: tuple[str, ...]) -> str:
         """Return the absolute path of a file that must be there."""
         expanded = self._expanded(text, key)
         if expanded is not None:
             path = self.folder / expanded
             if _exists(path):
-                return str(path)
+                return str(_plain(path))
             near = did_you_mean(text, words)
-            self._problem(f"no such file: {_path(path)}{near or _sibling(path)}", key)
+            self._problem(f"no such file: {_path(path)}{near or self._near(path)}", key)
         return text
 
     def _find(self, text: str, key: KeyPath) -> list[Path]:
@@ -171,13 +204,13 @@ class Paths:
             return []
         path = folder / expanded
         if _exists(path):
-            return [path]
+            return [_plain(path)]
         if not glob.has_magic(text):
-            self._problem(f"no such file: {_path(path)}{_sibling(path)}", key)
+            self._problem(f"no such file: {_path(path)}{self._near(path)}", key)
             return []
         # Brackets in the environment's or the folder's names are no pattern.
         pattern = Path(glob.escape(str(folder))) / (self._expanded(text, key, glob.escape) or "")
-        found = sorted(Path(match) for match in glob.glob(str(pattern)))  # noqa: PTH207
+        found = sorted({_plain(Path(match)) for match in glob.glob(str(pattern))})  # noqa: PTH207
         if not found:
             self._problem(f"{_path(path)} matches nothing", key)
         return found
@@ -221,15 +254,44 @@ class Paths:
             self._problem("a path cannot hold a null character", key)
         return None if missing or "\0" in expanded else expanded
 
+    def _near(self, path: Path) -> str:
+        """Suggest another file; to look for thousands would take long and help nobody."""
+        return _sibling(path) if len(self.problems) < _SUGGESTED else ""
+
     def _problem(self, message: str, key: KeyPath) -> None:
         problem = Problem(message, key)
-        if problem not in self.problems:
+        if problem not in self._said:
+            self._said.add(problem)
             self.problems.append(problem)
+
+
+def _led_out(place: str) -> str:
+    """Say how a relative path leaves the folder that it starts from; empty if it does not."""
+    parts = place.split("/")
+    if ".." in parts:  # after a link it leads elsewhere than it seems to
+        return "is not below the current folder"
+    return "is in a hidden folder" if any(p.startswith(".") and p != "." for p in parts) else ""
+
+
+def _from_here(path: str) -> str:
+    """Return a path relative to the current folder, as far as its names tell.
+
+    A link in the current folder is the user's own, and may lead anywhere.
+    """
+    return os.path.relpath(path)
 
 
 def _path(path: Path) -> str:
     """Write a path for a message: longer than other values, its end is what matters."""
     return shown(str(path), 300)
+
+
+def _plain(path: Path) -> Path:
+    """Return the path of something that exists, without ``..``."""
+    if ".." not in path.parts:
+        return path
+    short = Path(os.path.normpath(path))  # not so if the folder before the dots is a link
+    return short if _exists(short) and short.samefile(path) else path.resolve()
 
 
 def _exists(path: Path) -> bool:
@@ -242,6 +304,7 @@ def _exists(path: Path) -> bool:
 def _sibling(path: Path) -> str:
     """Suggest a file of the same folder, or say that there is no such folder."""
     try:
-        return did_you_mean(path.name, (entry.name for entry in path.parent.iterdir()))
+        siblings = islice(path.parent.iterdir(), _LOOKED_AT)
+        return did_you_mean(path.name, (entry.name for entry in siblings))
     except OSError:
         return "; nor is there such a folder"

@@ -11,13 +11,17 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from ..errors import KeyPath, Problem, dotted
+from ..errors import KeyPath, Problem, dotted, printable
 
 if TYPE_CHECKING:
     from tree_sitter import Node
 
 _WIDEST = 120
 """Longer lines are shown in part, around the caret."""
+_LONGEST = 2000
+"""Characters of a message."""
+_MOST = 100
+"""So many problems are shown."""
 
 
 @dataclass(frozen=True)
@@ -210,7 +214,10 @@ def render(problems: Iterable[Problem], source: Source) -> str:
         characters are escaped.
     """
     ordered = in_order(problems, source)
-    return "\n".join(_render(problem, _place(problem, source), source) for problem in ordered)
+    said = [_render(problem, _place(problem, source), source) for problem in ordered[:_MOST]]
+    if len(ordered) > _MOST:
+        said.append(f"{printable(source.name)}: and {len(ordered) - _MOST:,} more")
+    return "\n".join(said)
 
 
 def in_order(problems: Iterable[Problem], source: Source) -> list[Problem]:
@@ -237,13 +244,10 @@ def _render(problem: Problem, span: Span | None, source: Source) -> str:
         where += f":{span.line}:{span.column}"
     about = [where, "warning"] if problem.severity == "warning" else [where]
     about += [dotted(key)] if key else []
-    head = _escaped(": ".join([*about, problem.message]))
+    head = printable(": ".join([*about, problem.message]).replace("\n", "\\n"))
+    if len(head) > _LONGEST:
+        head = f"{head[: _LONGEST - 1]}…"
     return "\n".join([head, *_snippet(span, source)])
-
-
-def _escaped(text: str) -> str:
-    """Escape what would not print, or would drive the terminal."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def _snippet(span: Span | None, source: Source) -> list[str]:

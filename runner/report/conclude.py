@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
+
+from jinja2 import TemplateError
 
 from ..engine.journal import JournalState, StepRecord, read_state
 from ..engine.results import read_last_result
 from ..engine.scheduler import Outcome
 from ..errors import DataError
 from ..files import now, read_json, write_atomic, write_json
-from ..folder import RunFolder
+from ..folder import RunFolder, is_inside
 from ..plan import Auto, Plan, Step
 from ..qa.verdict import assemble
 from ..recipe.load import LoadedRecipe
 from .render import render
 
 _RUN = "run.json"
+_NO_RECORDS = (AttributeError, LookupError, TypeError, ValueError, ArithmeticError,
+               RecursionError, TemplateError)  # fmt: skip
+"""What reading records comes to that someone has edited: they may have any shape."""
 
 
 def record_plan(folder: RunFolder, plan: Plan, loaded: LoadedRecipe) -> None:
@@ -57,6 +64,7 @@ def read_plan(folder: RunFolder) -> Plan:
     """
     try:
         data = read_json(folder.plan)
+        _as_described(data)
         known = Step.__dataclass_fields__
         return Plan(
             tuple(
@@ -68,8 +76,37 @@ def read_plan(folder: RunFolder) -> Plan:
             tuple(Auto(**auto) for auto in data["autos"]),
             tuple(data["notes"]),
         )
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise DataError(f"{folder.plan} is missing or damaged; run the recipe again") from error
+    except OSError as error:
+        raise DataError(f"{folder.plan} is missing; run the recipe again") from error
+    except (DataError, ValueError, TypeError, KeyError) as error:
+        raise DataError(f"{folder.plan} is damaged: {error}; run the recipe again") from error
+
+
+def _as_described(data: Any) -> None:
+    """Hold what someone may have edited to ``schemas/plan.schema.json``.
+
+    Raises
+    ------
+    DataError
+        With the first place where it differs.
+    """
+    from jsonschema import Draft202012Validator
+
+    text = files(__package__.partition(".")[0]).joinpath("schemas/plan.schema.json")
+    schema = json.loads(text.read_text(encoding="utf-8"))
+    try:
+        error = next(Draft202012Validator(schema).iter_errors(data), None)
+    except RecursionError:
+        raise DataError("its values are nested too deeply") from None
+    if error is not None:
+        where = "/".join(map(str, error.absolute_path)) or "all of it"
+        raise DataError(f"{where} is not as in plan.schema.json")
+    for step in data["steps"]:
+        paths = [step["params"].get(key, "") for key in ("data", "out")]
+        if step["action"].startswith("casa:"):
+            continue
+        if not all(isinstance(path, str) and is_inside(path) for path in paths):
+            raise DataError(f"step {step['id']} leads out of the run folder")
 
 
 def conclude(
@@ -89,9 +126,10 @@ def conclude(
         The content of ``qa/metrics.json``.
     """
     idle = not (outcome.done or outcome.failed or outcome.not_run)
-    if idle and folder.metrics.is_file() and folder.report.is_file():
-        kept: dict[str, Any] = read_json(folder.metrics)
-        return kept
+    if idle and folder.report.is_file():
+        kept = _kept(folder)
+        if kept:
+            return kept
     state = read_state(folder.journal)
     recipe = loaded.recipe
     name = Path(loaded.source.name).name
@@ -112,6 +150,19 @@ def conclude(
     return _report(folder, plan, meta)
 
 
+def _kept(folder: RunFolder) -> dict[str, Any]:
+    """Return the metrics that an earlier run left; nothing if they are not as it left them."""
+    from jsonschema import Draft202012Validator
+
+    text = files(__package__.partition(".")[0]).joinpath("schemas/metrics.schema.json")
+    try:
+        found: dict[str, Any] = read_json(folder.metrics)
+        whole = Draft202012Validator(json.loads(text.read_text(encoding="utf-8"))).is_valid(found)
+    except (OSError, DataError, RecursionError):
+        return {}
+    return found if whole else {}
+
+
 def render_again(folder: RunFolder) -> Path:
     """Judge and report a run again from its records alone.
 
@@ -126,11 +177,19 @@ def render_again(folder: RunFolder) -> Path:
         If they are missing or damaged.
     """
     plan = read_plan(folder)
+    record = folder.root / "docs" / _RUN
     try:
-        meta = read_json(folder.root / "docs" / _RUN)
-    except (OSError, ValueError) as error:
+        meta = read_json(record)
+    except OSError as error:
         raise DataError(f"{folder.root}: the run has not come to a report yet") from error
-    _report(folder, plan, meta)
+    try:
+        _report(folder, plan, meta)
+    except _NO_RECORDS as error:
+        raise DataError(
+            f"the records in {folder.root} do not fit together ({type(error).__name__}: {error}): "
+            f"{record}, scripts/plan.json or qa/data was changed since the run; run the recipe "
+            "again"
+        ) from error
     return folder.report
 
 
