@@ -1,4 +1,4 @@
-"""Files that survive a crash: atomic writes, states of files and folders, copies, locks.
+"""Files that survive a crash: atomic writes, states of files and folders, copies.
 
 Whatever is written here is either there whole or not there. Hard links are never made:
 casacore writes through them into the data they were made from.
@@ -15,21 +15,24 @@ import os
 import shutil
 import socket
 import stat
-from collections.abc import Callable, Iterator
+import zlib
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import psutil
 
-from .errors import DataError, LockedError, refuse
+from .errors import DataError
 
 Json = Any
 """What JSON can hold."""
 
 CONTENT_LIMIT_BYTES: Final = 64_000_000
 """Up to this size a single file is identified by its content."""
+
+JSON_LIMIT_BYTES: Final = 256_000_000
+"""No JSON file of a run comes near: a plan of 10,000 steps has 20 MB."""
 
 _SAYS_NOTHING: Final = frozenset({"table.lock", "HISTORY"})
 """What CASA changes in tables that it only reads: the lock, and an MS's list of commands."""
@@ -40,12 +43,25 @@ _BY_BYTES: Final = frozenset({"table.dat", "table.info"})
 They say the same, with keywords in another order: so their bytes are compared, sorted.
 """
 
+_SAMPLES: Final = 64
+_SAMPLE_BYTES: Final = 262_144
+"""A file up to the product of these two is read whole to know its content."""
+
 _FICLONE: Final = 0x40049409
 
 
 def now() -> str:
     """Return the present time as ISO 8601 text in UTC, to the millisecond."""
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def seconds_since(moment: Json) -> float | None:
+    """Return how long ago, in s, a time as `now` gives it was; None where it is no such time."""
+    try:
+        then = datetime.fromisoformat(str(moment))
+        return max(0.0, (datetime.now(UTC) - then).total_seconds())
+    except (ValueError, TypeError):
+        return None
 
 
 def sync_folder(path: Path) -> None:
@@ -73,7 +89,8 @@ def write_atomic(path: Path, content: str | bytes, *, durable: bool = True) -> N
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
     try:
-        with temporary.open("wb") as stream:
+        temporary.unlink(missing_ok=True)  # of a process of this number that was killed
+        with temporary.open("xb") as stream:
             stream.write(data)
             stream.flush()
             if durable:
@@ -102,8 +119,12 @@ def read_json(path: Path) -> Json:
         If it does not hold JSON.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+        with path.open("rb") as stream:
+            content = stream.read(JSON_LIMIT_BYTES + 1)
+        if len(content) > JSON_LIMIT_BYTES:
+            raise ValueError(f"it is larger than {JSON_LIMIT_BYTES // 1_000_000} MB")
+        return json.loads(content.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{path} does not hold JSON: {error}") from error
 
 
@@ -155,6 +176,94 @@ def signature(path: Path) -> str | None:
         return None
     lines = sorted(_states(path)) if stat.S_ISDIR(top.st_mode) else [_state("", top)]
     return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()[:32]
+
+
+def product_state(path: Path) -> str | None:
+    """Tell a product from any other that could come to be in its place.
+
+    Returns
+    -------
+    str or None
+        Three parts with points between: its `signature`; when any of its files was last
+        changed in any way (``st_ctime_ns``, which nobody can set back); a digest of its
+        content, for files of more than 16 MB from samples. None if there is nothing at `path`.
+    """
+    quick = signature(path)
+    return None if quick is None else f"{quick}.{_last_change(path)}.{_digest(path)}"
+
+
+def state_now(path: Path, known: Iterable[str]) -> str | None:
+    """Return which of the states that a product is known to have had it is in now.
+
+    Content is read only where sizes and modification times are those of a known state, and
+    a file was changed since: by someone who set the modification time back, but as well by
+    a copy of the run folder, or a change of owner or mode.
+
+    Parameters
+    ----------
+    path : Path
+        The product.
+    known : iterable of str
+        What `product_state` returned; `signature`, too, which is believed.
+
+    Returns
+    -------
+    str or None
+        One of `known`; else any other text; None if there is nothing at `path`.
+    """
+    quick = signature(path)
+    alike = [state for state in known if state.partition(".")[0] == quick]
+    if quick is None or not alike:
+        return quick
+    changed = _last_change(path)
+    for state in alike:
+        if state == quick or state.split(".")[1] == changed:
+            return state
+    content = _digest(path)
+    same = (state for state in alike if state.rpartition(".")[2] == content)
+    return next(same, f"{quick}.{changed}.{content}")
+
+
+def _counted(path: Path) -> Iterator[Path]:
+    """Yield the files below a path that no task changes which only reads them."""
+    if path.is_symlink() or not path.is_dir():
+        yield path
+        return
+    with os.scandir(path) as entries:
+        for entry in sorted(entries, key=lambda entry: entry.name):
+            if entry.name not in _SAYS_NOTHING | _BY_BYTES:
+                yield from _counted(Path(entry.path))
+
+
+def _last_change(path: Path) -> str:
+    return str(max((file.lstat().st_ctime_ns for file in _counted(path)), default=0))
+
+
+def _digest(path: Path) -> str:
+    """Return a digest of a product's content.
+
+    A checksum for each file is enough against mishaps, and eight times faster than a
+    cryptographic one. (Whoever means harm can write the journal, too.)
+    """
+    whole = hashlib.sha256()
+    for file in _counted(path):
+        if file.is_file():
+            sums = [zlib.crc32(part) for part in _samples(file)]
+            whole.update(f"{file.relative_to(path)}\0{sums}\n".encode("utf-8", "surrogateescape"))
+    return whole.hexdigest()[:32]
+
+
+def _samples(file: Path) -> Iterator[bytes]:
+    """Yield a file's content; of a large one, evenly spaced parts with both ends."""
+    with file.open("rb") as stream:
+        size = os.fstat(stream.fileno()).st_size
+        if size <= _SAMPLES * _SAMPLE_BYTES:
+            while part := stream.read(_SAMPLE_BYTES):
+                yield part
+            return
+        for number in range(_SAMPLES):
+            stream.seek(number * (size - _SAMPLE_BYTES) // (_SAMPLES - 1))
+            yield stream.read(_SAMPLE_BYTES)
 
 
 def _state(name: str, status: os.stat_result) -> str:
@@ -239,97 +348,6 @@ def remove_tree(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-class FolderLock:
-    """The right to work in a run folder; one process at a time has it.
-
-    The kernel gives the lock back when its holder dies, however it dies. The file's text
-    only says who holds it.
-
-    Parameters
-    ----------
-    path : Path
-        The lock file; its folder is made if need be.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._descriptor: int | None = None
-
-    def acquire(self) -> None:
-        """Take the lock, at once or not at all.
-
-        Raises
-        ------
-        LockedError
-            If another process holds it; the message says which.
-        RefusedError
-            If the folder cannot be written.
-        """
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666)
-        except OSError as error:
-            folder = self._path.parent.parent
-            raise refuse(
-                f"cannot write in the run folder {folder}: {error.strerror}; "
-                "choose another one with --output"
-            ) from error
-        try:
-            self._flock(descriptor)
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, json.dumps(_myself()).encode(), 0)
-        except BaseException:
-            os.close(descriptor)
-            raise
-        self._descriptor = descriptor
-
-    def release(self) -> None:
-        """Give the lock back."""
-        if self._descriptor is not None:
-            with contextlib.suppress(OSError):
-                os.ftruncate(self._descriptor, 0)
-            os.close(self._descriptor)
-            self._descriptor = None
-
-    def __enter__(self) -> Self:
-        self.acquire()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.release()
-
-    def _flock(self, descriptor: int) -> None:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise self._held(holder(self._path)) from None
-        except OSError as error:
-            # Some cluster filesystems have no flock: then the text has to do.
-            if error.errno not in {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}:
-                raise
-            other = holder(self._path)
-            if other and (other.get("host") != socket.gethostname() or is_alive(other)):
-                raise self._held(other) from None
-
-    def _held(self, other: dict[str, Json]) -> LockedError:
-        folder = self._path.parent.parent
-        if not other:
-            return LockedError(f"another run works in {folder}")
-        return LockedError(
-            f"another run works in {folder}: process {other.get('pid')} on "
-            f"{other.get('host')}, since {other.get('since')}"
-        )
-
-
-def _myself() -> dict[str, Json]:
-    return {"since": now(), **process_mark(os.getpid())}
-
-
 def process_mark(pid: int) -> dict[str, Json]:
     """Describe a process so that `is_alive` can tell it from a later one with its number."""
     mark: dict[str, Json] = {"host": socket.gethostname(), "pid": pid}
@@ -349,15 +367,6 @@ def is_alive(mark: dict[str, Json]) -> bool:
     except (psutil.Error, KeyError, TypeError, ValueError):
         return False
     return not ended and abs(created - float(mark.get("created", created))) < 0.1
-
-
-def holder(path: Path) -> dict[str, Json]:
-    """Read who holds, or last held, a `FolderLock`: host, pid, created, since."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def walk(folder: Path, visit: Callable[[Path], bool]) -> None:

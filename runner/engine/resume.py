@@ -11,10 +11,10 @@ holds later changes, or a part of one, is made again from its first step on.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 
-from ..files import signature
+from ..files import state_now
 from ..folder import RunFolder
 from ..plan import Json, Plan, Step, digest
 from .chains import Chain, Chains
@@ -49,7 +49,7 @@ class Found:
     ledgers : mapping of str to LedgerState
         By path, for products that are changed in place.
     products : mapping of str to str
-        Signature of each product that exists, by its path.
+        State of each product that exists, by its path; see `casarun.files.state_now`.
     """
 
     journal: JournalState = field(default_factory=JournalState)
@@ -62,15 +62,22 @@ UP_TO_DATE = "unchanged"
 
 def survey(plan: Plan, folder: RunFolder) -> Found:
     """Look at what a run folder holds of a plan's products. Changes nothing."""
+    journal, ledgers = read_state(folder.journal), Ledgers(folder.ledgers).states()
+    known: dict[str, list[str]] = {path: [state.signature] for path, state in ledgers.items()}
+    for record in journal.steps.values():
+        for path, state in (record.done or {}).get("writes", {}).items():
+            known.setdefault(path, []).append(str(state))
     products = {}
     for path in dict.fromkeys(p for step in plan.steps for p in (*step.writes, *step.updates)):
-        state = signature(folder.root / path)
-        if state is not None:
-            products[path] = state
-    return Found(read_state(folder.journal), Ledgers(folder.ledgers).states(), products)
+        now = state_now(folder.root / path, known.get(path, ()))
+        if now is not None:
+            products[path] = now
+    return Found(journal, ledgers, products)
 
 
-def decide(plan: Plan, found: Found, *, fresh: bool = False) -> dict[str, Decision]:
+def decide(
+    plan: Plan, found: Found, *, fresh: bool = False, given_up: Collection[str] = ()
+) -> dict[str, Decision]:
     """Decide for each step of a plan whether it runs, and say why.
 
     Parameters
@@ -81,6 +88,9 @@ def decide(plan: Plan, found: Found, *, fresh: bool = False) -> dict[str, Decisi
         What there is; see `survey`.
     fresh : bool
         Run everything, whatever there is.
+    given_up : collection of str
+        Steps that failed for good in this run, and those that need them: nothing is brought
+        into the state that they would need.
 
     Returns
     -------
@@ -90,7 +100,7 @@ def decide(plan: Plan, found: Found, *, fresh: bool = False) -> dict[str, Decisi
     reasons = (
         {step.id: "a fresh run was asked for" for step in plan.steps}
         if fresh
-        else _Decider(plan, found).reasons()
+        else _Decider(plan, found, given_up).reasons()
     )
     return {
         step.id: Decision(step.id in reasons, reasons.get(step.id, UP_TO_DATE))
@@ -116,8 +126,9 @@ def decide_part(
 class _Decider:
     """Finds the smallest set of steps that brings every product to its planned state."""
 
-    def __init__(self, plan: Plan, found: Found) -> None:
+    def __init__(self, plan: Plan, found: Found, given_up: Collection[str] = ()) -> None:
         self._plan = plan
+        self._given_up = frozenset(given_up)
         self._found = found
         self._chains = Chains(plan)
         self._reasons: dict[str, str] = {}
@@ -141,7 +152,8 @@ class _Decider:
     def _run(self, step_id: str, reason: str) -> None:
         if step_id not in self._reasons:
             self._reasons[step_id] = reason
-            self._changed.append(step_id)
+            if step_id not in self._given_up:
+                self._changed.append(step_id)
 
     def _own_reason(self, step: Step) -> str:
         """Say why a step cannot be kept, apart from the state of its products."""

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 from ..errors import Cause, StepFailedError
-from ..files import remove_tree, signature, walk
+from ..files import product_state, remove_tree, walk
 from ..plan import Step
 
 
@@ -99,7 +99,7 @@ class Workplace:
         Returns
         -------
         dict of str to str
-            Signature of each product that was written or updated.
+            State of each product that was written or updated; see `product_state`.
 
         Raises
         ------
@@ -117,7 +117,8 @@ class Workplace:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 made.rename(target)
         states = {
-            path: signature(self._root / path) for path in (*self._step.writes, *self._step.updates)
+            path: product_state(self._root / path)
+            for path in (*self._step.writes, *self._step.updates)
         }
         return {path: state for path, state in states.items() if state is not None}
 
