@@ -22,7 +22,7 @@ from casarun.engine.resume import Found, decide, survey
 from casarun.engine.scheduler import Outcome, run
 from casarun.engine.signals import StopFlag, walltime
 from casarun.engine.walker import Walker
-from casarun.errors import CasarunError, Cause, StepFailedError
+from casarun.errors import CasarunError, Cause, InterruptedRunError, StepFailedError
 from casarun.files import read_json, signature
 from casarun.folder import RunFolder
 from casarun.plan import Plan, Resources, Step
@@ -752,13 +752,13 @@ def test_a_journal_that_cannot_be_written_stops_the_run(
         monkeypatch.setattr("casarun.engine.journal.os.write", full)
         return make(job)
 
-    with pytest.raises(StepFailedError) as caught:
+    with pytest.raises(InterruptedRunError) as caught:
         go(folder, chain(), behave)
     assert str(caught.value) == (
         f"cannot write the records of the run in {folder.root}: No space left on device. What was "
         "done is kept: mend that, and run the same command to go on."
     )
-    assert caught.value.cause is Cause.DISK_FULL
+    assert caught.value.exit_code == 75
     monkeypatch.undo()
     assert go(folder, chain()).state == "done"
 

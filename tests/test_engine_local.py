@@ -480,10 +480,17 @@ def test_a_full_disk_is_named_and_a_larger_one_goes_on(tmp_path: Path) -> None:
             fake("two", reads="qa/one", writes="qa/two"),
         ]
         # One at a time: beside the one that fills the disk, any other could find it full.
-        outcome = go(folder, steps, cores=1)
-        assert outcome.failed["big"].cause is Cause.DISK_FULL
-        assert outcome.failed["big"].message == "[Errno 28] No space left on device"
-        assert outcome.failed["big"].attempts == 2
+        events: Events = []
+        outcome = go(folder, steps, events, cores=1)
+        failures = [e for e in events if e["event"] == "step-failed"]
+        assert [(e["step"], e["attempt"], e["cause"], e["message"]) for e in failures] == [
+            ("big", attempt, "disk-full", "[Errno 28] No space left on device")
+            for attempt in (1, 2)
+        ]
+        # A full disk is no failure of the recipe.
+        assert (outcome.interrupted, outcome.failed) == (True, {})
+        assert outcome.why == f"the disk of {folder.root} is full: free some"
+        assert outcome.not_run == {"big": f"nothing more was started: {outcome.why}"}
         assert outcome.done == ["one", "two"]
         assert not folder.work("big").exists()
         remount = ["mount", "-o", "remount,size=40m", str(small)]

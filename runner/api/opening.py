@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..errors import DataError, Problem, RefusedError, did_you_mean
-from ..files import FolderLock, remove_tree
-from ..folder import PRODUCT_FOLDERS, RunFolder
+from ..files import remove_tree
+from ..folder import PRODUCT_FOLDERS, RunFolder, strange_in
+from ..lock import FolderLock
 from ..recipe.load import LoadedRecipe, load
 from ..recipe.positions import render
 from ..recipe.schema import judge
@@ -65,9 +67,9 @@ def open_recipe(recipe: Path, options: Options) -> Reduction:
     RefusedError
         With all that is wrong with it, each at its place.
     """
-    loaded = _against_casa(load(recipe, options.overrides))
+    loaded = _against_casa(load(recipe, options.overrides, output=options.output))
     output = options.output or Path(loaded.recipe.project.output)
-    reduction = Reduction(loaded, RunFolder(Path.cwd() / output), options)
+    reduction = Reduction(loaded, RunFolder(output.absolute()), options)
     _known(reduction, "until", options.until, ORDER)
     _known(reduction, "only", options.only, [d.name for d in loaded.recipe.dataset])
     return reduction
@@ -132,8 +134,44 @@ def held(folder: RunFolder) -> Iterator[None]:
         raise RefusedError(
             [Problem(f"{root} is not empty and not a run folder; choose another with --output")]
         )
-    with FolderLock(folder.lock):
+    keep_inside(folder)
+    with FolderLock(folder.lock, folder.status), _matplotlib_in(folder.private / "matplotlib"):
         yield
+
+
+@contextmanager
+def _matplotlib_in(folder: Path) -> Iterator[None]:
+    """Let Matplotlib keep its list of fonts in a folder, instead of in the user's home.
+
+    Must come before the process is started that the steps are forked from.
+    """
+    if "MPLCONFIGDIR" in os.environ:
+        yield
+        return
+    os.environ["MPLCONFIGDIR"] = str(folder)
+    try:
+        yield
+    finally:
+        del os.environ["MPLCONFIGDIR"]
+
+
+def keep_inside(folder: RunFolder) -> None:
+    """Refuse a run folder in which something leads elsewhere.
+
+    Raises
+    ------
+    RefusedError
+        With what it is, and where it leads.
+    """
+    found = strange_in(folder)
+    if found is None:
+        return
+    path, what = found
+    leads = f" to {path.readlink()}" if path.is_symlink() else ""
+    raise RefusedError(
+        [Problem(f"{path} is {what}{leads}: casarun makes none, and neither writes nor reads "
+                 "outside of a run folder. Remove it, or choose another folder with --output")]
+    )  # fmt: skip
 
 
 def wipe(folder: RunFolder) -> None:
@@ -152,8 +190,11 @@ def run_folder(path: Path) -> RunFolder:
     ------
     DataError
         If there is no run in it.
+    RefusedError
+        If something in it leads elsewhere.
     """
     folder = RunFolder(path.absolute())
+    keep_inside(folder)
     if not folder.journal.is_file():
         raise DataError(f"{path}: not a run folder (it has no .casarun/journal.jsonl)")
     return folder

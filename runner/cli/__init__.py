@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import traceback
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from ..errors import CasarunError, ExitCode
+from ..errors import CasarunError, ExitCode, printable
 from .commands import cli
 
 __all__ = ["main"]
@@ -17,7 +18,26 @@ __all__ = ["main"]
 
 def main() -> None:
     """Run the command line and exit with one of `ExitCode`."""
+    _open_streams()
     sys.exit(run(sys.argv[1:]))
+
+
+def _open_streams() -> None:
+    """Open the standard streams that the caller closed, as some schedulers do, on nothing.
+
+    Else the first files that are opened, the lock and the journal, take their numbers, and what
+    CASA prints goes into them.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+            mode = "w" if number else "r"
+            setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # in a locale that lacks a letter
 
 
 def run(arguments: list[str]) -> int:
@@ -38,7 +58,7 @@ def run(arguments: list[str]) -> int:
         return int(ExitCode.INTERRUPTED)
     except CasarunError as error:
         if error.exit_code is not ExitCode.BUG:
-            click.echo(str(error), err=True)
+            click.echo(printable(str(error)), err=True)
             return int(error.exit_code)
         return _bug(error)
     except BrokenPipeError:
@@ -46,6 +66,10 @@ def run(arguments: list[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
+        if isinstance(error, FileNotFoundError) and error.filename is None:  # of os.getcwd
+            said = "the current folder was removed: go to another, or name all by absolute paths"
+            click.echo(said, err=True)
+            return int(ExitCode.REFUSED)
         return _bug(error)
 
 
@@ -56,5 +80,6 @@ def _bug(error: Exception) -> int:
     handle, name = tempfile.mkstemp(prefix="casarun-bug-", suffix=".log")
     with os.fdopen(handle, "w", encoding="utf-8") as log:
         log.write("".join(traceback.format_exception(error)))
-    click.echo(f"this is a bug in casarun: {error}\nfor a bug report: {Path(name)}", err=True)
+    said = printable(str(error))
+    click.echo(f"this is a bug in casarun: {said}\nfor a bug report: {Path(name)}", err=True)
     return int(ExitCode.BUG)

@@ -92,6 +92,7 @@ def run(
     with (
         signals.stopping(stop),
         signals.walltime(stop, _seconds(walltime), walltime),
+        signals.jobtime(stop),
         terminal(quiet=quiet, verbose=verbose) as screen,
     ):
         result = api.run(recipe, options, screen.tell, stop, screen.planned)

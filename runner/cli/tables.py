@@ -10,19 +10,20 @@ from typing import Any
 
 import click
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from ..api import Planned
 from ..engine.doctor import Finding
 from ..engine.journal import read_events
 from ..engine.results import CASA_LOG, attempt_folder
-from ..errors import DataError, did_you_mean
-from ..files import is_alive, read_json
+from ..errors import DataError, did_you_mean, printable
+from ..files import is_alive, read_json, seconds_since
 from ..folder import RunFolder
+from ..lock import SILENT_S
 from ..observation import Observation
 from ..plan import Plan
 from ..quantities import human_bytes, human_frequency, human_seconds
+from .plain import escape
 
 _MJD_OF_UNIX = 40587 * 86400.0
 
@@ -180,6 +181,13 @@ def show_status(folder: RunFolder, as_json: bool) -> None:
         status = read_json(folder.status)
     except (OSError, ValueError) as error:
         raise DataError(f"{folder.root}: no status is kept here yet") from error
+    try:
+        _say_status(folder, status, as_json)
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
+        raise DataError(f"{folder.status} is damaged: the next run writes it anew") from error
+
+
+def _say_status(folder: RunFolder, status: dict[str, Any], as_json: bool) -> None:
     here = is_alive({key: status.get(key) for key in ("host", "pid", "created")})
     if status["state"] == "running" and not here and status["host"] == _host():
         status["state"] = "died"
@@ -187,21 +195,28 @@ def show_status(folder: RunFolder, as_json: bool) -> None:
         click.echo(json.dumps(status, indent=1))
         return
     counts = status["counts"]
-    click.echo(f"{folder.root}: {status['state']}")
-    click.echo(
+    silent_s = seconds_since(status["updated"]) or 0.0
+    lines = [
+        f"{folder.root}: {status['state']}",
         f"{counts.get('done', 0) + counts.get('skipped', 0)} of {counts['total']} steps done, "
         f"{counts.get('running', 0)} running, {counts.get('failed', 0)} failed, "
-        f"{counts.get('not_run', 0)} not run"
-    )
-    click.echo(f"on {status['host']}, process {status['pid']}, started {status['started']}, "
-               f"last seen {status['updated']}")  # fmt: skip
-    for step, running in status.get("running", {}).items():
-        click.echo(f"  {step}, attempt {running['attempt']}, since {running['since']}, "
-                   f"{human_bytes(running['memory_bytes'])}")  # fmt: skip
-    if status["state"] == "died":
-        click.echo("the run was killed; the same command goes on with it")
+        f"{counts.get('not_run', 0)} not run",
+        f"on {status['host']}, process {status['pid']}, started {status['started']}, "
+        f"last heard of {human_seconds(silent_s)} ago",
+    ]
+    lines += [
+        f"  {step}, attempt {running['attempt']}, since {running['since']}, "
+        f"{human_bytes(running['memory_bytes'])}"
+        for step, running in status.get("running", {}).items()
+    ]
+    if status["state"] == "running" and not here and silent_s > SILENT_S:
+        lines.append("it may be no more: a run writes its status every few seconds")
+    elif status["state"] == "died":
+        lines.append("the run was killed; the same command goes on with it")
     elif folder.report.is_file() and status["state"] != "running":
-        click.echo(f"report: {folder.report}")
+        lines.append(f"report: {folder.report}")
+    for line in lines:
+        click.echo(printable(line).replace("\n", "\\n"))
 
 
 def _host() -> str:
@@ -228,23 +243,24 @@ def show_log(folder: RunFolder, step: str, casa: bool) -> None:
     click.echo(f"\nlogs in {logs}")
     log = logs / CASA_LOG
     if casa and log.is_file():
-        click.echo(log.read_text(encoding="utf-8", errors="replace"))
+        click.echo(printable(log.read_text(encoding="utf-8", errors="replace").expandtabs()))
 
 
 def _event_line(event: Mapping[str, Any]) -> str:
     kind, step = event["event"], event.get("step", "")
     details = {
         "run-started": lambda: f"{event.get('to_run')} of {event.get('steps')} steps to run",
-        "step-started": lambda: f"attempt {event['attempt']}: {event['reason']}",
+        "step-started": lambda: f"attempt {event.get('attempt')}: {event.get('reason')}",
         "step-done": lambda: (
-            f"in {human_seconds(float(event['wall_s']))}, {human_bytes(event['peak_memory_bytes'])}"
+            f"in {human_seconds(event.get('wall_s', 0))}, "
+            f"{human_bytes(event.get('peak_memory_bytes', 0))}"
         ),
-        "step-failed": lambda: f"{event['cause']}: {event['message']}",
-        "step-retry": lambda: f"in {event['wait_s']:g} s",
-        "run-ended": lambda: f"{event['state']}",
+        "step-failed": lambda: f"{event.get('cause')}: {event.get('message')}",
+        "step-retry": lambda: f"in {event.get('wait_s', 0):g} s",
+        "run-ended": lambda: f"{event.get('state')}",
     }
     said = details[kind]() if kind in details else ""
-    return f"{str(event['t'])[:19]} {kind:<16} {step} {said}".rstrip()
+    return printable(f"{str(event.get('t'))[:19]} {kind:<16} {step} {said}".rstrip())
 
 
 def show_findings(findings: Sequence[Finding]) -> None:

@@ -11,14 +11,14 @@ from typing import Any
 
 from rich.console import Console, Group
 from rich.live import Live
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
 from ..api import Planned, RunResult
-from ..errors import ExitCode
+from ..errors import ExitCode, printable
 from ..quantities import human_seconds
+from .plain import escape
 
 _TAIL_BYTES = 4096
 _VERDICTS = {"pass": "bold green", "warn": "bold yellow", "fail": "bold red"}
@@ -50,7 +50,7 @@ class Lines:
     def say(self, text: str, style: str = "") -> None:
         """Print a line."""
         stamp = "" if self.console.is_terminal else f"{datetime.now():%Y-%m-%d %H:%M:%S} "
-        self.console.print(f"{stamp}{text}", style=style, markup=False, highlight=False,
+        self.console.print(printable(f"{stamp}{text}"), style=style, markup=False, highlight=False,
                            soft_wrap=True)  # fmt: skip
 
     def tell(self, event: Mapping[str, Any]) -> None:
@@ -67,6 +67,9 @@ class Lines:
                 self.say(f"  {event['advice']}")
         elif kind == "step-retry":
             self.say(f"{step}: again in {event['wait_s']:g} s ({event['cause']})", "yellow")
+        elif kind == "run-waiting":
+            self.say(f"{event['message']}; waiting for that, {human_seconds(event['wait_s'])} "
+                     "at most", "yellow")  # fmt: skip
         elif self.quiet:
             return
         elif kind == "run-opened":

@@ -222,6 +222,13 @@ def _unpack(params: Params) -> Outcome:
     try:
         with tarfile.open(params["archive"]) as archive:
             archive.extractall(heap, filter="data")
+    except tarfile.FilterError as error:
+        raise StepFailedError(
+            Cause.PARAMETER,
+            f"{params['archive']} is not unpacked: its member {error.tarinfo.name!r} "
+            f"{_BAD_MEMBERS.get(type(error), 'is no plain file or folder')}",
+            "Pack the dataset again, from the folder that it is in.",
+        ) from error
     except (tarfile.TarError, OSError) as error:
         raise StepFailedError(
             Cause.PARAMETER, f"{params['archive']} cannot be unpacked: {error}"
@@ -236,6 +243,14 @@ def _unpack(params: Params) -> Outcome:
         outcome |= call("importuvfits", {"fitsfile": str(source), "vis": params["vis"]})
     shutil.rmtree(heap)
     return outcome
+
+
+_BAD_MEMBERS = {
+    tarfile.AbsolutePathError: "has an absolute path",
+    tarfile.OutsideDestinationError: "leads out of the tar",
+    tarfile.AbsoluteLinkError: "is a link to an absolute path",
+    tarfile.LinkOutsideDestinationError: "is a link that leads out of the tar",
+}
 
 
 def _found_in(heap: Path, archive: str) -> tuple[Path, str]:
@@ -255,7 +270,7 @@ def _found_in(heap: Path, archive: str) -> tuple[Path, str]:
     if len(found) != 1:
         raise StepFailedError(
             Cause.PARAMETER,
-            f"expected one MS, ASDM or UVFITS in {archive}, found {len(found)}",
+            f"expected one MS, ASDM or UVFITS in {archive}, found {len(found) or 'none'}",
             "Unpack it and name each dataset in the recipe.",
         )
     return found[0]

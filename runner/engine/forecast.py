@@ -11,20 +11,18 @@ import errno
 import fcntl
 import os
 import shutil
-import socket
-import statistics
 import tempfile
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from ..errors import DataError, KeyPath, Problem
-from ..files import nearest_existing, read_json, tree_size
+from ..errors import KeyPath, Problem
+from ..files import nearest_existing, tree_size
 from ..folder import RunFolder
 from ..plan import Plan, Step
 from ..quantities import human_bytes, human_seconds
-from .journal import JournalState, StepRecord, read_events
+from .history import corrected, earlier
 from .machine import Machine, look
 from .policy import Budget
 
@@ -34,10 +32,7 @@ _SURE: Final = 1.5
 _TIGHT: Final = 0.8
 _FILES_A_PRODUCT: Final = 100
 _RUN_S: Final = 3.0
-_ENOUGH_S: Final = 5.0
 _STEP_S: Final = 0.15
-_MOST_RUNS: Final = 20
-_MOST_JOURNAL_BYTES: Final = 20_000_000
 _OUTPUT: Final = ("project", "output")
 
 
@@ -99,6 +94,8 @@ def forecast(
     disk_factor: float,
     images: Sequence[str] = (),
     here: Machine | None = None,
+    *,
+    own_memory: bool = False,
 ) -> Forecast:
     """Hold what a run will need against what there is.
 
@@ -121,6 +118,8 @@ def forecast(
         Names of the recipe's images in their order, so that a problem points at its table.
     here : Machine, optional
         What this process may use; by default it is looked up.
+    own_memory : bool
+        Whether the budget's memory is the recipe's own number, ``resources.memory``.
 
     Returns
     -------
@@ -129,7 +128,7 @@ def forecast(
     """
     here = here or look()
     steps = [step for step in plan.steps if step.id in to_run]
-    times, runs = _corrected(plan, steps, _earlier(folder))
+    times, runs = corrected(plan, steps, earlier(folder))
     disk = sum(step.resources.disk_bytes for step in steps)
     free = shutil.disk_usage(nearest_existing(folder.root)).free
     found = _Found()
@@ -138,6 +137,8 @@ def forecast(
         _look_at_disk(found, folder.root, free, disk, disk_factor * input_bytes, input_bytes)
         _look_at_files(found, folder.root, steps)
         _look_at_memory(found, steps, here, images)
+        if own_memory:
+            _look_at_budget(found, steps, budget.memory_bytes)
         _look_at_time(found, steps, times, budget, here)
     return Forecast(
         _elapsed(plan, times, budget.cores),
@@ -286,6 +287,24 @@ def _look_at_memory(
             )
 
 
+def _look_at_budget(found: _Found, steps: Iterable[Step], budget_bytes: int) -> None:
+    """Compare the largest step with the recipe's own limit, beyond which steps are ended."""
+    largest = max(steps, key=lambda step: step.resources.memory_bytes)
+    smaller = _smaller(largest)
+    needed = largest.resources.memory_bytes
+    if not budget_bytes or needed <= budget_bytes:
+        return
+    too_little = needed > _SURE * budget_bytes
+    say = found.refuse if too_little else found.warn
+    say(
+        f'"{largest.title}" is expected to need {human_bytes(needed)} of memory, and all steps '
+        f"together may use resources.memory = {human_bytes(budget_bytes)}: it "
+        f"{'would' if too_little else 'may'} be ended for that; raise resources.memory"
+        + (f", or {smaller}" if smaller else ""),
+        ("resources", "memory"),
+    )
+
+
 def _largest_first(steps: Sequence[Step]) -> list[Step]:
     """Return for each image, and for all other steps together, the step with most memory."""
     largest: dict[str, Step] = {}
@@ -301,16 +320,22 @@ def _memory_key(step: Step, images: Sequence[str]) -> KeyPath:
 
 
 def _memory_knob(step: Step) -> str:
-    """Say what of the recipe makes a step smaller."""
+    """Say what makes a step smaller, or its memory larger."""
+    smaller = _smaller(step)
+    return f"{smaller}{', or ' if smaller else ''}run it where there is more"
+
+
+def _smaller(step: Step) -> str:
+    """Say what of the recipe makes a step smaller; empty where nothing does."""
     params = step.params.get("tclean", step.params)
     if "imsize" not in params:
-        return "run it where there is more"
+        return ""
     knobs = ["a smaller imsize or a larger cell"]
     if params.get("deconvolver") == "mtmfs":
         knobs.append("fewer nterms")
     elif params.get("deconvolver") in ("multiscale", "asp"):
         knobs.append("fewer scales")
-    return f"choose {' or '.join(knobs)}, or run it where there is more"
+    return f"choose {' or '.join(knobs)}"
 
 
 def _look_at_time(
@@ -336,119 +361,6 @@ def _look_at_time(
             "wait for each other",
             ("resources", "cores"),
         )
-
-
-@dataclass
-class _History:
-    """What earlier runs on this machine took.
-
-    Attributes
-    ----------
-    exact : dict of str to list of float
-        Seconds by fingerprint.
-    ratios : dict of str to list of float
-        Seconds over what had been expected, by action.
-    taken_s, expected_s : float
-        The sums of both.
-    runs : dict of str to set of Path
-        Run folders that this is from, by fingerprint and by action.
-    """
-
-    exact: dict[str, list[float]] = field(default_factory=dict)
-    ratios: dict[str, list[float]] = field(default_factory=dict)
-    taken_s: float = 0.0
-    expected_s: float = 0.0
-    runs: dict[str, set[Path]] = field(default_factory=dict)
-
-    @property
-    def ratio(self) -> float:
-        """Seconds over what had been expected, in all; 1 where that was next to nothing."""
-        return self.taken_s / self.expected_s if self.expected_s > _ENOUGH_S else 1.0
-
-
-def _earlier(folder: RunFolder) -> _History:
-    """Read what this run folder's own runs and its neighbours' took on this host."""
-    history = _History()
-    for other in (folder, *_neighbours(folder)):
-        try:
-            if other.journal.stat().st_size <= _MOST_JOURNAL_BYTES:
-                _learn(history, other)
-        except (OSError, DataError, TypeError, KeyError, ValueError, AttributeError):
-            continue
-    return history
-
-
-def _neighbours(folder: RunFolder) -> list[RunFolder]:
-    """Return the run folders beside one, those that ran last first, no more than a few."""
-    found: list[tuple[float, Path]] = []
-    try:
-        with os.scandir(folder.root.parent) as entries:
-            for entry in entries:
-                journal = RunFolder(Path(entry.path)).journal
-                if entry.path != str(folder.root) and journal.is_file():
-                    found.append((journal.stat().st_mtime, Path(entry.path)))
-    except OSError:
-        return []
-    return [RunFolder(path) for _, path in sorted(found, reverse=True)[:_MOST_RUNS]]
-
-
-def _learn(history: _History, folder: RunFolder) -> None:
-    """Take from one run folder what its steps took, beside what its plan had expected."""
-    placed = {}
-    events = []
-    for event in read_events(folder.journal):
-        events.append(event)
-        if event["event"] == "step-placed":
-            placed[event["step"]] = event.get("host")
-    expected = {}
-    if folder.plan.is_file():
-        for step in read_json(folder.plan)["steps"]:
-            expected[step["fingerprint"]] = (step["action"], step["resources"].get("seconds", 0.0))
-    for step_id, record in JournalState.of(events).steps.items():
-        if placed.get(step_id) == socket.gethostname():
-            _learn_step(history, record, expected, folder.root)
-
-
-def _learn_step(
-    history: _History, record: StepRecord, expected: Mapping[str, tuple[str, float]], root: Path
-) -> None:
-    if record.done is None or record.done["wall_s"] <= 0:
-        return
-    wall_s, fingerprint = float(record.done["wall_s"]), record.done["fingerprint"]
-    history.exact.setdefault(fingerprint, []).append(wall_s)
-    history.runs.setdefault(fingerprint, set()).add(root)
-    action, seconds = expected.get(fingerprint, ("", 0.0))
-    if seconds > 0:
-        history.ratios.setdefault(action, []).append(wall_s / seconds)
-        history.taken_s += wall_s
-        history.expected_s += seconds
-        history.runs.setdefault(action, set()).add(root)
-
-
-def _corrected(
-    plan: Plan, steps: Iterable[Step], history: _History
-) -> tuple[dict[str, float], int]:
-    """Return how long each step will take, and from how many earlier runs that is known.
-
-    The very same step tells it itself; else the median ratio of steps of the same action, or that
-    of all together, corrects the model. What is known for less than half of the time is a guess.
-    """
-    by_action = {action: statistics.median(found) for action, found in history.ratios.items()}
-    times: dict[str, float] = {}
-    runs: set[Path] = set()
-    known = 0.0
-    for step in steps:
-        fingerprint = plan.fingerprints[step.id]
-        exact = history.exact.get(fingerprint)
-        if exact:
-            times[step.id] = statistics.median(exact)
-        else:
-            ratio = by_action.get(step.action, history.ratio)
-            times[step.id] = step.resources.seconds * ratio
-        if exact or step.action in by_action:
-            known += times[step.id]
-            runs |= history.runs[fingerprint if exact else step.action]
-    return times, len(runs) if 2 * known >= sum(times.values()) else 0
 
 
 def _elapsed(plan: Plan, times: Mapping[str, float], cores: int) -> float:

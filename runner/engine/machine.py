@@ -204,6 +204,29 @@ def _cgroup_memory(root: Path) -> Iterator[tuple[Limit, int]]:
         yield Limit(min(known), f"memory limit of the cgroup {_group(root, folder)}"), in_use
 
 
+def oom_kills(root: Path = Path("/")) -> int:
+    """Return how often the kernel has killed a process for want of memory.
+
+    Counted where this process runs: in its cgroup, which counts all kills of its own
+    processes, else on the whole machine.
+
+    Parameters
+    ----------
+    root : Path
+        Where ``proc`` and ``sys`` are.
+    """
+    of_groups = [
+        folder / ("memory.events" if v2 else "memory.oom_control")
+        for folder, v2 in _cgroup_folders(root, "memory")
+    ]
+    for path in (*of_groups[:1], root / "proc/vmstat"):
+        for line in _text(path).splitlines():
+            name, _, number = line.partition(" ")
+            if name == "oom_kill":
+                return _number(number) or 0
+    return 0
+
+
 def _group(root: Path, folder: Path) -> str:
     return f"/{folder.relative_to(root)}"
 

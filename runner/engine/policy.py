@@ -81,10 +81,16 @@ class Budget:
         The sum of the cores of the steps that run at once.
     memory_bytes : int
         The sum of their memory; 0 for no limit.
+    memory_per_step_bytes : int
+        The memory of any one of them; 0 for no limit but that of all.
+    disk_reserve_bytes : int
+        Nothing starts while less disk is free than this; 0 for no reserve.
     """
 
     cores: int = 1
     memory_bytes: int = 0
+    memory_per_step_bytes: int = 0
+    disk_reserve_bytes: int = 0
 
 
 class Room:
@@ -100,10 +106,18 @@ class Room:
         self._cores = 0
         self._memory_bytes = 0
 
-    @property
-    def memory_bytes(self) -> int:
-        """What all together may use; 0 for no limit."""
-        return self._budget.memory_bytes
+    def farthest_over(self, used: Mapping[str, int]) -> str | None:
+        """Return the step that is farthest over its share, where all together use too much.
+
+        Parameters
+        ----------
+        used : mapping of str to int
+            What each step inside uses, in bytes.
+        """
+        limit = self._budget.memory_bytes
+        if not limit or sum(used.values()) <= limit:
+            return None
+        return max(used, key=lambda step_id: used[step_id] - self._inside[step_id][1])
 
     @property
     def full(self) -> bool:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from ..errors import Cause, StepFailedError
-from ..files import now, process_mark, remove_tree, signature
+from ..errors import Cause, InterruptedRunError, StepFailedError, with_advice
+from ..files import now, process_mark, product_state, remove_tree
 from ..folder import RunFolder
 from ..plan import Plan, Step
 from .causes import cause_of
 from .chains import Chains
+from .disk import DiskWatch
 from .executors import ACTIONS, Ended, Executor, Job
 from .journal import Event, Journal, read_state
 from .ledger import Ledgers
@@ -25,7 +26,7 @@ from .resume import Decision, decide, survey
 from .signals import StopFlag
 from .soundness import check_plan
 from .status import Heartbeat
-from .walker import Walker
+from .walker import Walker, needs
 
 __all__ = ["Failure", "Listener", "Outcome", "run"]
 
@@ -34,6 +35,8 @@ Listener = Callable[[Event], None]
 _TICK_S: Final = 0.25
 _PROGRESS_S: Final = 1.0
 _LOOK_AHEAD: Final = 64
+_OF_A_STOP: Final = (Cause.SIGNAL, Cause.UNKNOWN)
+"""How steps end that were sent the signal which asked the run to stop."""
 
 
 def run(
@@ -86,8 +89,9 @@ def run(
     ------
     CasarunError
         If the plan is unsound; see `check_plan`.
-    StepFailedError
-        If the journal or a ledger cannot be written. All that runs is ended first.
+    InterruptedRunError, StepFailedError
+        If the journal or a ledger cannot be written, because the disk is full or for another
+        reason. All that runs is ended first.
     """
     check_plan(plan)
     with recording(folder):
@@ -116,11 +120,12 @@ def recording(folder: RunFolder) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise StepFailedError(
-            cause_of(error),
-            f"cannot write the records of the run in {folder.root}: {error.strerror}.",
-            "What was done is kept: mend that, and run the same command to go on.",
-        ) from error
+        cause = cause_of(error)
+        message = f"cannot write the records of the run in {folder.root}: {error.strerror}."
+        advice = "What was done is kept: mend that, and run the same command to go on."
+        if cause is Cause.DISK_FULL:
+            raise InterruptedRunError(with_advice(message, advice)) from error
+        raise StepFailedError(cause, message, advice) from error
 
 
 @dataclass
@@ -174,7 +179,11 @@ class _Run:
         self._walker = Walker((), {})
         self._decisions: dict[str, Decision] = {}
         self._recorded: set[str] = set()
-        self._halted_by = ""
+        self._needs = needs(plan)
+        self._memory_limit = budget.memory_per_step_bytes
+        self._disk = DiskWatch(folder.root, budget.disk_reserve_bytes, policy.max_wait_s)
+        self._halt = ""
+        self._out_of_disk = ""
 
     def go(self, fresh: bool, about: Mapping[str, Any]) -> Outcome:
         """Run to the end."""
@@ -194,13 +203,13 @@ class _Run:
             },
         )
         self._pass()
-        while self._next_pass and not self._stop.is_set() and not self._halted_by:
+        while self._next_pass and not self._stop.is_set() and not self._halt:
             self._sleep_until(max(self._next_pass.values()))
             self._next_pass.clear()
             self._think()
             self._pass()
-        self._outcome.interrupted = self._stop.is_set()
-        self._outcome.why = self._stop.reason
+        self._outcome.interrupted = self._stop.is_set() or bool(self._out_of_disk)
+        self._outcome.why = self._stop.reason or self._out_of_disk
         self._conclude()
         self._tell("run-ended", {"state": self._outcome.state, **self._outcome.counts()})
         self._heartbeat.beat(self._outcome.counts(), {}, self._outcome.state)
@@ -225,12 +234,14 @@ class _Run:
         """Decide what runs in the next pass."""
         found = survey(self._plan, self._folder)
         self._recorded = set(found.ledgers)
-        self._decisions = decide(self._plan, found, fresh=fresh)
         order = [step.id for step in self._plan.steps]
-        self._walker = Walker(order, self._plan.waits_for)
+        self._walker = Walker(order, self._plan.waits_for, self._needs)
+        lost = {failed: self._walker.fail(failed) for failed in self._outcome.failed}
+        given_up = set(lost).union(*lost.values())
+        self._decisions = decide(self._plan, found, fresh=fresh, given_up=given_up)
         self._outcome.not_run.clear()
-        for step_id in self._outcome.failed:
-            self._lose(step_id)
+        for failed, steps in lost.items():
+            self._lose(failed, steps)
 
     def _pass(self) -> None:
         """Walk the plan until nothing more can be done in this pass."""
@@ -238,8 +249,8 @@ class _Run:
             if self._stop.is_set():
                 self._stop_all()
                 return
-            self._start_ready()
-            if not self._running and not self._later:
+            waits = self._start_ready()
+            if not self._running and not self._later and not waits:
                 return
             for ended in self._executor.wait(self._patience()):
                 self._take(ended)
@@ -251,29 +262,48 @@ class _Run:
             return _TICK_S
         return max(0.0, min(_TICK_S, min(self._later.values()) - time.monotonic()))
 
-    def _start_ready(self) -> None:
-        """Start what is ready and fits; pass over what need not run."""
-        if self._halted_by:
+    def _start_ready(self) -> bool:
+        """Start what is ready and fits; say whether all wait for free disk and nothing runs."""
+        if self._halt:
             self._later.clear()
-            return
+            return False
         for again in [s for s, due in self._later.items() if due <= time.monotonic()]:
             del self._later[again]
             self._walker.put_back(again)
         waiting: list[str] = []
+        short = False
         while len(waiting) < _LOOK_AHEAD and not self._stop.is_set():
             step_id = self._walker.take()
             if step_id is None:
                 break
             if not self._decisions[step_id].run:
                 self._skip(step_id)
-            elif self._room.full or not self._room.enter(
-                self._plan.by_id[step_id], alone=self._alone(step_id)
+            elif (
+                self._room.full
+                or (short := short or self._disk.short())
+                or not self._room.enter(self._plan.by_id[step_id], alone=self._alone(step_id))
             ):
                 waiting.append(step_id)
             else:
                 self._start(step_id)
         for step_id in waiting:
             self._walker.put_back(step_id)
+        if not short or self._running:
+            return False
+        self._wait_for_disk()
+        return True
+
+    def _wait_for_disk(self) -> None:
+        """Begin to wait for free disk, with a word, or give it up when that took too long."""
+        if self._disk.begin_wait():
+            self._tell("run-waiting", self._disk.describe())
+        if self._disk.waited_enough():
+            self._end_for_disk(self._disk.message)
+
+    def _end_for_disk(self, why: str) -> None:
+        """Start nothing more: the run can be gone on with when there is more disk."""
+        self._out_of_disk = self._out_of_disk or why
+        self._halt = self._halt or f"nothing more was started: {why}"
 
     def _alone(self, step_id: str) -> bool:
         """Say whether a step must have the machine for itself: it ran out of memory before."""
@@ -299,7 +329,8 @@ class _Run:
                 self._recorded.add(unit)
                 with recording(self._folder):
                     self._ledgers.begin(unit, self._holds(unit, index), fingerprint, step_id)
-        placed = self._executor.start(Job(step, self._folder.root, number, self._actions))
+        job = Job(step, self._folder.root, number, self._actions, self._memory_limit)
+        placed = self._executor.start(job)
         started = time.monotonic()
         self._running[step_id] = _Attempt(number, started, now(), started)
         self._tell("step-placed", {"step": step_id, **placed}, durable=False)
@@ -344,7 +375,7 @@ class _Run:
             "cpu_s": result.get("cpu_s", 0.0),
             "peak_memory_bytes": result.get("peak_memory_bytes", 0),
         }
-        if ended.stopped:
+        if ended.stopped or (self._stop.is_set() and result.get("cause") in _OF_A_STOP):
             self._tell("step-interrupted", said)
         elif result.get("ok"):
             self._succeed(ended.step_id, result, said)
@@ -355,7 +386,8 @@ class _Run:
         for unit, index in self._chains.changed_by[step_id]:
             if self._has_ledger(unit):
                 holds = [*self._holds(unit, index), self._plan.fingerprints[step_id]]
-                state = signature(self._folder.root / unit) or ""
+                state = result.get("writes", {}).get(unit)
+                state = state or product_state(self._folder.root / unit) or ""
                 with recording(self._folder):
                     self._ledgers.end(unit, holds, step_id, state)
         warnings = len(result.get("warnings", ()))
@@ -376,27 +408,32 @@ class _Run:
             "step-failed", {**said, "cause": str(cause), "message": message, "advice": advice}
         )
         wait_s = None if self._stop.is_set() else self._policy.wait_before_next(causes)
+        if wait_s is None and cause is Cause.DISK_FULL:
+            self._walker.fail(step_id, again=True)
+            self._end_for_disk(f"the disk of {self._folder.root} is full: free some")
+            return
         if wait_s is None:
             logs = attempt_folder(self._folder, step_id, number)
             self._outcome.failed[step_id] = Failure(cause, message, advice, number, logs)
-            self._lose(step_id)
+            self._lose(step_id, self._walker.fail(step_id))
             if self._policy.stop_at_failure:
-                self._halted_by = self._halted_by or step_id
+                why = f"nothing was started after {step_id} failed (retry.on_failure)"
+                self._halt = self._halt or why
             return
         again = {"step": step_id, "attempt": number + 1, "wait_s": wait_s, "cause": str(cause)}
         self._tell("step-retry", again)
         due = time.monotonic() + wait_s
         if self._plan.by_id[step_id].updates:
             self._next_pass[step_id] = due
-            self._walker.fail(step_id)
+            self._walker.fail(step_id, again=True)
         else:
             self._later[step_id] = due
 
-    def _lose(self, step_id: str) -> None:
-        """Give up what depends on a step that failed."""
-        for lost in self._walker.fail(step_id):
-            if self._decisions[lost].run:
-                self._outcome.not_run[lost] = f"it needs {step_id}, which failed"
+    def _lose(self, failed: str, lost: Iterable[str]) -> None:
+        """Say of the steps that a failed one keeps from running, why they did not run."""
+        for step_id in lost:
+            if self._decisions[step_id].run:
+                self._outcome.not_run[step_id] = f"it needs {failed}, which failed"
 
     def _stop_all(self) -> None:
         """End all that runs, because the run was asked to stop."""
@@ -413,11 +450,7 @@ class _Run:
             if step_id in known or step_id in self._outcome.skipped:
                 continue
             if decision.run:
-                self._outcome.not_run[step_id] = (
-                    f"nothing was started after {self._halted_by} failed (retry.on_failure)"
-                    if self._halted_by
-                    else "the run was asked to stop"
-                )
+                self._outcome.not_run[step_id] = self._halt or "the run was asked to stop"
             else:
                 self._outcome.skipped[step_id] = decision.reason
 
@@ -429,7 +462,9 @@ class _Run:
     def _report_progress(self) -> None:
         """Tell listeners and the status file what runs."""
         used = self._executor.usage() if self._running else {}
-        self._hold_memory(used)
+        greedy = self._room.farthest_over(used)
+        if greedy:
+            self._executor.kill(greedy, Cause.OUT_OF_MEMORY)
         running: dict[str, dict[str, Any]] = {}
         for step_id, attempt in self._running.items():
             memory_bytes = used.get(step_id, 0)
@@ -452,14 +487,6 @@ class _Run:
                     }
                 )
         self._heartbeat.beat(self._outcome.counts(), running)
-
-    def _hold_memory(self, used: Mapping[str, int]) -> None:
-        """End the step that is farthest over its share, where all together use too much."""
-        limit = self._room.memory_bytes
-        if not limit or sum(used.values()) <= limit:
-            return
-        declared = {step: self._plan.by_id[step].resources.memory_bytes for step in used}
-        self._executor.kill(max(used, key=lambda s: used[s] - declared[s]), Cause.OUT_OF_MEMORY)
 
     def _tell(self, event: str, content: Mapping[str, Any], *, durable: bool = True) -> None:
         """Write an event to the journal, then tell the listener."""

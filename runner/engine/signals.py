@@ -1,15 +1,31 @@
-"""Ctrl-C and SIGTERM: the first asks the run to stop, the second does not ask."""
+"""What asks a run to stop: Ctrl-C, SIGTERM, a batch system's signals, the end of its time."""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from types import FrameType
 from typing import Final
 
-_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+SIGNALS: Final = (
+    signal.SIGINT,
+    signal.SIGTERM,
+    signal.SIGHUP,
+    # Batch systems warn with these: Slurm with the one of its --signal, Grid Engine's -notify
+    # with both, LSF with either or with that for CPU time.
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+    signal.SIGXCPU,
+)
+"""The signals that ask a run to stop; its steps are not to hear them."""
+
+_INSISTENT: Final = (signal.SIGINT, signal.SIGTERM)
+_JOB_MARGIN_S: Final = 60.0
 
 
 class StopFlag:
@@ -63,18 +79,48 @@ def walltime(flag: StopFlag, seconds: float | None, said: str) -> Iterator[None]
 
 
 @contextlib.contextmanager
+def jobtime(flag: StopFlag, environ: Mapping[str, str] | None = None) -> Iterator[None]:
+    """Set `flag` a minute before the Slurm job ends that a run is in.
+
+    Slurm says when in ``SLURM_JOB_END_TIME``, in s since 1970 (sbatch manual, "Output
+    environment variables"). An end that is past is that of another job, from whose
+    environment this process was started.
+
+    Parameters
+    ----------
+    flag : StopFlag
+        Is set then.
+    environ : mapping of str to str, optional
+        The environment; by default this process's own.
+    """
+    said = (os.environ if environ is None else environ).get("SLURM_JOB_END_TIME", "")
+    left = int(said) - time.time() if said.isascii() and said.isdecimal() else 0.0
+    if not 0.0 < left < threading.TIMEOUT_MAX:
+        yield
+        return
+    end = f"{datetime.fromtimestamp(int(said), UTC):%Y-%m-%d %H:%M:%S} UTC"
+    clock = flag.set_after(
+        max(0.0, left - _JOB_MARGIN_S), f"its job ends at {end} (SLURM_JOB_END_TIME)"
+    )
+    try:
+        yield
+    finally:
+        clock.cancel()
+
+
+@contextlib.contextmanager
 def stopping(flag: StopFlag) -> Iterator[StopFlag]:
-    """Set `flag` on the first SIGINT, SIGTERM or SIGHUP; raise KeyboardInterrupt on the second.
+    """Set `flag` on the first of `SIGNALS`; raise KeyboardInterrupt on SIGINT or SIGTERM after.
 
     To be used in the main thread; the former handlers are put back at the end.
     """
 
     def handle(number: int, frame: FrameType | None) -> None:
-        if flag.is_set():
+        if flag.is_set() and number in _INSISTENT:
             raise KeyboardInterrupt
         flag.set(signal.Signals(number).name)
 
-    old = {number: signal.signal(number, handle) for number in _SIGNALS}
+    old = {number: signal.signal(number, handle) for number in SIGNALS}
     try:
         yield flag
     finally:

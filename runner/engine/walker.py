@@ -5,6 +5,8 @@ from __future__ import annotations
 import heapq
 from collections.abc import Mapping, Sequence
 
+from ..plan import Plan, and_above
+
 
 class Walker:
     """Hands out steps whose predecessors are finished, in plan order.
@@ -15,9 +17,17 @@ class Walker:
         Step ids in plan order.
     waits_for : mapping of str to frozenset of str
         For each step the ids that it waits for directly.
+    needs : mapping of str to frozenset of str, optional
+        Which of those must have succeeded; by default all. See `needs`.
     """
 
-    def __init__(self, order: Sequence[str], waits_for: Mapping[str, frozenset[str]]) -> None:
+    def __init__(
+        self,
+        order: Sequence[str],
+        waits_for: Mapping[str, frozenset[str]],
+        needs: Mapping[str, frozenset[str]] | None = None,
+    ) -> None:
+        self._needs = waits_for if needs is None else needs
         self._order = order
         self._place = {step_id: place for place, step_id in enumerate(order)}
         self._open = {step_id: len(waits_for[step_id]) for step_id in order}
@@ -56,15 +66,55 @@ class Walker:
             if self._open[after] == 0 and after in self._left:
                 heapq.heappush(self._ready, self._place[after])
 
-    def fail(self, step_id: str) -> list[str]:
-        """Say that a step failed; return, in plan order, those that it keeps from running."""
+    def fail(self, step_id: str, *, again: bool = False) -> list[str]:
+        """Say that a step failed; return, in plan order, those that it keeps from running.
+
+        Parameters
+        ----------
+        step_id : str
+            Which.
+        again : bool
+            It will be tried again: then all that waits for it is kept, also what would only
+            have changed what it reads.
+        """
+        if step_id not in self._left:
+            return []
         self._left.discard(step_id)
         lost: list[str] = []
         todo = [step_id]
-        while todo:
-            for after in self._next[todo.pop()]:
-                if after in self._left:
+        for given_up in todo:
+            for after in self._next[given_up]:
+                if after in self._left and (again or given_up in self._needs[after]):
                     self._left.discard(after)
                     lost.append(after)
                     todo.append(after)
+        if not again:
+            for given_up in todo:
+                self.finish(given_up)
         return sorted(lost, key=self._place.__getitem__)
+
+
+def needs(plan: Plan) -> dict[str, frozenset[str]]:
+    """Return for each step which of those that it waits for must have succeeded.
+
+    A step that changes a product waits for those that read its former state, and can do
+    without their success; it cannot do without those that make or change what it touches.
+    """
+    found: dict[str, frozenset[str]] = {}
+    for step in plan.steps:
+        touched = (*step.reads, *step.writes, *step.updates)
+        found[step.id] = frozenset(
+            before
+            for before in plan.waits_for[step.id]
+            if _overlap((*plan.by_id[before].writes, *plan.by_id[before].updates), touched)
+        )
+    return found
+
+
+def _overlap(some: Sequence[str], others: Sequence[str]) -> bool:
+    """Say whether a path of one list is a path of the other, or lies below or above it."""
+    above = {path for other in others for path in and_above(other)}
+    exact = {and_above(other)[0] for other in others}
+    return any(
+        and_above(path)[0] in above or not exact.isdisjoint(and_above(path)) for path in some
+    )

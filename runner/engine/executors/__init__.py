@@ -28,12 +28,15 @@ class Job:
         1 for the first attempt of this run.
     actions : str
         Name of the module with `perform` and `prove`.
+    memory_limit_bytes : int
+        The attempt is ended when it uses more memory; 0 for no limit.
     """
 
     step: Step
     folder: Path
     attempt: int = 1
     actions: str = ACTIONS
+    memory_limit_bytes: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """Return the job as plain data, as `casarun.engine.worker.main` takes it."""

@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from multiprocessing import connection, forkserver
+from multiprocessing import connection, forkserver, resource_tracker
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from types import ModuleType
@@ -25,6 +25,7 @@ from ...folder import RunFolder
 from ...quantities import human_bytes, human_seconds
 from .. import worker
 from ..causes import cause_in
+from ..machine import oom_kills
 from ..results import (
     CASA_LOG,
     STDOUT_LOG,
@@ -34,6 +35,7 @@ from ..results import (
     read_result,
     write_result,
 )
+from ..signals import SIGNALS
 from . import ACTIONS, Ended, Job
 
 PRELOAD: Final = ("casarun.casa.preload", ACTIONS)
@@ -41,6 +43,7 @@ PRELOAD: Final = ("casarun.casa.preload", ACTIONS)
 
 _SAMPLE_S: Final = 0.5
 _TREE_EVERY: Final = 4
+_AFTER_DEATH_S: Final = 0.5
 _TAIL_BYTES: Final = 65536
 _FULL_BYTES: Final = 1_000_000
 _MEMORY_ADVICE: Final = (
@@ -89,24 +92,36 @@ class LocalExecutor:
 
     def warm_up(self) -> None:
         """Begin the imports now, without waiting for them: planning can go on meanwhile."""
-        with _interrupts_blocked(), _safe_path():
+        _have_folder()
+        with _signals_blocked(), _safe_path():
             forkserver.ensure_running()
 
     def failure(self) -> str:
         """Wait for the imports; return why they failed, with the traceback, or nothing."""
+        try:
+            return self._ask_server()
+        except (EOFError, OSError):
+            # Killed from outside, maybe: one that cannot import CASA dies a second time. Its
+            # files close before it counts as ended, and until then it would be asked again.
+            time.sleep(_AFTER_DEATH_S)
+        try:
+            return self._ask_server()
+        except (EOFError, OSError) as error:
+            return f"the process that imports it died ({error or 'without a word'})"
+
+    def _ask_server(self) -> str:
+        """Return what the process with the imports says of them."""
         receive, send = self._context.Pipe(duplex=False)
         try:
             self.warm_up()
             process = self._context.Process(
                 target=worker.tell_failure, args=(send, self._first), daemon=True
             )
-            with _interrupts_blocked(), _anonymous_main():
+            with _signals_blocked(), _anonymous_main():
                 process.start()
             send.close()
             told = receive.recv_bytes().decode()
             process.join()
-        except (EOFError, OSError) as error:
-            return f"the process that imports it died ({error or 'without a word'})"
         finally:
             send.close()
             receive.close()
@@ -114,11 +129,11 @@ class LocalExecutor:
 
     def start(self, job: Job) -> Mapping[str, Any]:
         """Begin an attempt; see `Executor.start`."""
-        ooms = _oom_kills()
+        ooms = oom_kills()
         clear_result(RunFolder(job.folder), job.step.id, job.attempt)
         self.warm_up()
         process = self._context.Process(target=worker.main, args=(job.to_json(),), daemon=True)
-        with _interrupts_blocked(), _anonymous_main():
+        with _signals_blocked(), _anonymous_main():
             process.start()
         now = time.monotonic()
         watched = None
@@ -158,7 +173,8 @@ class LocalExecutor:
         """End an attempt of a runner that is no more; see `Executor.end_stale`."""
         mark = dict(placed)
         for _ in range(50):
-            if "pid" not in mark or not is_alive(mark):
+            # Without the time of its start, it could be any process that has its number now.
+            if "pid" not in mark or "created" not in mark or not is_alive(mark):
                 return
             _kill_group(int(mark["pid"]))
             time.sleep(0.1)
@@ -182,8 +198,10 @@ class LocalExecutor:
         for step_id, running in self._running.items():
             running.memory_bytes = _memory(running)
             running.peak_memory_bytes = max(running.peak_memory_bytes, running.memory_bytes)
-            limit = running.job.step.resources.memory_bytes
-            if self._enforce_memory and 0 < limit < running.memory_bytes:
+            limit = running.job.memory_limit_bytes
+            if self._enforce_memory:
+                limit = limit or running.job.step.resources.memory_bytes
+            if 0 < limit < running.memory_bytes:
                 self.kill(step_id, Cause.OUT_OF_MEMORY)
 
     def _end(self, step_id: str) -> Ended:
@@ -230,7 +248,9 @@ def _explain(running: _Running, code: int | None) -> tuple[Cause, str, str]:
         return Cause.TIME_LIMIT, f"ran longer than its time limit of {limit}", advice
     if running.killed is Cause.OUT_OF_MEMORY:
         used = human_bytes(running.peak_memory_bytes)
-        if 0 < resources.memory_bytes < running.peak_memory_bytes:
+        if 0 < running.job.memory_limit_bytes < running.peak_memory_bytes:
+            limit = f"resources.memory_per_step is {human_bytes(running.job.memory_limit_bytes)}"
+        elif 0 < resources.memory_bytes < running.peak_memory_bytes:
             limit = f"{human_bytes(resources.memory_bytes)} were expected"
         else:
             limit = "the steps together used more than they may"
@@ -246,7 +266,7 @@ def _explain(running: _Running, code: int | None) -> tuple[Cause, str, str]:
     if code == -signal.SIGABRT:
         cause = Cause.OUT_OF_MEMORY if told is Cause.OUT_OF_MEMORY else Cause.ABORT
         return cause, f"CASA aborted the process (exit code 134); {where}", ""
-    if code == -signal.SIGKILL and _oom_kills() > running.ooms:
+    if code == -signal.SIGKILL and oom_kills() > running.ooms:
         return Cause.OUT_OF_MEMORY, "was killed by the system, which ran out of memory", ""
     if code is not None and code < 0:
         return Cause.SIGNAL, f"was ended by signal {_signal_name(-code)}; {where}", ""
@@ -287,6 +307,14 @@ def _memory(running: _Running) -> int:
     return total
 
 
+def _have_folder() -> None:
+    """Leave a current folder that was removed: multiprocessing cannot start a process in it."""
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        os.chdir("/")
+
+
 def _kill_group(pid: int) -> None:
     """Kill a process and its group; none of it may be there any more."""
     if pid <= 0:
@@ -297,16 +325,6 @@ def _kill_group(pid: int) -> None:
     # It may not have come as far as to have a group of its own.
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.kill(pid, signal.SIGKILL)
-
-
-def _oom_kills() -> int:
-    """Return how many processes the kernel has killed for memory since it started."""
-    with contextlib.suppress(OSError, ValueError):
-        for line in Path("/proc/vmstat").read_text().splitlines():
-            name, _, number = line.partition(" ")
-            if name == "oom_kill":
-                return int(number)
-    return 0
 
 
 def _tail(path: Path) -> str:
@@ -347,9 +365,14 @@ def _safe_path() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _interrupts_blocked() -> Iterator[None]:
-    """Keep Ctrl-C from the processes started here; the runner alone answers it."""
-    old = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+def _signals_blocked() -> Iterator[None]:
+    """Keep from the processes started here what asks the run to stop; the runner answers it.
+
+    A batch system sends its signals to all processes of a job.
+    """
+    # When this starts, it unblocks some signals, and would do so just after they were blocked.
+    resource_tracker.ensure_running()
+    old = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
         yield
     finally:
