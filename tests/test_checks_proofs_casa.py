@@ -75,6 +75,44 @@ class TestCaltable:
         assert "warnings" not in run("caltable", given | {"antennas": [0, 1, 2]})
 
 
+class TestReference:
+    @pytest.fixture
+    def deaf(self, own_sky: Path) -> Path:
+        """Give an observation in which ea03 sees noise only."""
+        from casatools import table
+
+        tool = table()
+        tool.open(str(own_sky), nomodify=False)
+        data = tool.getcol("DATA")
+        its = (tool.getcol("ANTENNA1") == 2) | (tool.getcol("ANTENNA2") == 2)
+        random = np.random.default_rng(1)
+        data[:, :, its] = random.normal(scale=1e-3, size=data[:, :, its].shape)
+        tool.putcol("DATA", data)
+        tool.close()
+        return own_sky
+
+    @pytest.mark.parametrize(("refant", "served"), [("ea03", "ea04"), ("ea03,ea05", "ea05")])
+    def test_another_antenna_served(self, deaf: Path, casa: Casa, refant: str, served: str) -> None:
+        params = {"refant": refant, "minsnr": 3.0}
+        casa("gaincal", vis=str(deaf), caltable="g", field="0,1", solint="inf", **params)
+        assert run("caltable", {"path": "g"}, ({}, _nothing()), params)["warnings"] == [
+            f"g: {served} served as reference antenna, not ea03, in 33 of 33 solutions: those of "
+            "ea03 are flagged, or it has no data then; look at ea03, or name another first "
+            "(calibrate.refant)"
+        ]
+
+    @pytest.mark.parametrize("refant", ["ea01", "ea01,ea02", "0", ["ea01"], ""])
+    def test_no_word_where_the_first_served(self, deaf: Path, casa: Casa, refant: Any) -> None:
+        casa("gaincal", vis=str(deaf), caltable="g", field="0,1", solint="inf", refant="ea01")
+        assert "warnings" not in run("caltable", {"path": "g"}, ({}, _nothing()),
+                                     {"refant": refant})  # fmt: skip
+
+    def test_delays_tell_no_reference(self, deaf: Path, casa: Casa) -> None:
+        params = {"refant": "ea03", "gaintype": "K"}
+        casa("gaincal", vis=str(deaf), caltable="k", field="0", solint="inf", **params)
+        assert "warnings" not in run("caltable", {"path": "k"}, ({}, _nothing()), params)
+
+
 def _nothing() -> Any:
     from casarun.casa.logscan import LogFindings
 

@@ -68,7 +68,7 @@ def parse(arguments: list[str]) -> dict[str, Any]:
         if isinstance(parameter, click.Option) and value is not None:
             parameter.type_cast_value(inner, value)
         elif parameter.required:
-            assert value and isinstance(value, (str, list, tuple)), f"{parameter.name} is missing"
+            assert isinstance(value, (str, list, tuple)), f"{parameter.name} is missing"
     return dict(values)
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from casarun.engine import forecast as module
+from casarun.engine import history
 from casarun.engine.forecast import Forecast, about, forecast, lacks
 from casarun.engine.journal import Journal
 from casarun.engine.machine import Limit, Machine
@@ -44,11 +45,12 @@ def told(
     factor: float = 5.0,
     here: Machine = HERE,
     to_run: set[str] | None = None,
+    own_memory: bool = False,
 ) -> Forecast:
     wanted = {one.id for one in steps} if to_run is None else to_run
     return forecast(
         Plan(steps), wanted, RunFolder(root), budget or Budget(1, 6 * GB), input_bytes, factor,
-        ["continuum", "hi"], here,
+        ["continuum", "hi"], here, own_memory=own_memory,
     )  # fmt: skip
 
 
@@ -184,6 +186,42 @@ def test_memory_that_is_not_free_now(run: Path) -> None:
         "it may be ended or very slow; choose a smaller imsize or a larger cell, or run it where "
         "there is more"
     ]
+
+
+def test_the_recipes_own_memory_is_a_little_too_small(run: Path) -> None:
+    found = told(run, step("a"), clean(5), budget=Budget(1, 4 * GB), own_memory=True)
+    assert found.problems == ()
+    assert found.warnings == (
+        Problem(
+            '"make x.hi.clean" is expected to need 5 GB of memory, and all steps together may use '
+            "resources.memory = 4 GB: it may be ended for that; raise resources.memory, or choose "
+            "a smaller imsize or a larger cell",
+            ("resources", "memory"),
+            "warning",
+        ),
+    )
+
+
+def test_the_recipes_own_memory_is_far_too_small(run: Path) -> None:
+    found = told(run, step("a"), budget=Budget(1, GB // 2), own_memory=True)
+    assert found.warnings == ()
+    assert found.problems == (
+        Problem(
+            '"make a" is expected to need 1 GB of memory, and all steps together may use '
+            "resources.memory = 500 MB: it would be ended for that; raise resources.memory",
+            ("resources", "memory"),
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    ("budget", "own_memory"), [(4 * GB, False), (5 * GB, True), (0, True)]
+)  # fmt: skip
+def test_memory_that_is_enough_or_not_the_recipes_choice_is_not_told(
+    run: Path, budget: int, own_memory: bool
+) -> None:
+    found = told(run, clean(5), budget=Budget(1, budget), own_memory=own_memory)
+    assert (found.problems, found.warnings) == ((), ())
 
 
 def test_each_image_is_told_once(run: Path) -> None:
@@ -344,13 +382,13 @@ def test_no_more_than_a_few_neighbours_are_read(run: Path, monkeypatch: pytest.M
     for number in range(30):
         earlier(run.parent / f"r{number}", OTHERS, {"p": 200.0})
     read: list[Path] = []
-    learn = module._learn
+    learn = history._learn
 
     def noted(history: Any, folder: RunFolder) -> None:
         read.append(folder.root)
         learn(history, folder)
 
-    monkeypatch.setattr(module, "_learn", noted)
+    monkeypatch.setattr(history, "_learn", noted)
     assert told(run, step("a")).runs == len(read) == 20
 
 

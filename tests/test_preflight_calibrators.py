@@ -209,9 +209,9 @@ def test_model_images() -> None:
     (problem,) = checked(model="3C286_LL.im").problems
     assert problem.key == ("calibrators", "flux", "model")
     assert problem.message == (
-        "CASA has no model image '3C286_LL.im'; those of 3C286: 3C286_P.im, 3C286_L.im, "
-        "3C286_S.im, 3C286_C.im, 3C286_X.im, 3C286_U.im, 3C286_K.im, 3C286_A.im, 3C286_Q.im; did "
-        "you mean '3C286_L.im'?; an image of your own is given as a path with a '/'"
+        "CASA has no model image '3C286_LL.im', and an image of your own is given as a path with "
+        "a '/'; CASA's of 3C286: 3C286_P.im, 3C286_L.im, 3C286_S.im, 3C286_C.im, 3C286_X.im, "
+        "3C286_U.im, 3C286_K.im, 3C286_A.im, 3C286_Q.im; did you mean '3C286_L.im'?"
     )
     assert [one.message for one in checked(model="3C48_L.im").warnings] == [
         '3C48_L.im is an image of 3C48, but 1331+305 of dataset day1 is 3C286: use model = "auto"'

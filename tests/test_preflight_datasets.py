@@ -165,6 +165,26 @@ class TestValues:
             "nothing to calibrate or image; get the data again"
         )
 
+    @pytest.mark.parametrize(
+        ("fields", "which"),
+        [((0, 1, 2), "all fields"), ((0, 2), "fields 1331+305, N5921")],
+    )
+    def test_one_cause_is_said_once(self, fields: tuple[int, ...], which: str) -> None:
+        data = vla()
+        for number in fields:
+            data = field(data, number, zero_fraction=1.0)
+        assert problem(checked(data)) == (
+            f"dataset day1, {which}: all unflagged visibilities are exactly 0: there is nothing to "
+            "calibrate or image; get the data again"
+        )
+
+    def test_different_fractions_are_said_apart(self) -> None:
+        data = field(field(vla(), 0, zero_fraction=0.6), 2, zero_fraction=0.7)
+        assert [one.message.split(":")[0] for one in checked(data).warnings] == [
+            "dataset day1, field 1331+305",
+            "dataset day1, field N5921",
+        ]
+
     def test_mostly_zero(self) -> None:
         assert warning(checked(field(vla(), 2, zero_fraction=0.9999))) == (
             "dataset day1, field N5921: 99.9% of the unflagged visibilities are exactly 0: what "

@@ -123,8 +123,8 @@ def test_what_casa_would_refuse_is_refused_at_its_key(
         ({"step": (CustomStep("gaincal", after="apply", params={"solint": "60"}),)},
          "'60' has no unit and CASA takes it for seconds; write \"60s\"",
          ("step", 0, "params", "solint")),
-        ({"step": (CustomStep("imsmooth", after="image", params={"kernel": "image",
-                                                                 "major": "3arcsec"}),)},
+        ({"step": (CustomStep("imsmooth", after="image", per="image",
+                              params={"kernel": "image", "major": "3arcsec"}),)},
          "has no effect with kernel='image': it counts with kernel='gauss' or 'gaussian' or "
          "'g' or 'box' or 'boxcar' or 'b'", ("step", 0, "params", "major")),
     ],

@@ -381,9 +381,9 @@ def test_a_folder_that_holds_the_run_of_another_recipe(place: Path, one: tuple[P
     said = casarun("check", "other.toml", "--output", "one", cwd=place)
     assert said.returncode == 0
     assert said.stderr == (
-        f"other.toml:2:2: warning: project.output: {place}/one holds the run of 'one', not of 'other': "
-        "what differs will be made again in its place; choose another folder with --output to keep "
-        "both\n    2 | [project]\n      |  ^^^^^^^\n"
+        f"other.toml:2:2: warning: project.output: {place}/one holds the run of 'one', not of "
+        "'other': what differs will be made again in its place; choose another folder with "
+        "--output to keep both\n    2 | [project]\n      |  ^^^^^^^\n"
     )
     assert said.stdout == "other.toml: fine (25 steps, 1 warning)\nnothing to run\n"
 

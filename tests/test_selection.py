@@ -72,6 +72,23 @@ def test_times_are_mjd_seconds() -> None:
     assert (casa_time(begin), end - begin) == ("1995/02/20/12:30:00", 60)
 
 
+def test_a_date_alone_is_enough_where_there_is_one_integration() -> None:
+    there = vla()
+    one = replace(there.scans[0], end_mjd_s=START_MJD_S + there.scans[0].integration_s)
+    there = replace(there, scans=(one,), end_mjd_s=one.end_mjd_s)
+    ((begin, end),) = selection.timerange("1995/02/20", there)
+    assert begin <= START_MJD_S < one.end_mjd_s <= end
+
+
+@pytest.mark.parametrize(
+    "text", ["1995/02/20~1995/02/21", ">1995/02/20", "1995/02/20/00:00:00~24:00:00",
+             "1995/02/20+01:00:00"],
+)  # fmt: skip
+def test_dates_that_select_more_than_an_integration_are_as_good(text: str) -> None:
+    ((begin, end),) = selection.timerange(text, vla())
+    assert end - begin >= 3600
+
+
 def test_wavelengths_become_metres_by_all_windows() -> None:
     there = vla(spws=[spw(0, centre_hz=1e9, n_chan=1), spw(1, centre_hz=2e9, n_chan=1)])
     ((short, long),) = selection.uvrange("1~2klambda", there)
@@ -152,6 +169,17 @@ def test_wavelengths_become_metres_by_all_windows() -> None:
         ("timerange", "13:00:00~12:30:00",
          "'13:00:00~12:30:00' runs backwards: it ends at 1995/02/20/12:30:00, before it begins "
          "at 1995/02/20/13:00:00"),
+        ("timerange", "1995/02/20",
+         "timerange '1995/02/20' is a date without a time: CASA takes the time of the first data, "
+         "12:26:40, and so one integration; write '1995/02/20/00:00:00~24:00:00' for the whole "
+         "day"),
+        ("timerange", "1995/02/20~1995/02/20",
+         "timerange '1995/02/20~1995/02/20' is a date without a time: CASA takes the time of the "
+         "first data, 12:26:40, and so one integration; write '1995/02/20/00:00:00~24:00:00' for "
+         "the whole day"),
+        ("timerange", "1995/02/21",
+         "no data in timerange '1995/02/21': the data are from 1995/02/20/12:26:40 to "
+         "1995/02/20/13:05:00"),
         ("timerange", "1995-02-20T12:30:00",
          "CASA cannot read the time '1995-02-20T12:30:00'; write YYYY/MM/DD/hh:mm:ss~hh:mm:ss"),
         ("uvrange", "0~2",

@@ -134,6 +134,8 @@ def image(given: Mapping[str, Any], evidence: Evidence) -> dict[str, Json]:
     """
     prefix, suffix = given["prefix"], given.get("suffix", "")
     found = _psf(Path(f"{prefix}.psf{suffix}"), evidence)
+    if given.get("cleaned"):
+        _require_bounded(given, evidence)
     sky = _sky(Path(f"{prefix}.image{suffix}"), evidence)
     blank = _blank(sky, f"{prefix}.image{suffix}", Path(f"{prefix}.sumwt{suffix}"))
     warnings = [*found.pop("warnings"), *blank.pop("warnings", ())]
@@ -144,6 +146,37 @@ def image(given: Mapping[str, Any], evidence: Evidence) -> dict[str, Json]:
         warnings += _require_brightness(given, evidence, sky)
         found |= numbers
     return found | {"warnings": warnings}
+
+
+def _require_bounded(given: Mapping[str, Any], evidence: Evidence) -> None:
+    """Refuse a clean that made NaN of a finite dirty image: the data are not to blame."""
+    prefix, suffix = given["prefix"], given.get("suffix", "")
+    before = _dirty_residual(evidence, suffix)
+    if before is None or read_planes(before).n_not_finite:
+        return
+    for name in ("model", "image"):
+        path = Path(f"{prefix}.{name}{suffix}")
+        if _require(path, evidence).n_not_finite:
+            raise failed(
+                f"expected the clean of {prefix} to converge, found NaN or infinity in {path}, "
+                f"though the dirty image is finite: it diverged{_with_gain(evidence)}",
+                _CONVERGE,
+            )
+
+
+def _with_gain(evidence: Evidence) -> str:
+    """Name the parameters that a clean diverges for, where they are known."""
+    params = evidence.params.get("tclean", evidence.params)
+    named = [f"{key} = {params[key]}" for key in ("gain", "niter") if key in params]
+    return f" with {' and '.join(named)}" if named else ""
+
+
+def _dirty_residual(evidence: Evidence, suffix: str) -> Path | None:
+    """Return the residual of the dirty image that a clean went on from, where it is there."""
+    if "dirty" not in evidence.params:
+        return None
+    path = Path(f"{evidence.params['dirty']}.residual{suffix}")
+    return path if (path / "table.dat").is_file() else None
 
 
 def _cleaned(given: Mapping[str, Any], evidence: Evidence) -> dict[str, Any]:
@@ -187,8 +220,8 @@ def _require_converged(
             f"expected the clean of {prefix} to converge, but the {STOP_CODES[code]}: it diverged",
             _CONVERGE,
         )
-    before = Path(f"{evidence.params.get('dirty', '')}.residual{suffix}")
-    if "dirty" not in evidence.params or not (before / "table.dat").is_file():
+    before = _dirty_residual(evidence, suffix)
+    if before is None:
         return
     start = read_planes(before).peak
     worse = [
@@ -311,8 +344,8 @@ def _require_brightness(given: Mapping[str, Any], evidence: Evidence, sky: Plane
     one is made of components that the data do not ask for.
     """
     prefix, suffix = given["prefix"], given.get("suffix", "")
-    before = Path(f"{evidence.params.get('dirty', '')}.residual{suffix}")
-    if "dirty" not in evidence.params or not (before / "table.dat").is_file():
+    before = _dirty_residual(evidence, suffix)
+    if before is None:
         return []
     start = read_planes(before).peak
     ratios = [new / old if old else 0.0 for old, new in zip(start, sky.peak, strict=False)]

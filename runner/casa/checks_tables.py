@@ -13,6 +13,7 @@ from .checks_evidence import Evidence, Json, failed, listing
 from .tables import open_table
 
 _SOLUTIONS = ("CPARAM", "FPARAM")
+_COUNTS = ("total", "flagged", "field", "spw", "ant", "ref")
 _MANY_FLAGGED = 0.5
 _FAINTEST_JY, _BRIGHTEST_JY = 1e-3, 1e4
 _POOR_SNR = 5.0
@@ -36,7 +37,8 @@ def caltable(given: Mapping[str, Any], evidence: Evidence) -> dict[str, Json]:
     dict
         ``n_solutions``, ``flagged_fraction``, ``fields`` and ``spws`` (ids with unflagged
         solutions), ``flagged_spws`` (ids without), ``antennas`` (flagged fraction by name);
-        ``warnings`` where many are flagged, or a window of a field has none.
+        ``warnings`` where many are flagged, a window of a field has none, or another antenna than
+        the one asked for served as reference.
 
     Raises
     ------
@@ -69,7 +71,11 @@ def caltable(given: Mapping[str, Any], evidence: Evidence) -> dict[str, Json]:
             f"flagged: {_why_flagged(evidence.params)}",
             _more_signal(evidence.params),
         )
-    warnings = [*_many_flagged(path, among), *_missing(path, given, evidence, counts)]
+    warnings = [
+        *_many_flagged(path, among),
+        *_missing(path, given, evidence, counts),
+        *_other_reference(path, evidence.params.get("refant"), counts),
+    ]
     found = {"n_solutions": total, "flagged_fraction": fraction, **_by_axis(counts)}
     return found | ({"warnings": warnings} if warnings else {})
 
@@ -120,6 +126,29 @@ def _missing(
     return warnings
 
 
+def _other_reference(path: Path, refant: Any, counts: Mapping[str, Any]) -> list[str]:
+    """Return a warning where most solutions refer to another antenna than the first of `refant`.
+
+    CASA takes the next of the list, or any other, where that one has no good solution, and says
+    so in its log only. ANTENNA2 is the antenna that served; -1 in tables of delays.
+    """
+    asked = [str(name) for name in (refant.split(",") if isinstance(refant, str) else refant or ())]
+    first = asked[0].strip() if asked else ""
+    names = counts["names"]
+    served = counts["ref"][(counts["flagged"] < counts["total"]) & (counts["ref"] >= 0)]
+    if not len(served) or max(served) >= len(names):
+        return []
+    others = served[np.array([first not in (names[ref], str(ref)) for ref in served])]
+    if not first or 2 * len(others) <= len(served):
+        return []
+    most = names[int(np.bincount(others).argmax())]
+    return [
+        f"{path}: {most} served as reference antenna, not {first}, in {len(others)} of "
+        f"{len(served)} solutions: those of {first} are flagged, or it has no data then; look at "
+        f"{first}, or name another first (calibrate.refant)"
+    ]
+
+
 def _why_flagged(params: Mapping[str, Any]) -> str:
     """Return the likely cause of flagged solutions."""
     if "minsnr" in params:
@@ -143,7 +172,7 @@ def _count_solutions(path: Path) -> dict[str, Any]:
 
     Windows may differ in their number of channels, so one column can hold several shapes.
     """
-    parts: dict[str, list[Any]] = {key: [] for key in ("total", "flagged", "field", "spw", "ant")}
+    parts: dict[str, list[Any]] = {key: [] for key in _COUNTS}
     with open_table(path) as table:
         columns = table.colnames()
         solutions = next((name for name in _SOLUTIONS if name in columns), "")
@@ -164,6 +193,7 @@ def _count_solutions(path: Path) -> dict[str, Any]:
                 parts["field"].append(part.getcol("FIELD_ID"))
                 parts["spw"].append(np.full(flag.shape[-1], spw))
                 parts["ant"].append(part.getcol("ANTENNA1"))
+                parts["ref"].append(part.getcol("ANTENNA2"))
             finally:
                 part.close()
     counts: dict[str, Any] = {

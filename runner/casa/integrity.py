@@ -59,8 +59,7 @@ def inspect(vis: Path) -> None:
     kind = _table_type(vis)
     if kind != "Measurement Set" and not (vis / "SPECTRAL_WINDOW").is_dir():
         raise DataError(
-            f"{vis}: not a MeasurementSet: it is {_TABLE_TYPES.get(kind, f'a table, {kind!r}')}; "
-            "name the MS that it was made from"
+            f"{vis}: not a MeasurementSet: it is {_TABLE_TYPES.get(kind) or _other(vis, kind)}"
         )
     if kind == "Calibration":
         raise DataError(
@@ -82,7 +81,20 @@ def inspect(vis: Path) -> None:
     _require_unlocked(vis)
 
 
-_TABLE_TYPES: Final = {"Image": "a CASA image", "Calibration": "a calibration table"}
+_TABLE_TYPES: Final = {
+    "Image": "a CASA image; name the MS that it was made from",
+    "Calibration": "a calibration table; name the MS that it was solved from",
+}
+
+
+def _other(vis: Path, kind: str) -> str:
+    """Say what a table is that is neither an MS nor another thing that has a name of its own."""
+    above = vis.resolve().parent
+    if (above / "table.dat").is_file():
+        return f"the subtable {vis.name} of {above}; name that"
+    if kind:
+        return f"a table of the type '{kind}'; name the MS"
+    return "another table, perhaps a subtable of an MS (ANTENNA, FIELD, ...); name the MS"
 
 
 def _table_type(vis: Path) -> str:
@@ -319,7 +331,7 @@ def _of_fits(path: Path, size: int) -> str:
     wanted = abs(int(header["BITPIX"])) // 8 * int(header.get("GCOUNT", 1)) * per_group
     if size < wanted:
         return (
-            f"its header tells of {wanted} bytes of data, but the file has {size} after it: "
+            f"it is cut short: its header tells of {wanted} bytes of data, and {size} are there: "
             f"{_AGAIN}"
         )
     return ""

@@ -10,10 +10,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ..errors import KeyPath, Problem, RefusedError, did_you_mean
-from ..recipe.model import Image, Recipe
+from ..recipe.model import CustomStep, Image, Recipe
 from ..selection import flag_command
 from .hidden_code import runs_code
 from .task_checks import idle, without_unit, wrong
+from .task_paths import roles
 from .tasks import definitions_folder, task, task_names
 
 Params = Mapping[str, Any]
@@ -23,6 +24,14 @@ _NOT_IN_A_COMMAND = frozenset(
      "action", "overwrite", "writeflags")
 )  # fmt: skip
 """Parameters of flagdata that stand beside its commands, not in them."""
+
+_FILLED_IN = {
+    "dataset": {"vis": "vis"},
+    "target": {"vis": "vis"},
+    "image": {"imagename": "image"},
+    "run": dict[str, str](),
+}
+"""The input that a ``[[step]]`` need not name, with its placeholder, by what it runs once for."""
 
 
 def static(recipe: Recipe) -> list[Problem]:
@@ -139,6 +148,7 @@ def _step(recipe: Recipe, index: int) -> Iterator[Problem]:
         message = f"the installed CASA has no task '{step.task}'"
         yield Problem(message + did_you_mean(step.task, task_names()), (*key, "task"))
         return
+    yield from _lacks_input(step, key)
     # What a placeholder stands for may be any text.
     plain = {name: value for name, value in step.params.items() if not _has_placeholder(value)}
     later: dict[str, Any] = {name: {"$late": {}} for name in step.params if name not in plain}
@@ -148,6 +158,37 @@ def _step(recipe: Recipe, index: int) -> Iterator[Problem]:
     filled = {name: value for name, value in step.params.items() if name not in plain}
     for name, message in runs_code(step.task, {"inpmode": "list", **filled}).items():
         yield Problem(message, (*key, "params", name))
+
+
+def filled_in(step: CustomStep) -> dict[str, str]:
+    """Return the input that goes without saying in a ``[[step]]``.
+
+    Parameters
+    ----------
+    step : CustomStep
+        The step; its task is one of the installed CASA's.
+
+    Returns
+    -------
+    dict of str to str
+        The placeholder by the parameter that it fills; empty where the step names its input.
+    """
+    known = roles(step.task)
+    return {
+        parameter: name
+        for parameter, name in _FILLED_IN[step.per].items()
+        if known.get(parameter) in ("reads", "updates") and parameter not in step.params
+    }
+
+
+def _lacks_input(step: CustomStep, key: KeyPath) -> Iterator[Problem]:
+    """Yield that a step lacks its task's first input."""
+    first = next(iter(task(step.task).parameters), None)
+    if first is None or not first.must_exist or first.default not in ("", [], None):
+        return
+    if not step.params.get(first.name) and first.name not in filled_in(step):
+        what = f"{step.task} needs '{first.name}' ({first.description.rstrip('.')})"
+        yield Problem(f"{what}, and the step gives none", (*key, "params") if step.params else key)
 
 
 def _has_placeholder(value: Any) -> bool:

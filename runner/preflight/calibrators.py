@@ -189,10 +189,10 @@ def _model(draft: Draft, subject: Subject, field: Field, found: standards.Calibr
         return
     known = [image for one in standards.CALIBRATORS for image in one.images]
     if model not in known:
-        theirs = f"; those of {found.name}: {', '.join(found.images)}" if found.images else ""
+        theirs = f"; CASA's of {found.name}: {', '.join(found.images)}" if found.images else ""
         draft.problem(
-            f"CASA has no model image '{model}'{theirs}{did_you_mean(model, known)}; an image of "
-            "your own is given as a path with a '/'",
+            f"CASA has no model image '{model}', and an image of your own is given as a path with "
+            f"a '/'{theirs}{did_you_mean(model, known)}",
             MODEL,
         )
     elif model not in found.images:
@@ -281,9 +281,11 @@ def _around(draft: Draft, subject: Subject, target: Field, serving: tuple[Field,
     limit = _longest_wait_s(subject, target)
     late = [gap for scan in wanted if (gap := _gap_s(scan, solved)) > limit]
     if late:
+        worst = human_seconds(max(late))
+        longest = "a little more than" if worst == human_seconds(limit) else "up to"
         draft.warn(
             f"between {_of(late, wanted)} of {target.name} in dataset {subject.name} and the "
-            f"nearest scan of {names} are up to {human_seconds(max(late))}; phases hold for "
+            f"nearest scan of {names} are {longest} {worst}; phases hold for "
             f"{human_seconds(limit)} or so",
             PHASE,
         )

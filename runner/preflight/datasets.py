@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
 from ..errors import KeyPath
 from ..observation import Field
+from ..selection.error import listed
 from ..stages.draft import Draft, Subject
 
 _MJD_0 = datetime(1858, 11, 17)
@@ -34,10 +35,22 @@ def check(draft: Draft, subjects: Sequence[Subject]) -> None:
         _antennas(draft, subject)
         _dates(draft, subject)
         _windows(draft, subject)
-        for field in _used(subject):
-            _values(draft, subject, field)
-            _weights(draft, subject, field)
-            _flags(draft, subject, field)
+        _fields(draft, subject)
+
+
+def _fields(draft: Draft, subject: Subject) -> None:
+    """Say what is odd about the data of fields, once where it holds for several."""
+    used = _used(subject)
+    found: dict[tuple[str, str], list[str]] = {}
+    for field in used:
+        for said in (*_values(draft, subject, field), *_weights(field), *_flags(draft, field)):
+            found.setdefault(said, []).append(field.name)
+    for (severity, text), names in found.items():
+        which = f"field {names[0]}" if len(names) == 1 else f"fields {listed(names)}"
+        if 1 < len(names) == sum(one.n_rows > 0 for one in subject.observation.fields):
+            which = "all fields"
+        say = draft.problem if severity == "error" else draft.warn
+        say(f"dataset {subject.name}, {which}: {text}", ("dataset", subject.index, "vis"))
 
 
 def _used(subject: Subject) -> tuple[Field, ...]:
@@ -141,60 +154,53 @@ def _windows(draft: Draft, subject: Subject) -> None:
         )
 
 
-def _values(draft: Draft, subject: Subject, field: Field) -> None:
-    """Look at NaN and zeros among a field's unflagged visibilities."""
-    vis: KeyPath = ("dataset", subject.index, "vis")
-    about = f"dataset {subject.name}, field {field.name}"
+def _values(draft: Draft, subject: Subject, field: Field) -> Iterator[tuple[str, str]]:
+    """Yield severity and words about NaN and zeros among a field's unflagged visibilities."""
     flags_them = draft.recipe.flag.zeros and not subject.dataset.calibrated
     for fraction, what, harm, little in (
         (field.not_finite_fraction, "NaN or infinite", "one of them blanks a whole image", 0.0),
         (field.zero_fraction, "exactly 0", "they pull fluxes down", _A_FEW),
     ):
-        said = f"{about}: {_percent(fraction)} of the unflagged visibilities are {what}"
+        said = f"{_percent(fraction)} of the unflagged visibilities are {what}"
         if fraction >= 1:
-            draft.problem(
-                f"{about}: all unflagged visibilities are {what}: there is nothing to calibrate or "
-                "image; get the data again",
-                vis,
+            yield (
+                "error",
+                f"all unflagged visibilities are {what}: there is nothing to calibrate or image; "
+                "get the data again",
             )
         elif fraction > _MANY:
-            draft.warn(f"{said}: what was recorded, or written, went wrong", vis)
+            yield "warning", f"{said}: what was recorded, or written, went wrong"
         elif fraction > little and not flags_them:
             way = (
                 "flag them before (flagdata with mode='clip', clipzeros=True)"
                 if subject.dataset.calibrated
                 else "set flag.zeros = true, which flags both"
             )
-            draft.warn(f"{said}: {harm}; {way}", vis)
+            yield "warning", f"{said}: {harm}; {way}"
         elif fraction > 0 and what != "exactly 0":  # correlators write zeros for what they lost
-            draft.warn(f"{said}; flag.zeros flags them", vis)
+            yield "warning", f"{said}; flag.zeros flags them"
 
 
-def _weights(draft: Draft, subject: Subject, field: Field) -> None:
-    """Look at weights that are zero, negative or not finite."""
+def _weights(field: Field) -> Iterator[tuple[str, str]]:
+    """Yield severity and words about weights that are zero, negative or not finite."""
     fraction = field.no_weight_fraction
-    if fraction < _MANY:
-        return
-    text = (
-        f"dataset {subject.name}, field {field.name}: {_percent(fraction)} of the rows with "
-        "unflagged data have weights that are 0, negative or not finite: CASA leaves them out "
-        "without a word; set them anew with CASA's initweights or statwt"
-    )
-    key: KeyPath = ("dataset", subject.index, "vis")
-    if fraction >= 1:
-        draft.problem(text, key)
-    else:
-        draft.warn(text, key)
+    if fraction >= _MANY:
+        yield (
+            "error" if fraction >= 1 else "warning",
+            f"{_percent(fraction)} of the rows with unflagged data have weights that are 0, "
+            "negative or not finite: CASA leaves them out without a word; set them anew with "
+            "CASA's initweights or statwt",
+        )
 
 
-def _flags(draft: Draft, subject: Subject, field: Field) -> None:
-    """Warn where a field came with more flags than the recipe allows a step to leave."""
+def _flags(draft: Draft, field: Field) -> Iterator[tuple[str, str]]:
+    """Yield a warning where a field came with more flags than the recipe lets a step leave."""
     limit = draft.recipe.qa.max_flagged_fraction
     if limit < field.flagged_fraction < 1:
-        draft.warn(
-            f"dataset {subject.name}, field {field.name}: {field.flagged_fraction:.1%} of its data "
-            f"came flagged, more than qa.max_flagged_fraction = {limit:g}; the verdict will say so",
-            ("dataset", subject.index, "vis"),
+        yield (
+            "warning",
+            f"{field.flagged_fraction:.1%} of its data came flagged, more than "
+            f"qa.max_flagged_fraction = {limit:g}; the verdict will say so",
         )
 
 

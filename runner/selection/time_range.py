@@ -18,6 +18,7 @@ _TIME: Final = re.compile(
 )
 _LENGTH: Final = re.compile(r"(?:(?:(\d{1,4}):)?(\d{1,4}):)?(\d{1,9}(?:\.\d{0,9})?)", re.ASCII)
 _FORM: Final = "write YYYY/MM/DD/hh:mm:ss~hh:mm:ss"
+_DATE: Final = re.compile(r"\d{4}/\d{1,2}/\d{1,2}", re.ASCII)
 _DAY_S: Final = 86400.0
 
 
@@ -50,6 +51,7 @@ def timerange(text: str, observation: Observation) -> tuple[tuple[float, float],
     found = []
     for item in parts(text):
         span = whole if "*" in item or "[" in item else _span(item, observation)
+        _need_a_day(item, span, observation)
         _need_data(item, span, observation)
         found.append(span)
     return tuple(found)
@@ -131,6 +133,32 @@ def _need_data(item: str, span: tuple[float, float], observation: Observation) -
     inside = span[0] < max(end for _, end in spans) and span[1] > spans[0][0]
     why = ", and no scan lies in it" if inside else ""
     raise SelectionError(f"no data in timerange '{item}': {there}{why}{_short_hint(item)}")
+
+
+def _need_a_day(item: str, span: tuple[float, float], observation: Observation) -> None:
+    """Refuse a date alone, of which CASA takes one integration, where there is more of that day.
+
+    Measured (6.7.0.31 and 6.7.5.18): ``2020/03/01`` selects the rows at the time of day of the
+    first row.
+    """
+    dates = {text.strip() for text in item.split("~")}
+    if len(dates) > 1 or not all(_DATE.fullmatch(date) for date in dates):
+        return
+    midnight = span[0] - span[0] % _DAY_S
+    outside = [
+        scan
+        for scan in observation.scans
+        if scan.end_mjd_s > midnight
+        and scan.start_mjd_s < midnight + _DAY_S
+        and (scan.start_mjd_s < span[0] - 1 or scan.end_mjd_s > span[1] + 1)
+    ]
+    if outside:
+        (date,) = dates
+        raise SelectionError(
+            f"timerange '{item}' is a date without a time: CASA takes the time of the first data, "
+            f"{casa_time(observation.start_mjd_s)[-8:]}, and so one integration; write "
+            f"'{date}/00:00:00~24:00:00' for the whole day"
+        )
 
 
 def _integration(observation: Observation) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -11,6 +12,7 @@ from ..errors import KeyPath, did_you_mean
 from ..plan import Step, and_above
 from .draft import Draft, Subject
 
+PLACEHOLDER = re.compile(r"\{([a-z]+)\}")
 _OPEN = ("raw", "caltables", "calibrated", "images", "qa")
 _PLACES = ", ".join(f"{folder}/" for folder in _OPEN)
 _TAKEN = ("qa/index.html", "qa/metrics.json")
@@ -35,13 +37,14 @@ def check(draft: Draft, own: Mapping[str, int], subjects: Iterable[Subject]) -> 
             continue
         index = own[step.id]
         escaping = dict(_escaping(step))
-        for path, message in escaping.items():
-            draft.problem(message, _key(draft, index, step, path))
         problems = (
+            *escaping.items(),
             *_unmade(draft.steps, place, escaping, pristine),
             *_clashes(draft.steps, place, escaping, own),
         )
         for path, message in problems:
+            if PLACEHOLDER.search(path):
+                continue  # one that stands for nothing has its message already
             draft.problem(message, _key(draft, index, step, path))
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 from typing import Any
 
-from ..casa.task_paths import derive_paths, roles
+from ..casa.recipe_parameters import filled_in
+from ..casa.task_paths import derive_paths
 from ..casa.task_products import proofs
 from ..casa.tasks import task, task_names
 from ..errors import did_you_mean
@@ -20,8 +20,6 @@ from .anchors import Places, Scope, in_order, label
 from .draft import Draft, Subject
 from .image import Picture, final
 from .split import targets as targets_of
-
-_PLACEHOLDER = re.compile(r"\{([a-z]+)\}")
 
 
 @dataclass(frozen=True)
@@ -148,7 +146,6 @@ def _insert_one(draft: Draft, index: int, instance: _Instance, where: int) -> st
             f"{did_you_mean(name, names)}",
             ("step", index, "params"),
         )
-    _need_input(draft, index, params)
     scope = instance.scope
     draft.add(
         _own_id(draft, custom, instance),
@@ -183,28 +180,12 @@ def _current(draft: Draft, subject: Subject, where: int) -> str:
 
 def _completed(custom: CustomStep, names: Mapping[str, str]) -> dict[str, Any]:
     """Return a step's parameters with the input that goes without saying."""
-    params = dict(custom.params)
-    known = task(custom.task).by_name
-    for key, name in (("vis", "vis"), ("imagename", "image")):
-        input_ = roles(custom.task).get(key) in ("reads", "updates")
-        if name in names and key in known and input_ and key not in params:
-            params = {key: "{" + name + "}", **params}
-    if "flagbackup" in known:
+    filled = {key: "{" + name + "}" for key, name in filled_in(custom).items() if name in names}
+    params = filled | dict(custom.params)
+    if "flagbackup" in task(custom.task).by_name:
         # A backup would be a product beside the MS that nobody declared.
         params.setdefault("flagbackup", False)
     return params
-
-
-def _need_input(draft: Draft, index: int, params: Mapping[str, Any]) -> None:
-    """Refuse a step that lacks its task's first input."""
-    name = draft.recipe.step[index].task
-    spec = task(name)
-    first = spec.parameters[0] if spec.parameters else None
-    if first is not None and first.must_exist and not params.get(first.name):
-        draft.problem(
-            f"{name} needs '{first.name}' ({first.description}), and the step gives none",
-            ("step", index, "params") if draft.recipe.step[index].params else ("step", index),
-        )
 
 
 def _own_id(draft: Draft, custom: CustomStep, instance: _Instance) -> str:
@@ -225,8 +206,8 @@ def _plain(path: str) -> str:
 def _filled(value: Any, names: Mapping[str, str], unknown: set[str]) -> Any:
     """Replace placeholders in strings, at any depth; collect those that are not known."""
     if isinstance(value, str):
-        unknown.update(name for name in _PLACEHOLDER.findall(value) if name not in names)
-        return _PLACEHOLDER.sub(lambda match: names.get(match[1], match[0]), value)
+        unknown.update(name for name in confined.PLACEHOLDER.findall(value) if name not in names)
+        return confined.PLACEHOLDER.sub(lambda match: names.get(match[1], match[0]), value)
     if isinstance(value, Mapping):
         return {key: _filled(item, names, unknown) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

@@ -86,6 +86,7 @@ SELECTIONS: tuple[Fault, ...] = (
     _manual("field", "flagged a field that there is not", "field='NGC1068'"),
     _manual("time", "flagged a time of another day",
             "timerange='2020/03/04/08:00:00~2020/03/04/09:00:00'"),
+    _manual("date", "flagged a day, and wrote its date only", "timerange='2020/03/01'"),
     _manual("uvrange", "flagged baselines longer than the array", "uvrange='>100km'"),
     _manual("intent", "flagged an intent that no scan has", "intent='*POINTING*'"),
     _manual("key", "misspelt a key of a flag command", "antena='ea03'"),

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from casarun.files import FolderLock
+from casarun.lock import FolderLock
 
 from .fault import Fault, call, lacking, plain
 from .parts import GOOD, MAP
@@ -60,6 +60,12 @@ MACHINES: tuple[Fault, ...] = (
           GOOD + MAP + "imsize = «[100000, 100000]»\ncell = '10arcsec'\n", "check",
           lacking("it would take the memory of all that runs on the machine"), kind="machine",
           arguments=("--set", "resources.disk_factor=0")),
+    Fault("memory-too-little", "gave the run far less memory than a step needs",
+          GOOD + '[resources]\nmemory = «"100MB"»\n', "check",
+          lacking("nothing limits what a script takes"), kind="machine"),
+    Fault("memory-tight", "gave the run a little less memory than a step needs",
+          GOOD + '[resources]\nmemory = «"250MB"»\n', "check",
+          lacking("nothing limits what a script takes"), kind="machine", warns=True, exit_code=0),
     Fault("run-in-use", "began a run twice in one folder", GOOD, "check",
           plain(call("gaincal", vis="{vis}", caltable="g", field="1", refant="ea01"),
                 call("gaincal", vis="{vis}", caltable="g", field="0", refant="ea01")),

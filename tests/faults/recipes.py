@@ -10,6 +10,8 @@ _NO_RECIPE = lacking("there is no recipe: the script's author finds it when Pyth
 STATIC: tuple[Fault, ...] = (
     Fault("toml-syntax", "forgot the quotes of a text", "[project]\nname = «h»i\n",
           "static", _NO_RECIPE),
+    Fault("toml-unit", "forgot the quotes of a number with a unit",
+          GOOD + MAP + "cell = 2«a»rcsec\n", "static", tclean(cell="2 arcsec")),
     Fault("unknown-key", "misspelt a key of an image", GOOD + MAP + '«thresold» = "3sigma"\n',
           "static", tclean(thresold="1mJy")),
     Fault("niter-text", "gave the number of iterations in words", GOOD + MAP + 'niter = «"many"»\n',
@@ -89,6 +91,9 @@ CASA: tuple[Fault, ...] = (
           GOOD + MAP + 'tclean = { gridder = «"facets"» }\n', "static",
           tclean(gridder="facets"), kind="casa"),
     Fault("tclean-idle", "set a sub-parameter that another's value puts out of effect",
+          GOOD + MAP + 'gridder = "standard"\ntclean = { «wprojplanes» = 64 }\n', "static",
+          tclean(wprojplanes=64), kind="casa", warns=True, exit_code=0),
+    Fault("tclean-idle-auto", "set a sub-parameter of a gridder that casarun does not choose",
           GOOD + MAP + "tclean = { «wprojplanes» = 64 }\n", "check",
           tclean(wprojplanes=64), kind="casa", warns=True, exit_code=0),
     Fault("tclean-ours", "set a parameter of tclean that is a key of the recipe",
@@ -126,7 +131,7 @@ CASA: tuple[Fault, ...] = (
           plain(call("statwt", vis="{vis}", datacolum="corrected")), kind="casa"),
     Fault("step-missing-param", "left out a parameter that a step's task needs",
           GOOD + '[[«step»]]\ntask = "imsmooth"\nafter = "image"\nper = "run"\n',
-          "check", plain(call("imsmooth")), kind="casa"),
+          "static", plain(call("imsmooth")), kind="casa"),
     Fault("step-outside", "let a step write outside of the run folder",
           GOOD + '[[step]]\ntask = "exportuvfits"\nafter = "split"\n'
           'writes = [«"../out.fits"»]\nparams = { vis = "{vis}", fitsfile = "../out.fits" }\n',
@@ -141,7 +146,7 @@ CASA: tuple[Fault, ...] = (
           GOOD + '[[step]]\ntask = "statwt"\nafter = «"aply"»\nparams = { vis = "{vis}" }\n',
           "check", lacking("a script's lines stand in their order"), kind="casa"),
     Fault("step-placeholder", "used a placeholder that there is not",
-          GOOD + '[[step]]\ntask = "statwt"\nafter = "apply"\nparams = «{ vis = «"{viss}"» }»\n',
+          GOOD + '[[step]]\ntask = "statwt"\nafter = "apply"\nparams = «{ vis = "{viss}" }»\n',
           "check", plain(call("statwt", vis="{{viss}}")), kind="casa"),
     Fault("step-overwrites", "let a step write over a product of another",
           GOOD + MAP + '[[step]]\ntask = "imsmooth"\nafter = "image"\nper = "run"\n'

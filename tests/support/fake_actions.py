@@ -21,8 +21,8 @@ from casarun.engine.scene import Scene
 from casarun.engine.scheduler import run
 from casarun.engine.signals import StopFlag, stopping
 from casarun.errors import Cause, StepFailedError
-from casarun.files import FolderLock
 from casarun.folder import RunFolder
+from casarun.lock import FolderLock
 from casarun.plan import Plan, Step
 
 
