@@ -166,9 +166,9 @@ def did_you_mean(word: str, choices: Iterable[str]) -> str:
 def printable(text: str) -> str:
     """Return a text for a terminal: what would not print, or would drive it, is escaped.
 
-    Names and messages that come from data may hold anything. Lines stay lines.
+    Names and messages that come from data may hold anything. Lines stay lines, and tabs tabs.
     """
-    return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
+    return "".join(c if c.isprintable() or c in "\n\t" else ascii(c)[1:-1] for c in text)
 
 
 def dotted(key: KeyPath) -> str:

@@ -9,4 +9,4 @@ from ..errors import printable
 
 def escape(text: str) -> str:
     """Return a text as it is to be seen, whatever is in it."""
-    return markup.escape(printable(text).replace("\n", "\\n"))
+    return markup.escape(printable(text).replace("\n", "\\n").replace("\t", "\\t"))

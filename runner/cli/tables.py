@@ -243,7 +243,7 @@ def show_log(folder: RunFolder, step: str, casa: bool) -> None:
     click.echo(f"\nlogs in {logs}")
     log = logs / CASA_LOG
     if casa and log.is_file():
-        click.echo(printable(log.read_text(encoding="utf-8", errors="replace").expandtabs()))
+        click.echo(printable(log.read_text(encoding="utf-8", errors="replace")))
 
 
 def _event_line(event: Mapping[str, Any]) -> str:

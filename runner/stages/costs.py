@@ -1,8 +1,9 @@
 """What each step writes to disk, holds in memory and takes in time, before anything runs.
 
 A model of few numbers, measured on the recipes of this project (casatasks 6.7.0.31, one
-thread): good to a factor of three in bytes and five in seconds. `casarun.engine.forecast` holds
-it against the machine, and corrects the times by what earlier runs took there.
+thread): good to a quarter in memory and in the disk of a run, to a factor of three for a single
+step's disk and time (tests/test_costs.py). `casarun.engine.forecast` holds it against the
+machine, and corrects the times by what earlier runs took there.
 
 Everything is pure: the plan's steps and the datasets' metadata in, numbers out.
 """
