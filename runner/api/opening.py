@@ -15,7 +15,6 @@ from ..lock import FolderLock
 from ..recipe.load import LoadedRecipe, load
 from ..recipe.positions import render
 from ..recipe.schema import judge
-from ..stages.draft import ORDER
 
 
 @dataclass(frozen=True)
@@ -70,7 +69,10 @@ def open_recipe(recipe: Path, options: Options) -> Reduction:
     loaded = _against_casa(load(recipe, options.overrides, output=options.output))
     output = options.output or Path(loaded.recipe.project.output)
     reduction = Reduction(loaded, RunFolder(output.absolute()), options)
-    _known(reduction, "until", options.until, ORDER)
+    if options.until:
+        from ..stages.draft import ORDER
+
+        _known(reduction, "until", options.until, ORDER)
     _known(reduction, "only", options.only, [d.name for d in loaded.recipe.dataset])
     return reduction
 

@@ -11,7 +11,6 @@ from typing import Any
 
 from ..errors import KeyPath, Problem, RefusedError, did_you_mean
 from ..recipe.model import CustomStep, Image, Recipe
-from ..selection import flag_command
 from .hidden_code import runs_code
 from .task_checks import idle, without_unit, wrong
 from .task_paths import roles
@@ -63,6 +62,10 @@ def static(recipe: Recipe) -> list[Problem]:
 
 def _flag_commands(recipe: Recipe) -> Iterator[Problem]:
     """Yield what is wrong with flag commands whatever the data."""
+    if not recipe.flag.manual:
+        return
+    from ..selection import flag_command
+
     for index, command in enumerate(recipe.flag.manual):
         message = flag_command.syntax(command, *flag_command_words())
         if message:
