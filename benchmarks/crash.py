@@ -34,29 +34,8 @@ from casarun.folder import RunFolder  # noqa: E402
 from casarun.plan import Plan, Step  # noqa: E402
 from support import crashes, skies  # noqa: E402
 
-SETTINGS = ("retry.wait=0.1s", "resources.cores=2")
 WHOM = (*crashes.WHOM, "power")
 MOST_KILLS_OF_A_RUN = 8
-
-SMALL = """casarun = 1
-[project]
-name = "small"
-[[dataset]]
-name = "day"
-vis = "day.ms"
-[flag]
-quack = "10s"
-[[image]]
-name = "mfs"
-imsize = 64
-cell = "10arcsec"
-niter = 100
-mask = "none"
-"""
-SKY = skies.Sky(
-    n_antennas=8, integrations=3, spws=(skies.Spw(n_chan=8),),
-    gain_amp=0.1, gain_phase_deg=40, phase_drift_deg=10,
-)  # fmt: skip
 
 
 @dataclass
@@ -119,7 +98,7 @@ class Campaign:
         """Run once without a kill."""
         run = self._scratch / "reference"
         started = time.monotonic()
-        process = crashes.start(self._recipe, run, SETTINGS)
+        process = crashes.start(self._recipe, run, crashes.SETTINGS)
         if process.wait():
             raise SystemExit(run.with_suffix(".said").read_text())
         self.totals.reference_s = time.monotonic() - started
@@ -135,7 +114,7 @@ class Campaign:
         """Start a run, kill it so often, let it end, and compare."""
         name = f"run-{self.totals.runs}"
         run = self._scratch / name
-        process = crashes.start(self._recipe, run, SETTINGS)
+        process = crashes.start(self._recipe, run, crashes.SETTINGS)
         told = []
         for _ in range(kills):
             whom = self._dice.choice(WHOM)
@@ -168,7 +147,7 @@ class Campaign:
         self.totals.resumes += 1
         before = len(crashes.events(run))
         started = time.monotonic()
-        process = crashes.start(self._recipe, run, SETTINGS)
+        process = crashes.start(self._recipe, run, crashes.SETTINGS)
         while process.poll() is None and time.monotonic() - started < 120:
             if any(e["event"] == "step-started" for e in crashes.events(run)[before:]):
                 self.totals.useful_s.append(time.monotonic() - started)
@@ -278,9 +257,9 @@ def summary(totals: Totals) -> str:
 
 def _small(scratch: Path) -> Path:
     """Simulate a small observation; return its recipe."""
-    skies.build(scratch / "day.ms", SKY)
+    skies.build(scratch / "day.ms", crashes.SKY)
     recipe = scratch / "small.toml"
-    recipe.write_text(SMALL)
+    recipe.write_text(crashes.SMALL)
     return recipe
 
 

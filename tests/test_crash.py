@@ -27,7 +27,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from support import crashes, skies
-from support.cli import casarun, digests, recipe
+from support.cli import casarun, digests
 from support.fake_actions import chain, fake
 
 CHANGING = 0.02
@@ -309,39 +309,17 @@ def test_a_server_that_was_killed_is_started_once_more(monkeypatch: pytest.Monke
 
 # --- real runs
 
-SKY = skies.Sky(
-    n_antennas=8,
-    integrations=3,
-    spws=(skies.Spw(n_chan=8),),
-    gain_amp=0.1,
-    gain_phase_deg=40,
-    phase_drift_deg=10,
-)
-RECIPE = """
-[project]
-name = "small"
-[[dataset]]
-name = "day"
-vis = "day.ms"
-[flag]
-quack = "10s"
-[[image]]
-name = "mfs"
-imsize = 64
-cell = "10arcsec"
-niter = 100
-mask = "none"
-"""
-SETTINGS = ("retry.wait=0.1s", "resources.cores=2")
-OPTIONS = [option for setting in SETTINGS for option in ("--set", setting)]
+OPTIONS = [option for setting in crashes.SETTINGS for option in ("--set", setting)]
 
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Make a small observation and its recipe; give the recipe's path."""
     folder = tmp_path_factory.mktemp("crash")
-    skies.build(folder / "day.ms", SKY)
-    return recipe(folder, RECIPE)
+    skies.build(folder / "day.ms", crashes.SKY)
+    path = folder / "recipe.toml"
+    path.write_text(crashes.SMALL)
+    return path
 
 
 @pytest.fixture(scope="module")
@@ -357,7 +335,7 @@ def killed(small: Path, wanted: dict[str, str]) -> Path:
     """Kill one run in each of the steps where it hurts; give its folder when it is done."""
     raw = digests(small.parent / "day.ms")
     place, dice = small.parent / "killed", random.Random(4)
-    process = crashes.start(small, place, SETTINGS)
+    process = crashes.start(small, place, crashes.SETTINGS)
     for whom, step in (
         ("runner", "day.flag.basic"),
         ("group", "day.apply.1"),
@@ -369,7 +347,7 @@ def killed(small: Path, wanted: dict[str, str]) -> Path:
         time.sleep(dice.uniform(0.0, 0.2))
         assert crashes.strike(process, whom, dice), (whom, step)
         if whom in {"runner", "group"}:
-            process = crashes.start(small, place, SETTINGS)
+            process = crashes.start(small, place, crashes.SETTINGS)
     assert process.wait(300) == 0, place.with_suffix(".said").read_text()
     assert digests(small.parent / "day.ms") == raw
     return place

@@ -74,6 +74,8 @@ def disk_problem(reduction: Reduction, plan: Plan) -> Problem | None:
 
 def expect(reduction: Reduction, plan: Plan, to_run: Collection[str]) -> Forecast:
     """Hold what the steps that must run will need against this machine."""
+    if not to_run:  # nothing to look up the sizes of inputs and the journals of neighbours for
+        return Forecast()
     recipe = reduction.loaded.recipe
     return forecast(
         plan,

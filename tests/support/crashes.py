@@ -19,11 +19,34 @@ import numpy as np
 import psutil
 from astropy.io import fits
 
+from . import skies
 from .cli import COMMAND
 
 WHOM = ("runner", "worker", "server", "group")
 """What can be killed: the run's own process, that of a step, the one from which steps are
 forked, or the process group of the run."""
+
+SETTINGS = ("retry.wait=0.1s", "resources.cores=2")
+SMALL = """casarun = 1
+[project]
+name = "small"
+[[dataset]]
+name = "day"
+vis = "day.ms"
+[flag]
+quack = "10s"
+[[image]]
+name = "mfs"
+imsize = 64
+cell = "10arcsec"
+niter = 100
+mask = "none"
+"""
+SKY = skies.Sky(
+    n_antennas=8, integrations=3, spws=(skies.Spw(n_chan=8),),
+    gain_amp=0.1, gain_phase_deg=40, phase_drift_deg=10,
+)  # fmt: skip
+"""The sky of `SMALL`, a reduction that is cheap enough to be killed often."""
 
 FOLDERS = ("raw", "caltables", "calibrated", "images", "qa")
 _NOTES = frozenset({"HISTORY", "logtable"})
