@@ -216,7 +216,7 @@ def _to_do_again(plan: Plan, run: Path) -> list[str]:
     """Return the steps of a plan that were done and must be done again."""
     found = survey(plan, RunFolder(run))
     done = {step for step, record in found.journal.steps.items() if record.done is not None}
-    return [step for step, decision in decide(plan, found).items() if decision.run and step in done]
+    return [step for step in decide(plan, found).to_run if step in done]
 
 
 def main() -> int:

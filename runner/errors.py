@@ -101,6 +101,7 @@ class Cause(StrEnum):
 
     PARAMETER = "parameter"
     POSTCONDITION = "postcondition"
+    DIVERGED = "diverged"
     SEVERE = "severe"
     EXCEPTION = "exception"
     ABORT = "abort"
@@ -111,6 +112,8 @@ class Cause(StrEnum):
     IO = "io"
     DISK_FULL = "disk-full"
     LOST_INPUT = "lost-input"
+    LOST_PRODUCT = "lost-product"
+    INPUT_CHANGED = "input-changed"
     UNKNOWN = "unknown"
 
 

@@ -43,6 +43,8 @@ _BY_BYTES: Final = frozenset({"table.dat", "table.info"})
 They say the same, with keywords in another order: so their bytes are compared, sorted.
 """
 
+_NOT_COUNTED: Final = _SAYS_NOTHING | _BY_BYTES
+
 _SAMPLES: Final = 64
 _SAMPLE_BYTES: Final = 262_144
 """A file up to the product of these two is read whole to know its content."""
@@ -231,12 +233,28 @@ def _counted(path: Path) -> Iterator[Path]:
         return
     with os.scandir(path) as entries:
         for entry in sorted(entries, key=lambda entry: entry.name):
-            if entry.name not in _SAYS_NOTHING | _BY_BYTES:
+            if entry.name not in _NOT_COUNTED:
                 yield from _counted(Path(entry.path))
 
 
 def _last_change(path: Path) -> str:
-    return str(max((file.lstat().st_ctime_ns for file in _counted(path)), default=0))
+    return str(max(_changes(os.fspath(path)), default=0))
+
+
+def _changes(path: str) -> Iterator[int]:
+    """Yield the change times of the files that `_counted` yields, in ns."""
+    status = os.lstat(path)
+    if not stat.S_ISDIR(status.st_mode):
+        yield status.st_ctime_ns
+        return
+    with os.scandir(path) as entries:
+        for entry in entries:
+            if entry.name in _NOT_COUNTED:
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                yield from _changes(entry.path)
+            else:
+                yield entry.stat(follow_symlinks=False).st_ctime_ns
 
 
 def _digest(path: Path) -> str:
@@ -308,7 +326,7 @@ def copy_tree(source: Path, target: Path) -> None:
     if source.is_dir():
         _copy_folder(source, target, ())
     else:
-        _copy_file(source, target)
+        copy_file(source, target)
 
 
 def _copy_folder(source: Path, target: Path, above: tuple[Path, ...]) -> None:
@@ -321,19 +339,58 @@ def _copy_folder(source: Path, target: Path, above: tuple[Path, ...]) -> None:
             if entry.is_dir():
                 _copy_folder(Path(entry.path), target / entry.name, (*above, real))
             else:
-                _copy_file(Path(entry.path), target / entry.name)
+                copy_file(Path(entry.path), target / entry.name)
 
 
-def _copy_file(source: Path, target: Path) -> None:
+def copy_file(source: Path, target: Path) -> None:
+    """Copy the content of a file, by reflink where the filesystem can.
+
+    Raises
+    ------
+    FileExistsError
+        If there is something at `target`.
+    """
+    if not clone_file(source, target):
+        shutil.copyfile(source, target)
+
+
+def clone_file(source: Path, target: Path) -> bool:
+    """Make a file that shares another's content on disk until either is changed (a reflink).
+
+    Returns
+    -------
+    bool
+        Whether the filesystem can; if not, `target` is there, and empty.
+
+    Raises
+    ------
+    FileExistsError
+        If there is something at `target`.
+    """
     with source.open("rb") as old, target.open("xb") as new:
         try:
             fcntl.ioctl(new.fileno(), _FICLONE, old.fileno())
         except OSError as error:
             if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EIO}:
                 raise
-        else:
-            return
-    shutil.copyfile(source, target)
+            return False
+    return True
+
+
+def sync_tree(path: Path) -> None:
+    """Make a file, or a folder with all in it, survive a loss of power."""
+    if path.is_dir():
+        with os.scandir(path) as entries:
+            for entry in entries:
+                if not entry.is_symlink():
+                    sync_tree(Path(entry.path))
+        sync_folder(path)
+    elif path.is_file():
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def remove_tree(path: Path) -> None:

@@ -36,7 +36,7 @@ class RunFolder:
 
     @property
     def private(self) -> Path:
-        """What casarun keeps for itself: lock, journal, ledgers, status, work folders."""
+        """What casarun keeps for itself: lock, journal, ledgers, saved states, status, work."""
         return self.root / ".casarun"
 
     @property
@@ -58,6 +58,11 @@ class RunFolder:
     def ledgers(self) -> Path:
         """One ledger a MeasurementSet that is changed in place."""
         return self.private / "ledgers"
+
+    @property
+    def saved(self) -> Path:
+        """States of such MeasurementSets, saved before their changes."""
+        return self.private / "saved"
 
     @property
     def plan(self) -> Path:

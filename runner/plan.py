@@ -97,6 +97,10 @@ class Step:
         absolute for inputs. A folder stands for all that is in it.
     checks : tuple of Check
         The post-conditions that prove its success.
+    fallbacks : tuple of mapping
+        What is laid over `params` (see `laid_over`) for the attempt after the first time that
+        it diverged, after the second, and so on: what the recipe declares, for it changes the
+        science. Empty: a step that diverged has failed.
     resources : Resources
         What it needs while it runs.
     dataset, target, image : str
@@ -116,6 +120,11 @@ class Step:
     dataset: str = ""
     target: str = ""
     image: str = ""
+    fallbacks: tuple[Mapping[str, Json], ...] = ()
+
+    def over(self, fallback: Mapping[str, Json]) -> Step:
+        """Return the step with a fallback laid over its parameters."""
+        return replace(self, params=laid_over(self.params, fallback)) if fallback else self
 
     def to_json(self) -> dict[str, Json]:
         """Return the step as plain data."""
@@ -125,11 +134,36 @@ class Step:
     def from_json(cls, data: Mapping[str, Json]) -> Step:
         """Build a step from what `to_json` gave."""
         plain = dict(data)
-        for key in ("reads", "writes", "updates"):
+        for key in ("reads", "writes", "updates", "fallbacks"):
             plain[key] = tuple(plain[key])
         plain["checks"] = tuple(Check(**check) for check in plain["checks"])
         plain["resources"] = Resources(**plain["resources"])
         return cls(**plain)
+
+
+def laid_over(params: Mapping[str, Json], overlay: Mapping[str, Json]) -> dict[str, Json]:
+    """Return parameters with others laid over them: tables are merged, all else is replaced.
+
+    Examples
+    --------
+    >>> laid_over({"dirty": "d", "tclean": {"gain": 0.1, "niter": 9}}, {"tclean": {"gain": 0.05}})
+    {'dirty': 'd', 'tclean': {'gain': 0.05, 'niter': 9}}
+    """
+    merged = dict(params)
+    for key, value in overlay.items():
+        old = merged.get(key)
+        if isinstance(value, Mapping) and isinstance(old, Mapping) and "$late" not in old:
+            value = laid_over(old, value)
+        merged[key] = value
+    return merged
+
+
+def written(overlay: Mapping[str, Json]) -> str:
+    """Write parameters that are laid over others for a person: ``gain = 0.05, niter = 500``."""
+    return ", ".join(
+        written(value) if isinstance(value, Mapping) else f"{key} = {json.dumps(value)}"
+        for key, value in overlay.items()
+    )
 
 
 @dataclass(frozen=True)
@@ -203,9 +237,12 @@ class _Touches:
 @lru_cache(maxsize=65536)
 def and_above(path: str) -> tuple[str, ...]:
     """Return a path and the folders above it, without the root, the nearest first."""
-    pure = str(PurePosixPath(path))
-    ends = [place for place, letter in enumerate(pure) if letter == "/" and place]
-    return (pure, *(pure[:end] for end in reversed(ends)))
+    first, *others = path.split("/")
+    is_plain = path and first != "." and "" not in others and "." not in others
+    found = [path if is_plain else str(PurePosixPath(path))]
+    while (end := found[-1].rfind("/")) > 0:
+        found.append(found[-1][:end])
+    return tuple(found)
 
 
 def hazards(steps: Sequence[Step]) -> dict[str, frozenset[str]]:
@@ -254,7 +291,7 @@ def fingerprints(
 ) -> dict[str, str]:
     """Compute for each step the hash of all that determines its products.
 
-    That is: its action, parameters and checks, the identity of the inputs it reads, the
+    That is: its action, parameters, fallbacks and checks, the identity of the inputs it reads, the
     fingerprints of the steps that made and changed what it touches, and the versions.
     Titles, resources and the order among independent steps do not count.
 
@@ -285,11 +322,12 @@ def fingerprints(
         content = {
             "action": step.action,
             "params": step.params,
-            "checks": [asdict(check) for check in step.checks],
+            "checks": [{"name": check.name, "params": check.params} for check in step.checks],
             "writes": step.writes,
             "updates": step.updates,
             "state": seen,
             "versions": dict(versions),
+            **({"fallbacks": step.fallbacks} if step.fallbacks else {}),
         }
         result[step.id] = digest(content)
         for path in (*step.writes, *step.updates):
@@ -298,7 +336,9 @@ def fingerprints(
     return result
 
 
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), default=list)
+
+
 def digest(content: Json) -> str:
     """Hash JSON data, independent of the order of keys."""
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"), default=list)
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
+    return hashlib.sha256(_CANONICAL.encode(content).encode()).hexdigest()[:32]

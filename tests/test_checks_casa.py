@@ -13,7 +13,7 @@ import pytest
 from casarun.casa import checks
 from casarun.casa.logscan import LogFindings
 from casarun.casa.tables import open_table
-from casarun.errors import StepFailedError
+from casarun.errors import Cause, StepFailedError
 from casarun.plan import Check
 from support import skies
 
@@ -43,6 +43,8 @@ def message(*args: Any) -> str:
     with pytest.raises(StepFailedError) as caught:
         run(*args)
     assert caught.value.advice
+    # Only then may a fallback of the recipe help.
+    assert (caught.value.cause is Cause.DIVERGED) == ("diverged" in caught.value.message)
     return caught.value.message
 
 

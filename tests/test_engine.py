@@ -135,7 +135,7 @@ def folder(tmp_path: Path) -> RunFolder:
 def why(folder: RunFolder, steps: Iterable[Step], **more: Any) -> dict[str, str]:
     """Return the reasons of the steps that would run."""
     plan = Plan(tuple(steps), **more)
-    return {s: d.reason for s, d in decide(plan, survey(plan, folder)).items() if d.run}
+    return {s: d.reason for s, d in decide(plan, survey(plan, folder)).steps.items() if d.run}
 
 
 # --- the walker
@@ -465,7 +465,7 @@ def test_reasons_name_inputs_versions_checks_and_actions(folder: RunFolder) -> N
 
 def test_a_fresh_run_runs_everything(folder: RunFolder) -> None:
     go(folder, chain())
-    decisions = decide(Plan(chain()), Found(), fresh=True)
+    decisions = decide(Plan(chain()), Found(), fresh=True).steps
     assert {d.reason for d in decisions.values()} == {"a fresh run was asked for"}
     assert go(folder, chain(), fresh=True).done == [step.id for step in chain()]
 

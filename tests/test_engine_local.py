@@ -77,6 +77,30 @@ def go(
         executor.close()
 
 
+def test_a_step_that_diverges_falls_back(folder: RunFolder) -> None:
+    own, low = {"tclean": {"gain": 0.9, "niter": 9}}, {"tclean": {"gain": 0.05}}
+    step = fake("clean", "clean", writes="images/x", params=own, fallbacks=(low,))
+    assert go(folder, [step]).state == "done"
+    assert content(folder.root / "images/x") == "clean:0.05()"
+    first, second = (
+        read_json(folder.log("clean") / f"attempt-{n}" / "result.json") for n in (1, 2)
+    )
+    assert (first["cause"], first["message"]) == ("diverged", "it diverged with gain = 0.9")
+    assert (first["fallback"], first["params"]) == ({}, own)
+    assert second["fallback"] == low
+    assert second["params"] == {"tclean": {"gain": 0.05, "niter": 9}}
+    used = read_json(folder.log("clean") / "attempt-2" / "params.json")
+    assert used == second["params"]
+
+
+def test_an_attempt_that_aborts_tells_its_fallback(folder: RunFolder) -> None:
+    own, high = {"tclean": {"gain": 0.9}}, {"tclean": {"gain": 1.5}}
+    step = fake("clean", "clean", writes="images/x", params=own, fallbacks=(high,))
+    failed = go(folder, [step]).failed["clean"]
+    assert (failed.cause, failed.attempts) == (Cause.ABORT, 2)
+    assert result(folder, "clean")["fallback"] == high
+
+
 def result(folder: RunFolder, step_id: str) -> dict[str, Any]:
     found: dict[str, Any] = read_json(folder.log(step_id) / "result.json")
     return found
@@ -187,11 +211,11 @@ def test_late_values_are_resolved_in_the_work_folder(folder: RunFolder) -> None:
         ("abort", Cause.ABORT, 1, "CASA aborted the process (exit code 134); see stdout.log"),
         ("kill", Cause.SIGNAL, 2, "was ended by signal SIGKILL; see stdout.log"),
         ("exit", Cause.UNKNOWN, 2, "ended with exit code 3 and without a result; see stdout.log"),
-        ("bad_alloc", Cause.OUT_OF_MEMORY, 2, "CASA aborted the process (exit code 134); see"),
+        ("bad_alloc", Cause.OUT_OF_MEMORY, 2, "CASA aborted the process (exit code 134): std::"),
         ("lock", Cause.TABLE_LOCK, 2, "FileLocker: could not acquire a lock on table raw/x.ms"),
         ("ENOSPC", Cause.DISK_FULL, 2, "[Errno 28] No space left on device"),
         ("EIO", Cause.IO, 2, "[Errno 5] Input/output error"),
-        ("memory", Cause.OUT_OF_MEMORY, 2, "MemoryError"),
+        ("memory", Cause.OUT_OF_MEMORY, 2, "memory ran out (MemoryError)"),
         ("parameter", Cause.PARAMETER, 1, "{'standard': ['unallowed value']}"),
         ("exception", Cause.EXCEPTION, 1, "Error in Imager::clean"),
         ("step", Cause.SEVERE, 1, "SEVERE line in the log"),
@@ -308,7 +332,7 @@ def test_a_link_out_of_the_run_folder_is_refused(folder: RunFolder, tmp_path: Pa
     assert not any(away.iterdir())
 
 
-def test_a_change_that_was_killed_is_done_again_on_a_new_copy(
+def test_a_change_that_was_killed_is_done_again_on_what_was_saved(
     folder: RunFolder, tmp_path: Path
 ) -> None:
     steps = [
@@ -324,10 +348,11 @@ def test_a_change_that_was_killed_is_done_again_on_a_new_copy(
     assert go(folder, steps, events).state == "done"
     assert content(folder.root / "raw/x.ms") == "make:()|f()"
     started = [(e["step"], e["reason"]) for e in events if e["event"] == "step-started"]
-    assert [s for s, _ in started] == ["import", "flag", "import", "flag"]
-    assert started[2][1] == (
-        "raw/x.ms must be made again: a change was under way when the last run ended (step flag)"
-    )
+    assert [s for s, _ in started] == ["import", "flag", "flag"]
+    assert started[2][1] == "a previous attempt was interrupted"
+    assert [e["reason"] for e in events if e["event"] == "product-restored"] == [
+        "a change was under way when the last run ended (step flag)"
+    ]
 
 
 def test_a_stop_kills_what_runs_and_the_next_run_goes_on(folder: RunFolder, tmp_path: Path) -> None:
@@ -362,7 +387,7 @@ def test_a_stop_kills_what_runs_and_the_next_run_goes_on(folder: RunFolder, tmp_
     assert content(folder.root / "raw/x.ms") == "make:()|half"
     assert not folder.work("flag").exists()
     (tmp_path / "never").touch()
-    assert go(folder, held).done == ["import", "flag", "image"]
+    assert go(folder, held).done == ["flag", "image"]
     assert content(folder.root / "images/x") == "make:(make:()|f())"
 
 
@@ -420,7 +445,7 @@ def test_a_runner_killed_in_the_middle_of_a_change(folder: RunFolder, tmp_path: 
     events: Events = []
     assert go(folder, steps, events).state == "done"
     reasons = {e["step"]: e["reason"] for e in events if e["event"] == "step-started"}
-    assert list(reasons) == ["import", "flag", "apply", "split", "image", "export"]
+    assert list(reasons) == ["apply", "split", "image", "export"]
     assert reasons["apply"] == "a previous attempt was interrupted"
     fresh = RunFolder(tmp_path / "fresh")
     go(fresh, steps)

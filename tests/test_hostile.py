@@ -367,7 +367,7 @@ def test_a_plan_that_leads_out(tmp_path: Path) -> None:
     step = {
         "id": "a.measure", "stage": "measure", "title": "t", "action": "measure.dataset",
         "params": {"data": "../../secret.json"}, "reads": [], "writes": [], "updates": [],
-        "checks": [], "dataset": "a", "target": "", "image": "", "waits_for": [],
+        "checks": [], "dataset": "a", "target": "", "image": "", "fallbacks": [], "waits_for": [],
         "fingerprint": "0" * 32, "resources": {"cores": 1, "memory_bytes": 0, "time_limit_s": 1.0,
                                                "disk_bytes": 0, "seconds": 0.0},
     }  # fmt: skip

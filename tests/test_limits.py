@@ -12,6 +12,8 @@ import sys
 import time
 from collections import namedtuple
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from multiprocessing import forkserver
 from pathlib import Path
@@ -20,21 +22,25 @@ from typing import Any
 import casarun.engine.disk as disk
 import psutil
 import pytest
+from casarun.api.opening import Options, open_recipe
+from casarun.api.steps import time_total
 from casarun.engine.disk import reserve_bytes
-from casarun.engine.executors import Job
+from casarun.engine.executors import Ended, Job
 from casarun.engine.executors.local import LocalExecutor
+from casarun.engine.history import earlier, learnt_memory
 from casarun.engine.machine import oom_kills
-from casarun.engine.policy import Budget, RetryPolicy
+from casarun.engine.policy import Budget, RetryPolicy, Room
 from casarun.engine.results import failure
 from casarun.engine.resume import decide, survey
 from casarun.engine.scheduler import Outcome, run
-from casarun.engine.signals import StopFlag, jobtime, stopping
+from casarun.engine.signals import StopFlag, jobtime, stopping, walltime
 from casarun.engine.walker import Walker, needs
 from casarun.errors import Cause, LockedError
 from casarun.files import write_json
 from casarun.folder import RunFolder
 from casarun.lock import FolderLock, holder
 from casarun.plan import Plan, Step
+from casarun.plan import Resources as StepResources
 from support import skies
 from support.cli import COMMAND, casarun, events, recipe
 from support.fake_actions import NAME, chain, content, fake
@@ -173,7 +179,7 @@ def test_a_disk_that_is_full_twice_stops_the_run_and_fails_nothing(folder: RunFo
     assert outcome.why == f"the disk of {folder.root} is full: free some"
     assert [e["attempt"] for e in told if e["event"] == "step-failed"] == [1, 2]
     plan = Plan(chain())
-    reasons = decide(plan, survey(plan, folder))
+    reasons = decide(plan, survey(plan, folder)).steps
     assert reasons["solve"].reason == "it failed: full"
     assert go(folder, [*chain(), fake("z", writes="qa/z")]).state == "done"
 
@@ -323,7 +329,147 @@ def test_kills_for_memory_are_counted_where_the_run_is(tmp_path: Path) -> None:
     assert oom_kills(tmp_path / "nowhere") == 0
 
 
+def test_kills_for_memory_are_counted_in_a_cgroup_of_version_1(tmp_path: Path) -> None:
+    (tmp_path / "proc/self").mkdir(parents=True)
+    (tmp_path / "proc/self/cgroup").write_text("4:memory:/job\n0::/\n")
+    (tmp_path / "proc/self/mountinfo").write_text(
+        "31 23 0:27 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n"
+    )
+    group = tmp_path / "sys/fs/cgroup/memory/job"
+    group.mkdir(parents=True)
+    (group / "memory.oom_control").write_text("oom_kill_disable 0\nunder_oom 0\noom_kill 3\n")
+    assert oom_kills(tmp_path) == 3
+
+
+def sized(step_id: str, gigabytes: float, cores: int = 1) -> Step:
+    resources = StepResources(memory_bytes=int(gigabytes * 1e9), cores=cores)
+    return fake(step_id, writes=f"qa/{step_id}", resources=resources)
+
+
+class Together(MemoryExecutor):
+    """Ends a step when it is asked to wait, the first first; notes what ran together."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inside: dict[str, Job] = {}
+        self.most_bytes = 0
+        self.order: list[str] = []
+
+    def start(self, job: Job) -> Mapping[str, Any]:
+        self.inside[job.step.id] = job
+        self.order.append(job.step.id)
+        together = sum(job.step.resources.memory_bytes for job in self.inside.values())
+        self.most_bytes = max(self.most_bytes, together)
+        return {"host": "memory"}
+
+    def wait(self, timeout_s: float) -> list[Ended]:
+        if not self.inside:
+            return []
+        step_id = next(iter(self.inside))
+        return [Ended(step_id, make(self.inside.pop(step_id)))]
+
+
+def run_together(folder: RunFolder, steps: Iterable[Step], budget: Budget) -> Together:
+    executor = Together()
+    outcome = run(Plan(tuple(steps)), folder, executor, RetryPolicy(), budget)
+    assert outcome.state == "done"
+    return executor
+
+
+def test_steps_never_exceed_the_budget_together(folder: RunFolder) -> None:
+    steps = [sized(f"s{n}", 1 + n % 5) for n in range(40)]
+    done = run_together(folder, steps, Budget(8, int(10e9)))
+    assert 9e9 <= done.most_bytes <= 10e9
+
+
+def test_a_small_step_starts_while_a_large_one_waits(folder: RunFolder) -> None:
+    steps = [sized("a", 5), sized("large", 8), sized("small", 2)]
+    assert run_together(folder, steps, Budget(2, int(10e9))).order == ["a", "small", "large"]
+
+
+def test_a_large_step_is_not_overtaken_for_ever(folder: RunFolder) -> None:
+    """Four steps for each core may go before it."""
+    steps = [sized("first", 3), sized("large", 9), *(sized(f"s{n:02}", 3) for n in range(60))]
+    order = run_together(folder, steps, Budget(2, int(10e9))).order
+    assert order.index("large") == 1 + 4 * 2
+
+
+def test_a_step_for_which_others_wait_need_not_come() -> None:
+    room = Room(Budget(2, 10), ("a", "big", "b", "c"))
+    small, big = (replace(fake(""), resources=StepResources(memory_bytes=n)) for n in (6, 9))
+    assert room.enter(replace(small, id="a"))
+    assert not room.enter(replace(big, id="big"))
+    for _ in range(20):
+        room.leave("a")
+        assert room.enter(replace(small, id="a"))
+    room.leave("a")
+    assert room.enter(replace(small, id="c"))
+
+
+def test_what_killed_a_step_is_kept_for_its_next_attempt() -> None:
+    room = Room(Budget(4, 10), ("a", "b"))
+    room.learn("a", 7)
+    one = StepResources(memory_bytes=1)
+    assert room.enter(replace(fake("a"), resources=one))
+    assert not room.enter(replace(fake("b"), resources=StepResources(memory_bytes=4)))
+    assert room.enter(replace(fake("b"), resources=StepResources(memory_bytes=3)))
+
+
+def held(job: Job, memory_bytes: int) -> dict[str, Any]:
+    return {**make(job), "peak_memory_bytes": memory_bytes}
+
+
+def test_needs_are_learnt_from_the_journal(folder: RunFolder) -> None:
+    steps = (sized("same", 1), sized("other", 1))
+    plan = Plan(steps)
+    run(plan, folder, MemoryExecutor(lambda job: held(job, int(3e9))), None, Budget(1))
+    write_json(folder.plan, {"steps": [
+        {**step.to_json(), "fingerprint": plan.fingerprints[step.id]} for step in steps
+    ]})  # fmt: skip
+    like = fake("new", writes="qa/new", resources=StepResources(memory_bytes=int(2e9)))
+    unlike = fake("no", "look", writes="qa/no", resources=StepResources(memory_bytes=int(2e9)))
+    modest = sized("same", 4)
+    next_plan = Plan((modest, like, unlike))
+    learnt = learnt_memory(next_plan, next_plan.steps, earlier(folder))
+    assert learnt == {"new": int(6e9)}
+    assert learnt_memory(plan, steps, earlier(folder)) == {"same": int(3e9), "other": int(3e9)}
+
+
+def test_what_a_failed_step_held_says_something_if_it_failed_for_that(folder: RunFolder) -> None:
+    def behave(job: Job) -> Mapping[str, Any]:
+        cause = Cause.OUT_OF_MEMORY if job.step.id == "greedy" else Cause.SEVERE
+        return {**failure(cause, "broken"), "peak_memory_bytes": 5_000_000_000}
+
+    steps = (sized("greedy", 1), sized("broken", 1))
+    go(folder, steps, behave, attempts=1)
+    assert learnt_memory(Plan(steps), steps, earlier(folder)) == {"greedy": 5_000_000_000}
+
+
 # --- signals and time
+
+
+@pytest.mark.parametrize(("said", "stopped"), [("0.05s", True), ("1h", False), ("none", False)])
+def test_a_run_has_the_time_that_its_recipe_gives_it(
+    tmp_path: Path, said: str, stopped: bool
+) -> None:
+    (tmp_path / "x.ms").mkdir()
+    path = recipe(tmp_path, f'[[dataset]]\nvis = "x.ms"\n[resources]\ntime_total = "{said}"\n')
+    stop = StopFlag()
+    with time_total(open_recipe(path, Options(output=tmp_path / "run")), stop):
+        until = time.monotonic() + (10 if stopped else 0.2)
+        while not stop and time.monotonic() < until:
+            time.sleep(0.01)
+    wanted = "its wall time of 0.05s (resources.time_total) is over" if stopped else ""
+    assert stop.reason == wanted
+
+
+def test_of_two_wall_times_the_shorter_counts() -> None:
+    stop = StopFlag()
+    with walltime(stop, 0.05, "3min"), walltime(stop, 1e30, "1h (resources.time_total)"):
+        until = time.monotonic() + 10
+        while not stop and time.monotonic() < until:
+            time.sleep(0.01)
+    assert stop.reason == "its wall time of 3min is over"
 
 
 @pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU])
@@ -384,6 +530,78 @@ def test_a_signal_to_all_processes_fails_no_step(
     told = [json.loads(line) for line in folder.journal.read_text().splitlines()]
     assert [e["event"] for e in told][-2:] == ["step-interrupted", "run-ended"]
     assert not psutil.wait_procs(family, timeout=5)[1]
+
+
+# --- locks of tables
+
+LOCKS = """import fcntl, sys, time
+with open(sys.argv[1], "r+b") as stream:
+    fcntl.lockf(stream, fcntl.LOCK_SH if sys.argv[2] == "read" else fcntl.LOCK_EX, 1)
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+@contextmanager
+def locked(table: Path, how: str) -> Iterator[int]:
+    """Have another process hold a lock on a table; give its number."""
+    (table / "table.lock").touch()
+    command = [sys.executable, "-c", LOCKS, str(table / "table.lock"), how]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"held\n"
+        try:
+            yield other.pid
+        finally:
+            other.kill()
+
+
+@pytest.mark.parametrize("how", ["read", "write"])
+def test_a_step_that_does_nothing_while_another_has_its_table(
+    folder: RunFolder, server: None, how: str
+) -> None:
+    """It is ended long before its time limit, and tried again."""
+    executor = LocalExecutor((NAME,), lock_patience_s=1.5)
+    image = fake("image", reads="raw/x.ms", writes="images/x", params={"sleep": 30})
+    steps = (fake("import", writes="raw/x.ms"), image)
+    told: Events = []
+    try:
+        run(Plan(steps[:1]), folder, executor, None, None, actions=NAME)
+        with locked(folder.root / "raw/x.ms", how) as pid:
+            name, user = psutil.Process(pid).name(), psutil.Process(pid).username()
+            run(Plan(steps), folder, executor, RetryPolicy(1), None, told.append, actions=NAME)
+    finally:
+        executor.close()
+    found = [(e["cause"], e["message"], e["advice"]) for e in told if e["event"] == "step-failed"]
+    assert found == [
+        (
+            "table-lock",
+            f"waited and did nothing; process {pid} ({name} of {user}) has raw/x.ms locked",
+            "Close the table there, or end that process.",
+        )
+    ]
+
+
+def test_a_lock_on_a_table_does_not_end_a_step_that_works(folder: RunFolder, server: None) -> None:
+    executor = LocalExecutor((NAME,), lock_patience_s=0.5)
+    work = fake("work", "work", reads="raw/x.ms", writes="images/x", params={"seconds": 3})
+    steps = (fake("import", writes="raw/x.ms"), work)
+    try:
+        run(Plan(steps[:1]), folder, executor, None, None, actions=NAME)
+        with locked(folder.root / "raw/x.ms", "read"):
+            outcome = run(Plan(steps), folder, executor, RetryPolicy(1), None, actions=NAME)
+    finally:
+        executor.close()
+    assert outcome.done == ["work"]
+
+
+def test_a_step_may_do_nothing_where_nobody_has_a_lock(folder: RunFolder, server: None) -> None:
+    executor = LocalExecutor((NAME,), lock_patience_s=0.5)
+    steps = (fake("a", writes="raw/x.ms", params={"sleep": 2}),)
+    try:
+        assert run(Plan(steps), folder, executor, RetryPolicy(1), actions=NAME).done == ["a"]
+    finally:
+        executor.close()
 
 
 # --- the lock

@@ -219,6 +219,51 @@ def test_a_failed_run_says_what_failed_and_what_is_missing(folder):
     assert "50.0 mJy/beam" not in page.text
 
 
+def fell_back(*parameters):
+    return [
+        {"attempt": n, "message": f"{HOSTILE} diverged", "parameters": text}
+        for n, text in enumerate(parameters, 1)
+    ]
+
+
+def test_what_a_fallback_made_is_shown_in_red(folder):
+    about = meta()
+    about["steps"]["N5921_2.hi.clean"]["fell_back"] = fell_back("gain = 0.5", "gain = <0.05>")
+    text = render(folder, PLAN, {}, about).read_text(encoding="utf-8")
+    page = Page(text)
+    assert "script" not in page.tags
+    assert (
+        f"clean {HOSTILE} ( N5921_2.hi.clean ) diverged with the recipe's own parameters. It was "
+        "made with others, which the recipe declares for that ( image.fallback ): gain = <0.05> "
+        f"Attempt 1 diverged: {HOSTILE} diverged "
+        f"Attempt 2, with gain = 0.5 , diverged: {HOSTILE} diverged"
+    ) in page.text
+    assert (
+        "Its clean diverged with the recipe's own parameters; this image was made with "
+        "gain = <0.05> instead."
+    ) in page.text
+    assert text.count('class="failure"') == 2
+    # In the table of images and in that of steps.
+    assert text.count('<span class="badge fail">fallback</span>') == 2
+    assert ".failure { border-left: 4px solid var(--fail)" in text
+
+
+def test_without_a_fallback_nothing_is_red(folder):
+    text = render(folder, PLAN, {}, meta()).read_text(encoding="utf-8")
+    assert 'class="failure"' not in text
+    assert "fallback" not in Page(text).text
+
+
+def test_a_step_that_failed_in_spite_of_its_fallbacks_tells_them(folder):
+    about = meta(state="failed")
+    about["steps"]["N5921_2.hi.clean"] |= {"state": "failed", "fell_back": fell_back("gain = 0.5")}
+    page = rendered(folder, about, {"N5921_2.hi.clean": {"cause": "diverged", "message": "again"}})
+    assert (
+        f"failed: diverged Attempt 1 diverged: {HOSTILE} diverged With gain = 0.5 : again"
+    ) in page.text
+    assert "It was made with others" not in page.text
+
+
 def test_a_run_that_was_interrupted_before_anything_was_measured(tmp_path):
     empty = RunFolder(tmp_path)
     page = rendered(empty, meta(state="interrupted", steps={}))

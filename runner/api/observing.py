@@ -45,7 +45,7 @@ def observe(
     plan = as_plan(stages.imports(recipe))
     folder = reduction.folder
     done: list[str] = []
-    if any(d.run for d in decide(plan, survey(plan, folder)).values()):
+    if decide(plan, survey(plan, folder)):
         need_casa(executor)
         problem = disk_problem(reduction, plan)
         if problem is not None:

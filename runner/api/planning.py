@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..engine.forecast import Forecast
-from ..engine.resume import Decision, decide_part
+from ..engine.resume import Decided, decide_part
 from ..errors import DataError, Problem
 from ..files import read_json
 from ..observation import Observation
@@ -29,7 +29,7 @@ class Planned:
         The recipe and its run folder.
     plan : Plan
         The steps that were asked for.
-    decisions : mapping of str to Decision
+    decided : Decided
         For each step whether it would run, and why.
     forecast : Forecast
         What that will take of this machine, and whether the machine has it.
@@ -39,7 +39,7 @@ class Planned:
 
     reduction: Reduction
     plan: Plan
-    decisions: Mapping[str, Decision]
+    decided: Decided
     forecast: Forecast = field(default_factory=Forecast)
     warnings: tuple[Problem, ...] = ()
 
@@ -87,9 +87,9 @@ def prepare(
         raise reduction.refused([*compiled.problems, *warnings])
     whole = as_plan(compiled)
     part = stages.asked_for(whole, options.only, options.until)
-    decisions = decide_part(reduction.folder, whole, part, fresh=fresh)
-    expected = expect(reduction, part, {step for step, d in decisions.items() if d.run})
-    return Planned(reduction, part, decisions, expected, (*warnings, *expected.warnings))
+    decided = decide_part(reduction.folder, whole, part, fresh=fresh)
+    expected = expect(reduction, part, decided.to_run)
+    return Planned(reduction, part, decided, expected, (*warnings, *expected.warnings))
 
 
 def _of_another(reduction: Reduction) -> list[Problem]:

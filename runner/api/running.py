@@ -17,7 +17,7 @@ from ..report.conclude import conclude, record_plan, render_again
 from .observing import observe
 from .opening import Options, Reduction, held, judged, open_recipe, run_folder, versions, wipe
 from .planning import Planned, prepare
-from .steps import Listener, executor_here, need_casa, run_steps
+from .steps import Listener, executor_here, need_casa, run_steps, time_total
 
 
 @dataclass
@@ -80,7 +80,8 @@ def run(
         If another run holds the folder.
     """
     reduction = judged(open_recipe(recipe, options))
-    with held(reduction.folder), executor_here() as executor:
+    stop = StopFlag() if stop is None else stop
+    with time_total(reduction, stop), held(reduction.folder), executor_here() as executor:
         if listener:
             listener({"event": "run-opened", "folder": str(reduction.folder.root)})
         if options.fresh:
@@ -105,10 +106,10 @@ def _run_held(
     planned = prepare(reduction, observations)
     if ready:
         ready(planned)
-    if any(decision.run for decision in planned.decisions.values()):
+    if planned.decided:
         outcome = _run_steps(planned, executor, listener, stop)
     else:
-        outcome = Outcome(skipped={step: d.reason for step, d in planned.decisions.items()})
+        outcome = Outcome(skipped={step: d.reason for step, d in planned.decided.steps.items()})
     outcome.done[:0] = [step for step in imported if outcome.skipped.pop(step, "")]
     with recording(folder):
         metrics = conclude(folder, planned.plan, outcome, reduction.loaded, versions())
@@ -127,7 +128,8 @@ def _run_steps(
     need_casa(executor)
     with recording(reduction.folder):
         record_plan(reduction.folder, planned.plan, reduction.loaded)
-    return run_steps(reduction, planned.plan, executor, listener, stop)
+    memory = planned.forecast.learnt_memory
+    return run_steps(reduction, planned.plan, executor, listener, stop, memory)
 
 
 def _exit_code(outcome: Outcome, metrics: Mapping[str, Any]) -> ExitCode:

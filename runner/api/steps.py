@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +16,7 @@ from ..engine.forecast import Forecast, forecast
 from ..engine.policy import Budget, RetryPolicy
 from ..engine.scheduler import Outcome
 from ..engine.scheduler import run as run_plan
-from ..engine.signals import StopFlag
+from ..engine.signals import StopFlag, walltime
 from ..errors import Cause, Problem, refuse, with_advice
 from ..files import identity, tree_size
 from ..plan import Plan
@@ -47,6 +47,15 @@ def executor_here() -> Iterator[LocalExecutor]:
         yield executor
     finally:
         executor.close()
+
+
+@contextmanager
+def time_total(reduction: Reduction, stop: StopFlag) -> Iterator[None]:
+    """Ask a run to stop when it has had the time that its recipe gives it."""
+    said = reduction.loaded.recipe.resources.time_total
+    seconds = None if said == "none" else parse(said, "duration")
+    with walltime(stop, seconds, f"{said} (resources.time_total)"):
+        yield
 
 
 def need_casa(executor: LocalExecutor) -> None:
@@ -95,17 +104,41 @@ def run_steps(
     executor: LocalExecutor,
     listener: Listener | None,
     stop: StopFlag | None,
+    memory: Mapping[str, int] | None = None,
 ) -> Outcome:
-    """Run what must run of a plan; the caller holds the folder."""
+    """Run what must run of a plan; the caller holds the folder.
+
+    Parameters
+    ----------
+    reduction, planned, executor, listener, stop
+        As in `casarun.engine.scheduler.run`.
+    memory : mapping of str to int, optional
+        Bytes by step, of those that need more memory than the plan expects.
+    """
     recipe = reduction.loaded.recipe
     return run_plan(
-        planned,
+        _with_memory(planned, memory or {}),
         reduction.folder,
         executor,
         _policy(recipe.retry),
         _budget(reduction),
         listener,
         stop,
+    )
+
+
+def _with_memory(plan: Plan, memory: Mapping[str, int]) -> Plan:
+    """Return a plan whose steps ask for the memory that they need; all else is the same."""
+    if not memory:
+        return plan
+    return replace(
+        plan,
+        steps=tuple(
+            replace(step, resources=replace(step.resources, memory_bytes=memory[step.id]))
+            if step.id in memory
+            else step
+            for step in plan.steps
+        ),
     )
 
 

@@ -44,6 +44,16 @@ def failed(message: str, advice: str) -> StepFailedError:
     return StepFailedError(Cause.POSTCONDITION, message, advice)
 
 
+def diverged(message: str) -> StepFailedError:
+    """Return the error of a clean that diverged, to be raised."""
+    return StepFailedError(
+        Cause.DIVERGED,
+        message,
+        "Lower the gain (image.tclean.gain), raise image.tclean.cyclefactor, mask the emission "
+        "(image.mask), or use image.deconvolver = 'hogbom'.",
+    )
+
+
 def listing(items: list[str], most: int = 5) -> str:
     """Write the first few of a list: ``a, b, c and 4 more``."""
     shown = ", ".join(items[:most])

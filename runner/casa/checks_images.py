@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ..quantities import split
-from .checks_evidence import Evidence, Json, failed, listing
+from .checks_evidence import Evidence, Json, diverged, failed, listing
 from .image_planes import Planes, read_beams, read_planes
 
 STOP_CODES: Final[Mapping[int, str]] = {
@@ -157,10 +157,9 @@ def _require_bounded(given: Mapping[str, Any], evidence: Evidence) -> None:
     for name in ("model", "image"):
         path = Path(f"{prefix}.{name}{suffix}")
         if _require(path, evidence).n_not_finite:
-            raise failed(
+            raise diverged(
                 f"expected the clean of {prefix} to converge, found NaN or infinity in {path}, "
-                f"though the dirty image is finite: it diverged{_with_gain(evidence)}",
-                _CONVERGE,
+                f"though the dirty image is finite: it diverged{_with_gain(evidence)}"
             )
 
 
@@ -216,9 +215,8 @@ def _require_converged(
     """Refuse a clean whose residual grew."""
     prefix, suffix = given["prefix"], given.get("suffix", "")
     if code in _DIVERGED:
-        raise failed(
-            f"expected the clean of {prefix} to converge, but the {STOP_CODES[code]}: it diverged",
-            _CONVERGE,
+        raise diverged(
+            f"expected the clean of {prefix} to converge, but the {STOP_CODES[code]}: it diverged"
         )
     before = _dirty_residual(evidence, suffix)
     if before is None:
@@ -232,11 +230,10 @@ def _require_converged(
     if worse:
         number = worse[0]
         where = f" in channel {number}" if len(start) > 1 else ""
-        raise failed(
+        raise diverged(
             f"expected the clean of {prefix} to lower the peak residual, found "
             f"{residual.peak[number]:.3g} Jy/beam after {start[number]:.3g} in the dirty "
-            f"image{where}: it diverged",
-            _CONVERGE,
+            f"image{where}: it diverged"
         )
 
 
@@ -352,11 +349,10 @@ def _require_brightness(given: Mapping[str, Any], evidence: Evidence, sky: Plane
     if max(ratios, default=0.0) > _ABSURD:
         number = ratios.index(max(ratios))
         where = f" in channel {number}" if len(start) > 1 else ""
-        raise failed(
+        raise diverged(
             f"expected a peak near the dirty image's {start[number]:.3g} Jy/beam in "
             f"{prefix}.image{suffix}{where}, found {sky.peak[number]:.3g}: the model grew without "
-            "bounds, the clean diverged",
-            _CONVERGE,
+            "bounds, the clean diverged"
         )
     odd = [str(number) for number, ratio in enumerate(ratios) if ratio > _ODD]
     if not odd:
@@ -366,12 +362,6 @@ def _require_brightness(given: Mapping[str, Any], evidence: Evidence, sky: Plane
         f"{listing(odd)}: the clean may have diverged there; compare with image.deconvolver = "
         "'hogbom'"
     ]
-
-
-_CONVERGE = (
-    "Lower the gain (image.tclean.gain), raise image.tclean.cyclefactor, mask the emission "
-    "(image.mask), or use image.deconvolver = 'hogbom'."
-)
 
 
 def _psf(path: Path, evidence: Evidence) -> dict[str, Json]:

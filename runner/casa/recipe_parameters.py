@@ -85,7 +85,11 @@ def _passed_through(recipe: Recipe) -> Iterator[tuple[KeyPath, str, Params, Sequ
     One table may serve several calls: a parameter has no effect if it has none in all of them.
     """
     for index, image in enumerate(recipe.image):
-        yield ("image", index, "tclean"), "tclean", image.tclean, _imaging(image)
+        calls = _imaging(image)
+        yield ("image", index, "tclean"), "tclean", image.tclean, calls
+        for place, fallback in enumerate(image.fallback if image.niter else ()):
+            key = ("image", index, "fallback", place)
+            yield key, "tclean", fallback, [{**calls[-1], **image.tclean}]
         yield ("image", index, "immoments"), "immoments", image.immoments, [{}]
     calibrate, flux = recipe.calibrate, recipe.calibrators.flux
     standard = "manual" if flux.fluxdensity else flux.standard

@@ -21,7 +21,7 @@ from ..files import is_alive, read_json, seconds_since
 from ..folder import RunFolder
 from ..lock import SILENT_S
 from ..observation import Observation
-from ..plan import Plan
+from ..plan import Plan, written
 from ..quantities import human_bytes, human_frequency, human_seconds
 from .plain import escape
 
@@ -61,7 +61,7 @@ def show_plan(planned: Planned) -> None:
         click.echo(planned.warned, err=True)
     table = _table("", "step", "what", "why", right=("",))
     for number, step in enumerate(planned.plan.steps, 1):
-        decision = planned.decisions[step.id]
+        decision = planned.decided.steps[step.id]
         style = "" if decision.run else "dim"
         why = decision.reason if decision.run else f"kept: {decision.reason}"
         table.add_row(str(number), escape(step.id), escape(step.title), escape(why), style=style)
@@ -75,7 +75,9 @@ def show_plan(planned: Planned) -> None:
                 value = ", ".join(f"{key} {item}" for key, item in value.items())
             table.add_row(*(escape(str(x)) for x in (auto.key, auto.subject, value, auto.reason)))
         console.print(table)
-    run = sum(decision.run for decision in planned.decisions.values())
+    for restore in planned.decided.restores:
+        console.print(f"\n{restore}", markup=False, soft_wrap=True)
+    run = len(planned.decided.to_run)
     console.print(f"\n{len(planned.plan.steps)} steps, {run} to run: {planned.forecast.summary()}",
                   soft_wrap=True)  # fmt: skip
     for problem in planned.forecast.problems:
@@ -256,7 +258,11 @@ def _event_line(event: Mapping[str, Any]) -> str:
             f"{human_bytes(event.get('peak_memory_bytes', 0))}"
         ),
         "step-failed": lambda: f"{event.get('cause')}: {event.get('message')}",
-        "step-retry": lambda: f"in {event.get('wait_s', 0):g} s",
+        "step-retry": lambda: (
+            f"in {event.get('wait_s', 0):g} s"
+            if "fallback" not in event
+            else f"with {written(event['fallback'])}"
+        ),
         "run-ended": lambda: f"{event.get('state')}",
     }
     said = details[kind]() if kind in details else ""

@@ -17,6 +17,7 @@ from rich.text import Text
 
 from ..api import Planned, RunResult
 from ..errors import ExitCode, printable
+from ..plan import written
 from ..quantities import human_seconds
 from .plain import escape
 
@@ -65,6 +66,9 @@ class Lines:
             self.say(f"{step} failed ({event['cause']}): {event['message']}", "red")
             if event.get("advice"):
                 self.say(f"  {event['advice']}")
+        elif kind == "step-retry" and "fallback" in event:
+            self.say(f"{step}: again with {written(event['fallback'])}, which the recipe declares "
+                     "for a clean that diverged", "red")  # fmt: skip
         elif kind == "step-retry":
             self.say(f"{step}: again in {event['wait_s']:g} s ({event['cause']})", "yellow")
         elif kind == "run-waiting":
@@ -74,12 +78,15 @@ class Lines:
             return
         elif kind == "run-opened":
             self.say(f"run folder {event['folder']}")
+        elif kind == "product-restored":
+            self.say(str(event["said"]))
         elif kind == "step-started" and self.verbose:
             self.say(f"{name} ({event['reason']})")
         elif kind == "step-done":
             took = human_seconds(float(event["wall_s"]))
             of = f"[{self.finished}/{self.total}] " if self.total else ""
-            self.say(f"{of}{name} ({took})")
+            note = f": {event['note']}" if event.get("note") else ""
+            self.say(f"{of}{name} ({took}){note}")
         elif kind == "step-skipped" and self.verbose:
             self.say(f"{name}: kept, {event['reason']}")
 
@@ -92,7 +99,7 @@ class Lines:
             why = f" ({outcome.why})" if outcome.why else ""
             self.say(f"stopped{why}; run the same command to go on", "yellow")
             return
-        if not outcome.done and not outcome.failed:
+        if not outcome.done and not outcome.failed and not outcome.restored:
             self.say(f"nothing to do: all {len(outcome.skipped)} steps are up to date")
         images = images_table(result.metrics)
         if images is not None:

@@ -13,12 +13,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..casa import checks, invoke, logscan, metadata
-from ..errors import Cause, DataError, StepFailedError
+from ..casa import checks, fits_object, invoke, logscan, metadata, table_files
+from ..errors import Cause, DataError, StepFailedError, with_advice
 from ..files import copy_tree, write_json
 from ..plan import Check, Step
 from ..qa import collect
 from ..quantities import parse
+from .results import SKIPPED
 from .scene import Scene
 
 Params = Mapping[str, Any]
@@ -80,8 +81,12 @@ def prove(step: Step, params: dict[str, Any], outcome: Outcome, scene: Scene) ->
     findings = logscan.scan(scene.log_file)
     measured = {}
     warnings = list(findings.warnings)
-    for check in step.checks:
-        numbers = checks.run(check, params, outcome, findings)
+    # A round of a self-calibration that does not take place makes nothing to be checked.
+    for check in () if outcome.get(SKIPPED) else step.checks:
+        try:
+            numbers = checks.run(check, params, outcome, findings)
+        except StepFailedError as error:
+            raise _with_fallback(step, error) from None
         warnings += numbers.pop("warnings", [])
         name = f"{check.name} {check.params['path']}" if "path" in check.params else check.name
         measured[name] = numbers
@@ -94,9 +99,33 @@ def prove(step: Step, params: dict[str, Any], outcome: Outcome, scene: Scene) ->
     return {"warnings": warnings, "severe": list(findings.severe), "checks": measured}
 
 
+def leaves(step: Step, path: str) -> frozenset[str]:
+    """Return the files of a product in the work folder that a step does not touch.
+
+    Returns
+    -------
+    frozenset of str
+        Paths in the product; none where that is not known.
+    """
+    return table_files.left_alone(step.action.removeprefix("casa:"), step.params, Path(path))
+
+
+def _with_fallback(step: Step, error: StepFailedError) -> StepFailedError:
+    """Return an error whose advice names the fallbacks of a clean that has none."""
+    if error.cause is not Cause.DIVERGED or step.action != "clean" or step.fallbacks:
+        return error
+    key = f"image.{step.image}.fallback"
+    more = f"Or say what to do when it diverges: {key} = [{{ gain = 0.05 }}], for example."
+    return StepFailedError(error.cause, error.message, with_advice(error.advice, more))
+
+
 def call(task: str, params: Params) -> Outcome:
     """Call a CASA task and keep what it returned, without bulky tables."""
-    returned = invoke.task(task, params)
+    if task == "exportfits":
+        with fits_object.with_short_object(params) as exportable:
+            returned = invoke.task(task, exportable)
+    else:
+        returned = invoke.task(task, params)
     if isinstance(returned, dict):
         return {key: value for key, value in returned.items() if key not in _BULKY}
     return {"returned": returned}

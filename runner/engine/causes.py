@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import errno
 import re
+import resource
 from collections.abc import Mapping
 from typing import Final
 
 from ..errors import Cause, StepFailedError
+from ..quantities import human_bytes
 
 _BY_ERRNO: Final[Mapping[int | None, Cause]] = {
     errno.ENOSPC: Cause.DISK_FULL,
@@ -34,6 +36,30 @@ _BY_TEXT: Final = (
     ),
     (re.compile(r"input/output error|stale (NFS )?file handle", re.I), Cause.IO),
 )
+
+
+MEMORY_ADVICE: Final = (
+    "Raise resources.memory if the machine has more, or make the step smaller: image.imsize, "
+    "image.nchan, image.nterms."
+)
+
+
+def in_words(error: BaseException) -> tuple[str, str]:
+    """Return what a person is told of an exception: message and advice.
+
+    Parameters
+    ----------
+    error : BaseException
+        What an action raised.
+    """
+    if isinstance(error, StepFailedError):
+        return error.message, error.advice
+    said = str(error) or type(error).__name__
+    if cause_of(error) is not Cause.OUT_OF_MEMORY:
+        return said, ""
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    bound = f"; ulimit -v leaves {human_bytes(limit)}" if limit >= 0 else ""
+    return f"memory ran out ({said}){bound}", MEMORY_ADVICE
 
 
 def cause_of(error: BaseException) -> Cause:

@@ -111,4 +111,4 @@ class Chains:
 
 def _outermost(path: str, paths: set[str]) -> str:
     """Return the outermost of `paths` that is `path` or lies above it."""
-    return [above for above in and_above(path) if above in paths][-1]
+    return next(above for above in reversed(and_above(path)) if above in paths)

@@ -22,7 +22,7 @@ from ..files import nearest_existing, tree_size
 from ..folder import RunFolder
 from ..plan import Plan, Step
 from ..quantities import human_bytes, human_seconds
-from .history import corrected, earlier
+from .history import corrected, earlier, learnt_memory
 from .machine import Machine, look
 from .policy import Budget
 
@@ -56,6 +56,8 @@ class Forecast:
         What cannot work, and what is tight.
     steps : mapping of str to float
         The expected seconds of each step that runs.
+    learnt_memory : mapping of str to int
+        Bytes of the steps that needed more memory in earlier runs than they are expected to.
     """
 
     seconds: float = 0.0
@@ -67,6 +69,7 @@ class Forecast:
     problems: tuple[Problem, ...] = ()
     warnings: tuple[Problem, ...] = ()
     steps: Mapping[str, float] = field(default_factory=dict)
+    learnt_memory: Mapping[str, int] = field(default_factory=dict)
 
     def summary(self) -> str:
         """Say it in one line."""
@@ -128,7 +131,8 @@ def forecast(
     """
     here = here or look()
     steps = [step for step in plan.steps if step.id in to_run]
-    times, runs = corrected(plan, steps, earlier(folder))
+    history = earlier(folder)
+    times, runs = corrected(plan, steps, history)
     disk = sum(step.resources.disk_bytes for step in steps)
     free = shutil.disk_usage(nearest_existing(folder.root)).free
     found = _Found()
@@ -150,6 +154,7 @@ def forecast(
         tuple(found.problems),
         tuple(found.warnings),
         times,
+        learnt_memory(plan, steps, history),
     )
 
 

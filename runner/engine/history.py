@@ -1,4 +1,4 @@
-"""What earlier runs on this machine took, to correct what steps are expected to take."""
+"""What earlier runs on this machine took: time and memory, to correct what steps should take."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from ..errors import DataError
+from ..errors import Cause, DataError
 from ..files import read_json
 from ..folder import RunFolder
 from ..plan import Plan, Step
-from .journal import JournalState, StepRecord, read_events
+from .journal import Event, JournalState, StepRecord, read_events
 
 _ENOUGH_S: Final = 5.0
 _MOST_RUNS: Final = 20
 _MOST_JOURNAL_BYTES: Final = 20_000_000
+_ENDS: Final = ("step-done", "step-failed")
 
 
 @dataclass
@@ -35,6 +36,10 @@ class History:
         The sums of both.
     runs : dict of str to set of Path
         Run folders that this is from, by fingerprint and by action.
+    peaks : dict of str to int
+        The most memory in bytes that a step held, or was ended at for want of it, by fingerprint.
+    memory_ratios : dict of str to list of float
+        Peaks over what had been expected, by action.
     """
 
     exact: dict[str, list[float]] = field(default_factory=dict)
@@ -42,6 +47,8 @@ class History:
     taken_s: float = 0.0
     expected_s: float = 0.0
     runs: dict[str, set[Path]] = field(default_factory=dict)
+    peaks: dict[str, int] = field(default_factory=dict)
+    memory_ratios: dict[str, list[float]] = field(default_factory=dict)
 
     @property
     def ratio(self) -> float:
@@ -86,13 +93,34 @@ def _learn(history: History, folder: RunFolder) -> None:
         events.append(event)
         if event["event"] == "step-placed":
             placed[event["step"]] = event.get("host")
-    expected = {}
+    expected, memory = {}, {}
     if folder.plan.is_file():
         for step in read_json(folder.plan)["steps"]:
-            expected[step["fingerprint"]] = (step["action"], step["resources"].get("seconds", 0.0))
+            resources = step["resources"]
+            expected[step["fingerprint"]] = (step["action"], resources.get("seconds", 0.0))
+            memory[step["fingerprint"]] = (step["action"], resources.get("memory_bytes", 0))
+    for event in events:
+        if event["event"] in _ENDS:
+            _learn_memory(history, event, memory)
     for step_id, record in JournalState.of(events).steps.items():
         if placed.get(step_id) == socket.gethostname():
             _learn_step(history, record, expected, folder.root)
+
+
+def _learn_memory(history: History, event: Event, expected: Mapping[str, tuple[str, int]]) -> None:
+    """Take from an attempt how much memory it held; that is the same on any host.
+
+    What an attempt held that failed says nothing of what it needs, unless it failed for that.
+    """
+    peak = int(event.get("peak_memory_bytes", 0))
+    out_of_memory = event.get("cause") == Cause.OUT_OF_MEMORY
+    if peak <= 0 or (event["event"] == "step-failed" and not out_of_memory):
+        return
+    fingerprint = str(event["fingerprint"])
+    history.peaks[fingerprint] = max(peak, history.peaks.get(fingerprint, 0))
+    action, memory_bytes = expected.get(fingerprint, ("", 0))
+    if memory_bytes > 0:
+        history.memory_ratios.setdefault(action, []).append(peak / memory_bytes)
 
 
 def _learn_step(
@@ -151,3 +179,38 @@ def corrected(plan: Plan, steps: Iterable[Step], history: History) -> tuple[dict
             known += times[step.id]
             runs |= history.runs[fingerprint if exact else step.action]
     return times, len(runs) if 2 * known >= sum(times.values()) else 0
+
+
+def learnt_memory(plan: Plan, steps: Iterable[Step], history: History) -> dict[str, int]:
+    """Return how much memory to keep for each step that is known to need more than expected.
+
+    Parameters
+    ----------
+    plan : Plan
+        The plan, whose steps carry what they are expected to hold.
+    steps : iterable of Step
+        Those that will run.
+    history : History
+        What earlier runs held.
+
+    Returns
+    -------
+    dict of str to int
+        Bytes by step; steps that need no more than expected are left out.
+
+    Notes
+    -----
+    The very same step tells it itself; else the median ratio of steps of the same action does.
+    A step that has no expectation is not in the latter.
+    """
+    by_action = {
+        action: statistics.median(found) for action, found in history.memory_ratios.items()
+    }
+    found: dict[str, int] = {}
+    for step in steps:
+        expected = step.resources.memory_bytes
+        peak = history.peaks.get(plan.fingerprints[step.id])
+        needed = int(expected * by_action.get(step.action, 1.0)) if peak is None else peak
+        if needed > expected:
+            found[step.id] = needed
+    return found

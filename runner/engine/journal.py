@@ -8,18 +8,23 @@ UTC) and `event`; the others by event:
     `casarun`.
 ``step-started``
     `step`, `fingerprint`, `attempt`, `reason` (why it runs), and what the fingerprint was
-    made from: `action`, `params`, `checks`, `versions`, `inputs` (identities by path).
+    made from: `action`, `params`, `checks`, `versions`, `inputs` (identities by path),
+    `fallbacks` where it has any. `fallback`: what is laid over `params` this time, because the
+    step diverged before.
 ``step-placed``
     `step` and where it runs: `host`, `pid`, `created`; or a batch system's job.
 ``step-done``
     `step`, `fingerprint`, `attempt`, `wall_s`, `cpu_s`, `peak_memory_bytes`, `writes`
-    (signature by path), `warnings` (how many).
+    (signature by path), `warnings` (how many), `note` (why there was nothing to do after all).
 ``step-failed``
     As ``step-done`` without `writes`, with `cause`, `message`, `advice`.
 ``step-retry``
-    `step`, `attempt` (the next one), `wait_s`, `cause`.
+    `step`, `attempt` (the next one), `wait_s`, `cause`; `fallback` as that attempt's.
 ``step-interrupted``
     `step`, `fingerprint`, `attempt`: the run was asked to stop while it ran.
+``product-restored``
+    `product`, `after` (the step whose change it holds last now), `whole` (from a snapshot, not
+    by undoing), `reason`, `said` (all that in words).
 ``run-ended``
     `state` (``done``, ``failed``, ``interrupted``), `done`, `skipped`, `failed`, `not_run`
     (how many of each).
@@ -30,6 +35,7 @@ Listeners of a run get the same events, and some that are not kept: ``step-skipp
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -46,14 +52,17 @@ Event = dict[str, Any]
 _LONGEST_LINE: Final = 64_000_000
 """Bytes of a line; a longer one is read, and left out, in pieces."""
 
+_END_BYTES: Final = 65_536
+"""Where the last event is looked for first: a ledger's lines have some hundred bytes."""
+
 _NO_NUMBERS: Final = (math.inf, -math.inf)
 
 _TYPES: Final[Mapping[str, type | tuple[type, ...]]] = {
     **dict.fromkeys(("fingerprint", "reason", "action", "cause", "message", "advice"), str),
     **dict.fromkeys(("state", "host", "path", "doing", "signature", "casarun"), str),
     **dict.fromkeys(("attempt", "pid", "steps", "to_run", "skipped", "failed", "not_run"), int),
-    **dict.fromkeys(("params", "inputs", "writes"), dict),
-    **dict.fromkeys(("checks", "holds"), list),
+    **dict.fromkeys(("params", "inputs", "writes", "fallback"), dict),
+    **dict.fromkeys(("checks", "holds", "fallbacks"), list),
     **dict.fromkeys(("wall_s", "cpu_s", "wait_s", "peak_memory_bytes"), (int, float)),
 }
 """What else an event may hold, as far as it is relied on."""
@@ -79,6 +88,7 @@ class Journal:
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         fresh = not path.exists()
+        self._path = path
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
         _cut_unfinished(self._descriptor)
         if fresh:
@@ -97,8 +107,22 @@ class Journal:
             What else it says, as JSON.
         """
         entry: Event = {"t": now(), "event": event, **content}
+        if durable:
+            self._be_there()
         append_line(self._descriptor, entry, durable=durable)
         return entry
+
+    def _be_there(self) -> None:
+        """See that nobody took the file away: a later run would find none, or another one."""
+        mine = os.fstat(self._descriptor)
+        try:
+            there = self._path.stat()
+        except FileNotFoundError:
+            there = None
+        if there is None or not os.path.samestat(mine, there):
+            raise FileNotFoundError(
+                errno.ENOENT, "the journal was removed, or the folder moved, while the run went on"
+            )
 
     def close(self) -> None:
         """Close the file."""
@@ -118,9 +142,12 @@ class Journal:
         self.close()
 
 
+_ENCODER: Final = json.JSONEncoder(separators=(",", ":"), default=list)
+
+
 def append_line(descriptor: int, entry: Mapping[str, Any], *, durable: bool = True) -> None:
     """Append one JSON line to an open file, whole or not at all."""
-    line = json.dumps(entry, separators=(",", ":"), default=list).encode() + b"\n"
+    line = _ENCODER.encode(entry).encode() + b"\n"
     end = os.fstat(descriptor).st_size
     try:
         written = os.write(descriptor, line)
@@ -163,16 +190,45 @@ def read_events(path: Path) -> Iterator[Event]:
         while line := stream.readline(_LONGEST_LINE):
             if not line.endswith(b"\n"):
                 continue
-            try:
-                entry = json.loads(line, parse_constant=_no_number)
-            except (ValueError, RecursionError):
-                continue
-            if isinstance(entry, dict) and _is_event(entry):
+            entry = _event_of(line)
+            if entry is not None:
                 yield entry
+
+
+def last_event(path: Path) -> Event | None:
+    """Return the last event of a file of events, without reading what is far before it."""
+    try:
+        with path.open("rb") as stream:
+            size = stream.seek(0, os.SEEK_END)
+            start = max(0, size - _END_BYTES)
+            stream.seek(start)
+            *lines, _ = stream.read(size - start).split(b"\n")
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    for line in reversed(lines[1:] if start else lines):
+        entry = _event_of(line)
+        if entry is not None:
+            return entry
+    last = None
+    for last in read_events(path) if start else ():  # noqa: B007 - the last one is wanted
+        pass
+    return last
 
 
 def _no_number(name: str) -> Never:
     raise ValueError(f"{name} is no JSON")
+
+
+_DECODER: Final = json.JSONDecoder(parse_constant=_no_number)
+
+
+def _event_of(line: bytes) -> Event | None:
+    """Return the event that a whole line holds, or None."""
+    try:
+        entry = _DECODER.decode(line.decode())
+    except (ValueError, RecursionError):
+        return None
+    return entry if isinstance(entry, dict) and _is_event(entry) else None
 
 
 def _is_event(entry: Mapping[str, Any]) -> bool:
@@ -182,11 +238,13 @@ def _is_event(entry: Mapping[str, Any]) -> bool:
         return False
     if not isinstance(step, str) or step in ("", ".", "..") or "/" in step or "\0" in step:
         return False  # a step's id names a folder
-    return ("step" in entry or not event.startswith("step-")) and all(
-        isinstance(entry[key], types) and entry[key] not in _NO_NUMBERS
-        for key, types in _TYPES.items()
-        if key in entry
-    )
+    if "step" not in entry and event.startswith("step-"):
+        return False
+    for key, value in entry.items():
+        types = _TYPES.get(key)
+        if types is not None and (not isinstance(value, types) or value in _NO_NUMBERS):
+            return False
+    return True
 
 
 @dataclass
@@ -205,6 +263,9 @@ class StepRecord:
         Its last ``step-started``.
     placed : Event or None
         Where its last attempt runs or ran, as long as no end of it is known.
+    fell_back : list of Event
+        The ``step-retry`` with a fallback of its last series of attempts, each with the `message`
+        of the failure before it. `done` has those of its own series, under the same name.
     """
 
     done: Event | None = None
@@ -212,6 +273,7 @@ class StepRecord:
     message: str = ""
     started: Event | None = None
     placed: Event | None = None
+    fell_back: list[Event] = field(default_factory=list)
 
 
 @dataclass
@@ -240,12 +302,17 @@ class JournalState:
         record.last = kind
         if kind == "step-started":
             record.started, record.placed = event, None
+            if event.get("attempt") == 1:
+                record.fell_back = []
         elif kind == "step-placed":
             record.placed = event
         elif kind == "step-done":
-            record.done, record.placed = {**(record.started or {}), **event}, None
+            record.done = {**(record.started or {}), **event, "fell_back": record.fell_back}
+            record.placed = None
         elif kind == "step-failed":
             record.message, record.placed = str(event.get("message", "")), None
+        elif kind == "step-retry" and "fallback" in event:
+            record.fell_back = [*record.fell_back, {**event, "message": record.message}]
         elif kind == "step-interrupted":
             record.placed = None
 
@@ -253,9 +320,22 @@ class JournalState:
     def of(cls, events: Iterable[Event]) -> JournalState:
         """Sum up events."""
         state = cls()
+        texts: dict[str, str] = {}
         for event in events:
-            state.take(event)
+            state.take(_sharing(event, texts))
         return state
+
+
+def _sharing(value: Any, texts: dict[str, str]) -> Any:
+    """Return JSON data with each text kept once: events of many steps are much alike."""
+    kind = type(value)
+    if kind is str:
+        return texts.setdefault(value, value)
+    if kind is dict:
+        return {texts.setdefault(key, key): _sharing(inner, texts) for key, inner in value.items()}
+    if kind is list:
+        return [_sharing(inner, texts) for inner in value]
+    return value
 
 
 def read_state(path: Path) -> JournalState:

@@ -15,7 +15,7 @@ from typing import Any
 
 from ..files import now
 from ..folder import file_safe
-from .journal import Journal, append_line, read_events
+from .journal import Journal, append_line, last_event
 
 
 @dataclass(frozen=True)
@@ -64,9 +64,7 @@ class Ledgers:
         """Return what each product with a ledger holds, by its path."""
         found = {}
         for file in sorted(self._folder.glob("*.jsonl")):
-            last: dict[str, Any] | None = None
-            for last in read_events(file):  # noqa: B007 - the last one is wanted
-                pass
+            last = last_event(file)
             if last is not None:
                 state = _from_json(last)
                 found[state.path] = state

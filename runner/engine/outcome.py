@@ -45,6 +45,8 @@ class Outcome:
         Steps that failed for good.
     not_run : dict of str to str
         Steps that had to run and did not, and why.
+    restored : list of str
+        Products that went back to a state that was saved.
     interrupted : bool
         The run was asked to stop.
     why : str
@@ -55,6 +57,7 @@ class Outcome:
     skipped: dict[str, str] = field(default_factory=dict)
     failed: dict[str, Failure] = field(default_factory=dict)
     not_run: dict[str, str] = field(default_factory=dict)
+    restored: list[str] = field(default_factory=list)
     interrupted: bool = False
     why: str = ""
 

@@ -9,6 +9,8 @@
     What the action returned.
 `params` : object
     The parameters as used.
+`fallback` : object
+    Those of them that were laid over the plan's own, because the step diverged with these.
 `warnings`, `severe` : list of str
     Lines of the log.
 `checks` : object
@@ -31,6 +33,9 @@ from ..errors import Cause, DataError
 from ..files import read_json, write_json
 from ..folder import RunFolder
 
+SKIPPED: Final = "_skipped"
+"""Key of an outcome: why there was nothing to do after all."""
+
 CASA_LOG: Final = "casa.log"
 STDOUT_LOG: Final = "stdout.log"
 PARAMS: Final = "params.json"
@@ -51,6 +56,7 @@ def failure(cause: Cause, message: str, advice: str = "") -> dict[str, Any]:
         "advice": advice,
         "outcome": {},
         "params": {},
+        "fallback": {},
         "warnings": [],
         "severe": [],
         "checks": {},

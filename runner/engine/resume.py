@@ -4,14 +4,15 @@
 
 A step holds if its last success had the fingerprint that the plan gives it now and its
 products are as it left them. A product that is changed in place is further needed by each
-step that runs in exactly the state that the plan gives it there; a product that already
-holds later changes, or a part of one, is made again from its first step on.
+step that runs in exactly the state that the plan gives it there. A product that already holds
+later changes, or a part of one, is brought to the last state before that which can be had: one
+that was saved (`casarun.engine.saved`), else it is made again.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
 from ..files import state_now
@@ -20,6 +21,7 @@ from ..plan import Json, Plan, Step, digest
 from .chains import Chain, Chains
 from .journal import Event, JournalState, StepRecord, read_state
 from .ledger import Ledgers, LedgerState
+from .saved import SavedState, SavedStates
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,56 @@ class Decision:
 
 
 @dataclass(frozen=True)
+class Restore:
+    """A product that goes back to a saved state before anything runs.
+
+    Attributes
+    ----------
+    state : SavedState
+        The state.
+    after : str
+        The step whose change was then the last.
+    reason : str
+        Why, as a phrase for a person.
+    """
+
+    state: SavedState
+    after: str
+    reason: str
+
+    def __str__(self) -> str:
+        how = "from a snapshot" if self.state.whole else "by undoing what came later"
+        return f"{self.state.unit} goes back to its state after {self.after}, {how}: {self.reason}"
+
+
+@dataclass(frozen=True)
+class Decided:
+    """What must be done to bring a run folder to what a plan wants.
+
+    Attributes
+    ----------
+    steps : mapping of str to Decision
+        By step id, in plan order.
+    restores : tuple of Restore
+        The products that first go back to a state that was saved.
+    """
+
+    steps: Mapping[str, Decision]
+    restores: tuple[Restore, ...] = ()
+
+    @property
+    def to_run(self) -> list[str]:
+        """The steps that run."""
+        return [step_id for step_id, decision in self.steps.items() if decision.run]
+
+    def __bool__(self) -> bool:
+        return bool(self.restores) or any(decision.run for decision in self.steps.values())
+
+
+FindSaved = Callable[[str, Sequence[str]], SavedState | None]
+
+
+@dataclass(frozen=True)
 class Found:
     """What a run folder holds.
 
@@ -50,14 +102,18 @@ class Found:
         By path, for products that are changed in place.
     products : mapping of str to str
         State of each product that exists, by its path; see `casarun.files.state_now`.
+    saved : callable
+        Returns the saved state of a product that held certain changes, if it can be had.
     """
 
     journal: JournalState = field(default_factory=JournalState)
     ledgers: Mapping[str, LedgerState] = field(default_factory=dict)
     products: Mapping[str, str] = field(default_factory=dict)
+    saved: FindSaved = lambda unit, holds: None
 
 
 UP_TO_DATE = "unchanged"
+_LATER = "it already holds later changes"
 
 
 def survey(plan: Plan, folder: RunFolder) -> Found:
@@ -72,12 +128,12 @@ def survey(plan: Plan, folder: RunFolder) -> Found:
         now = state_now(folder.root / path, known.get(path, ()))
         if now is not None:
             products[path] = now
-    return Found(journal, ledgers, products)
+    return Found(journal, ledgers, products, SavedStates(folder).find)
 
 
 def decide(
     plan: Plan, found: Found, *, fresh: bool = False, given_up: Collection[str] = ()
-) -> dict[str, Decision]:
+) -> Decided:
     """Decide for each step of a plan whether it runs, and say why.
 
     Parameters
@@ -94,33 +150,46 @@ def decide(
 
     Returns
     -------
-    dict of str to Decision
-        By step id, in plan order.
+    Decided
+        Also which products go back to a state that was saved.
     """
-    reasons = (
-        {step.id: "a fresh run was asked for" for step in plan.steps}
-        if fresh
-        else _Decider(plan, found, given_up).reasons()
-    )
-    return {
+    restores: tuple[Restore, ...] = ()
+    if fresh:
+        reasons = dict.fromkeys(plan.by_id, "a fresh run was asked for")
+    else:
+        decider = _Decider(plan, found, given_up)
+        reasons = decider.reasons()
+        restores = decider.restores()
+    steps = {
         step.id: Decision(step.id in reasons, reasons.get(step.id, UP_TO_DATE))
         for step in plan.steps
     }
+    return Decided(steps, restores)
 
 
-def decide_part(
-    folder: RunFolder, whole: Plan, part: Plan, *, fresh: bool = False
-) -> dict[str, Decision]:
+def decide_part(folder: RunFolder, whole: Plan, part: Plan, *, fresh: bool = False) -> Decided:
     """Decide what of a part of the plan must run.
 
     Data that already hold the changes of later steps need not be made again for a part of
     which nothing must run.
     """
-    decisions = decide(whole, survey(whole, folder), fresh=fresh)
-    kept = {step.id: decisions[step.id] for step in part.steps}
-    if part.steps == whole.steps or not any(decision.run for decision in kept.values()):
-        return kept
-    return decide(part, survey(part, folder), fresh=fresh)
+    decided = decide(whole, survey(whole, folder), fresh=fresh)
+    if part.steps == whole.steps:
+        return decided
+    kept = Decided({step.id: decided.steps[step.id] for step in part.steps})
+    return decide(part, survey(part, folder), fresh=fresh) if kept else kept
+
+
+@dataclass(frozen=True)
+class _Position:
+    """How many of a chain's changes a product holds; 0 if that is not known for certain.
+
+    `again` says why it must be made again, `short` what is wrong with it.
+    """
+
+    held: int
+    again: str = ""
+    short: str = ""
 
 
 class _Decider:
@@ -133,7 +202,8 @@ class _Decider:
         self._chains = Chains(plan)
         self._reasons: dict[str, str] = {}
         self._changed: deque[str] = deque()
-        self._held: dict[str, int] = {}
+        self._held: dict[str, tuple[int, bool]] = {}
+        self._present: dict[str, _Position] = {}
 
     def reasons(self) -> dict[str, str]:
         """Return why each step that runs does so."""
@@ -148,6 +218,27 @@ class _Decider:
             for unit, before in self._chains.of_step[step_id]:
                 self._require(self._chains.by_unit[unit], step_id, before)
         return self._reasons
+
+    def restores(self) -> tuple[Restore, ...]:
+        """Return which products must go back to a saved state; ask for `reasons` first."""
+        found = []
+        for unit, chain in self._chains.by_unit.items():
+            (held, had), present = self._held[unit], self._present[unit]
+            if not had or held == present.held or not self._is_wanted(chain, held):
+                continue
+            state = self._found.saved(unit, self._holds(chain, held))
+            if state is not None:
+                found.append(Restore(state, chain.steps[held - 1], present.short or _LATER))
+        return tuple(found)
+
+    def _is_wanted(self, chain: Chain, held: int) -> bool:
+        """Say whether anything needs a product in the state after `held` changes."""
+        if held == len(chain.steps):
+            return True
+        return any(
+            step_id in self._reasons and step_id not in self._given_up and before >= held
+            for step_id, before in chain.touched_by
+        )
 
     def _run(self, step_id: str, reason: str) -> None:
         if step_id not in self._reasons:
@@ -192,6 +283,8 @@ class _Decider:
                 return f"its input {path} changed"
         if digest(done.get("checks", [])) != digest([asdict(check) for check in step.checks]):
             return "its post-conditions changed"
+        if digest(done.get("fallbacks", [])) != digest(step.fallbacks):
+            return "its fallbacks changed"
         return self._upstream(step) or "what it reads, writes or updates changed"
 
     def _upstream(self, step: Step) -> str:
@@ -206,46 +299,74 @@ class _Decider:
         return ""
 
     def _hold(self, chain: Chain) -> None:
-        """Find how many of a chain's changes its product holds; run all the others."""
-        held, why = self._position(chain)
-        self._held[chain.unit] = held
-        unit = chain.unit
-        if held:
-            for step_id in chain.steps[held:]:
-                self._run(step_id, f"{unit} does not hold it yet")
-            return
-        self._run(chain.steps[0], why)
-        for step_id in chain.steps[1:]:
-            self._run(step_id, f"{unit} is made again (step {chain.steps[0]})")
+        """Find the state to go on from with a chain's product; run all later changes."""
+        present = self._present[chain.unit] = self._position(chain)
+        self._go_on_from(chain, *self._last_state(chain, len(chain.steps)), present.again)
 
-    def _position(self, chain: Chain) -> tuple[int, str]:
+    def _go_on_from(self, chain: Chain, held: int, had: bool, why: str) -> None:
+        """Run the changes of a chain that come after the first `held`."""
+        self._held[chain.unit] = (held, had)
+        unit, steps = chain.unit, chain.steps
+        for index in range(held, len(steps)):
+            if not had and index == held:
+                reason = why
+            elif not had:
+                reason = f"{unit} is made again (step {steps[held]})"
+            elif held == self._present[unit].held:
+                reason = f"{unit} does not hold it yet"
+            else:
+                reason = f"{unit} goes back to its state after {steps[held - 1]}"
+            self._run(steps[index], reason)
+
+    def _last_state(self, chain: Chain, limit: int) -> tuple[int, bool]:
+        """Return after how many changes, at most `limit`, a product can be gone on from.
+
+        And whether that state can be had; if not, the next change makes the product anew.
+        """
+        for held in range(limit, 0, -1):
+            if held == self._present[chain.unit].held:
+                return held, True
+            if self._found.saved(chain.unit, self._holds(chain, held)) is not None:
+                return held, True
+            if chain.makes[held - 1]:
+                return held - 1, False
+        return 0, False
+
+    def _holds(self, chain: Chain, held: int) -> list[str]:
+        """Return the fingerprints of the changes that a product holds after `held` of them."""
+        first = chain.maker(held - 1)
+        return [self._plan.fingerprints[step_id] for step_id in chain.steps[first:held]]
+
+    def _position(self, chain: Chain) -> _Position:
         """Return how many of a chain's changes its product holds, and what is wrong with it."""
         unit = chain.unit
-        present = self._found.products.get(unit)
+        state = self._found.products.get(unit)
         ledger = self._found.ledgers.get(unit)
         again = f"{unit} must be made again: "
         if ledger is None:
-            return self._position_unrecorded(chain, present)
+            return self._position_unrecorded(chain, state)
         if ledger.doing:
-            return 0, f"{again}a change was under way when the last run ended (step {ledger.step})"
-        if present is None:
-            return 0, f"its product {unit} is gone"
-        if ledger.signature and ledger.signature != present:
-            return 0, f"its product {unit} was altered"
+            why = "a change was under way when the last run ended"
+            why += f" (step {ledger.step})" if ledger.step else ""
+            return _Position(0, again + why, why)
+        if state is None:
+            return _Position(0, f"its product {unit} is gone", "it is gone")
+        if ledger.signature and ledger.signature != state:
+            return _Position(0, f"its product {unit} was altered", "it was altered")
         held = self._matching(chain, ledger.holds)
-        return (held, "") if held else (0, f"{again}it already holds later changes")
+        return _Position(held) if held else _Position(0, again + _LATER, _LATER)
 
-    def _position_unrecorded(self, chain: Chain, present: str | None) -> tuple[int, str]:
+    def _position_unrecorded(self, chain: Chain, state: str | None) -> _Position:
         """Do as `_position` for a product that was not changed since it was made."""
         first = chain.steps[0]
         record = self._found.journal.steps.get(first, StepRecord())
         done = record.done
         if done is None or done.get("fingerprint") != self._plan.fingerprints[first]:
-            return 0, f"{chain.unit} is made again"
-        recorded = done.get("writes", {}).get(chain.unit)
-        if recorded == present:
-            return 1, ""
-        return 0, f"its product {chain.unit} {'is gone' if present is None else 'was altered'}"
+            return _Position(0, f"{chain.unit} is made again")
+        if done.get("writes", {}).get(chain.unit) == state:
+            return _Position(1)
+        what = "is gone" if state is None else "was altered"
+        return _Position(0, f"its product {chain.unit} {what}", f"it {what}")
 
     def _matching(self, chain: Chain, holds: tuple[str, ...]) -> int:
         """Return after how many of a chain's steps it holds exactly these changes, or 0."""
@@ -257,22 +378,16 @@ class _Decider:
 
     def _require(self, chain: Chain, step_id: str, before: int) -> None:
         """See to it that a step that runs finds a product in the state after `before` changes."""
-        held = self._held[chain.unit]
+        held, had = self._held[chain.unit]
         changes = before < len(chain.steps) and chain.steps[before] == step_id
+        makes = changes and chain.makes[before]
         # All steps from `held` on run already. What a step reads before anything made it can
         # not be brought back.
-        if before >= held or (before == 0 and not changes):
+        if before > held or (before == held and (had or makes)) or (not before and not changes):
             return
-        first = before if changes and chain.makes[before] else chain.maker(max(before - 1, 0))
-        self._held[chain.unit] = first
-        unit = chain.unit
-        for index in range(first, len(chain.steps)):
-            self._run(
-                chain.steps[index],
-                f"{unit} must be made again: it already holds later changes"
-                if index == first
-                else f"{unit} is made again (step {chain.steps[first]})",
-            )
+        first, had = (before, False) if makes else self._last_state(chain, before)
+        why = f"{chain.unit} must be made again: {_LATER}"
+        self._go_on_from(chain, first, had, why)
 
 
 def _unfinished(record: StepRecord, step: Step | None = None, plan: Plan | None = None) -> str:

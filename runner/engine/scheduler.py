@@ -10,19 +10,18 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from ..errors import Cause, InterruptedRunError, StepFailedError, with_advice
-from ..files import now, process_mark, product_state, remove_tree
+from ..files import now, process_mark, remove_tree
 from ..folder import RunFolder
 from ..plan import Plan, Step
 from .causes import cause_of
-from .chains import Chains
 from .disk import DiskWatch
 from .executors import ACTIONS, Ended, Executor, Job
+from .holdings import Holdings
 from .journal import Event, Journal, read_state
-from .ledger import Ledgers
 from .outcome import Failure, Outcome
-from .policy import Budget, RetryPolicy, Room
-from .results import attempt_folder
-from .resume import Decision, decide, survey
+from .policy import Budget, RetryPolicy, Room, fallback
+from .results import SKIPPED, attempt_folder
+from .resume import Decision, Restore, decide, survey
 from .signals import StopFlag
 from .soundness import check_plan
 from .status import Heartbeat
@@ -166,9 +165,8 @@ class _Run:
         self._stop = stop
         self._journal = journal
         self._actions = actions
-        self._ledgers = Ledgers(folder.ledgers)
-        self._chains = Chains(plan)
-        self._room = Room(budget)
+        self._holdings = Holdings(plan, folder)
+        self._room = Room(budget, (step.id for step in plan.steps))
         self._running: dict[str, _Attempt] = {}
         self._causes: dict[str, list[Cause]] = {}
         self._later: dict[str, float] = {}
@@ -177,8 +175,8 @@ class _Run:
         self._done: set[str] = set()
         self._heartbeat = Heartbeat(folder, len(plan.steps))
         self._walker = Walker((), {})
-        self._decisions: dict[str, Decision] = {}
-        self._recorded: set[str] = set()
+        self._decisions: Mapping[str, Decision] = {}
+        self._restores: tuple[Restore, ...] = ()
         self._needs = needs(plan)
         self._memory_limit = budget.memory_per_step_bytes
         self._disk = DiskWatch(folder.root, budget.disk_reserve_bytes, policy.max_wait_s)
@@ -190,7 +188,7 @@ class _Run:
         self._end_stale()
         with recording(self._folder):
             remove_tree(self._folder.private / "work")
-            self._ledgers.repair()
+            self._holdings.repair()
         self._think(fresh=fresh)
         self._tell(
             "run-started",
@@ -202,11 +200,13 @@ class _Run:
                 **about,
             },
         )
+        self._restore()
         self._pass()
         while self._next_pass and not self._stop.is_set() and not self._halt:
             self._sleep_until(max(self._next_pass.values()))
             self._next_pass.clear()
             self._think()
+            self._restore()
             self._pass()
         self._outcome.interrupted = self._stop.is_set() or bool(self._out_of_disk)
         self._outcome.why = self._stop.reason or self._out_of_disk
@@ -233,15 +233,28 @@ class _Run:
     def _think(self, *, fresh: bool = False) -> None:
         """Decide what runs in the next pass."""
         found = survey(self._plan, self._folder)
-        self._recorded = set(found.ledgers)
+        self._holdings.look(found)
+        self._room.forget_who_waits()
         order = [step.id for step in self._plan.steps]
         self._walker = Walker(order, self._plan.waits_for, self._needs)
         lost = {failed: self._walker.fail(failed) for failed in self._outcome.failed}
         given_up = set(lost).union(*lost.values())
-        self._decisions = decide(self._plan, found, fresh=fresh, given_up=given_up)
+        decided = decide(self._plan, found, fresh=fresh, given_up=given_up)
+        self._decisions, self._restores = decided.steps, decided.restores
         self._outcome.not_run.clear()
         for failed, steps in lost.items():
             self._lose(failed, steps)
+
+    def _restore(self) -> None:
+        """Bring products back to states that were saved, where that is the shortest way."""
+        while self._restores and not self._stop.is_set():
+            for restore in self._restores:
+                with recording(self._folder):
+                    told = self._holdings.go_back(restore)
+                if told:
+                    self._outcome.restored.append(restore.state.unit)
+                    self._tell("product-restored", told)
+            self._think()
 
     def _pass(self) -> None:
         """Walk the plan until nothing more can be done in this pass."""
@@ -321,15 +334,25 @@ class _Run:
         """Start an attempt; what it changes in place is marked first."""
         step = self._plan.by_id[step_id]
         number = len(self._causes.get(step_id, ())) + 1
-        fingerprint = self._plan.fingerprints[step_id]
         self._outcome.skipped.pop(step_id, None)
-        self._tell("step-started", {**self._described(step), "attempt": number})
-        for unit, index in self._chains.changed_by[step_id]:
-            if self._has_ledger(unit):
-                self._recorded.add(unit)
-                with recording(self._folder):
-                    self._ledgers.begin(unit, self._holds(unit, index), fingerprint, step_id)
-        job = Job(step, self._folder.root, number, self._actions, self._memory_limit)
+        laid = fallback(step, self._causes.get(step_id, ()))
+        # If a loss of power takes this line, the ledger still says what was begun.
+        said = {**self._described(step), "attempt": number, **laid}
+        self._tell("step-started", said, durable=False)
+        with recording(self._folder):
+            self._holdings.begin(step_id)
+        step = step.over(laid.get("fallback", {}))
+        job = Job(
+            step,
+            self._folder.root,
+            number,
+            self._actions,
+            self._memory_limit,
+            saves=self._holdings.saves(step_id),
+            states=self._holdings.left(step),
+            inputs=self._holdings.inputs(step),
+            **laid,
+        )
         placed = self._executor.start(job)
         started = time.monotonic()
         self._running[step_id] = _Attempt(number, started, now(), started)
@@ -337,7 +360,6 @@ class _Run:
 
     def _described(self, step: Step) -> dict[str, Any]:
         """Return what the journal keeps of a step, so that a later run can say what changed."""
-        inputs = self._plan.inputs
         return {
             "step": step.id,
             "fingerprint": self._plan.fingerprints[step.id],
@@ -346,19 +368,9 @@ class _Run:
             "params": step.params,
             "checks": [asdict(check) for check in step.checks],
             "versions": dict(self._plan.versions),
-            "inputs": {path: inputs[path] for path in step.reads if path in inputs},
+            "inputs": self._holdings.inputs(step),
+            **({"fallbacks": step.fallbacks} if step.fallbacks else {}),
         }
-
-    def _has_ledger(self, unit: str) -> bool:
-        """Say whether a product needs a ledger: it has one, or is changed in place."""
-        chain = self._chains.by_unit[unit]
-        return unit in self._recorded or chain.in_place
-
-    def _holds(self, unit: str, index: int) -> list[str]:
-        """Return the changes that a product holds before the one at `index` of its chain."""
-        chain = self._chains.by_unit[unit]
-        first = chain.maker(index)
-        return [self._plan.fingerprints[step_id] for step_id in chain.steps[first:index]]
 
     def _take(self, ended: Ended) -> None:
         """Take note of the end of an attempt."""
@@ -383,15 +395,14 @@ class _Run:
             self._fail(ended.step_id, attempt.number, result, said)
 
     def _succeed(self, step_id: str, result: Mapping[str, Any], said: dict[str, Any]) -> None:
-        for unit, index in self._chains.changed_by[step_id]:
-            if self._has_ledger(unit):
-                holds = [*self._holds(unit, index), self._plan.fingerprints[step_id]]
-                state = result.get("writes", {}).get(unit)
-                state = state or product_state(self._folder.root / unit) or ""
-                with recording(self._folder):
-                    self._ledgers.end(unit, holds, step_id, state)
+        with recording(self._folder):
+            self._holdings.end(step_id, result)
         warnings = len(result.get("warnings", ()))
-        self._tell("step-done", {**said, "writes": result.get("writes", {}), "warnings": warnings})
+        note = str(result.get("outcome", {}).get(SKIPPED, ""))
+        more = {"note": note} if note else {}
+        self._tell(
+            "step-done", {**said, "writes": result.get("writes", {}), "warnings": warnings, **more}
+        )
         if step_id not in self._done:
             self._done.add(step_id)
             self._outcome.done.append(step_id)
@@ -404,10 +415,14 @@ class _Run:
         message, advice = str(result.get("message", "")), str(result.get("advice", ""))
         causes = self._causes.setdefault(step_id, [])
         causes.append(cause)
+        if cause is Cause.OUT_OF_MEMORY:
+            self._room.learn(step_id, int(said["peak_memory_bytes"]))
         self._tell(
             "step-failed", {**said, "cause": str(cause), "message": message, "advice": advice}
         )
-        wait_s = None if self._stop.is_set() else self._policy.wait_before_next(causes)
+        step = self._plan.by_id[step_id]
+        wait_s = self._policy.wait_before_next(causes, len(step.fallbacks))
+        wait_s = None if self._stop.is_set() else wait_s
         if wait_s is None and cause is Cause.DISK_FULL:
             self._walker.fail(step_id, again=True)
             self._end_for_disk(f"the disk of {self._folder.root} is full: free some")
@@ -421,9 +436,11 @@ class _Run:
                 self._halt = self._halt or why
             return
         again = {"step": step_id, "attempt": number + 1, "wait_s": wait_s, "cause": str(cause)}
+        again |= fallback(step, causes) if cause is Cause.DIVERGED else {}
         self._tell("step-retry", again)
         due = time.monotonic() + wait_s
-        if self._plan.by_id[step_id].updates:
+        # What was lost is made again in the next pass, too.
+        if step.updates or cause is Cause.LOST_PRODUCT:
             self._next_pass[step_id] = due
             self._walker.fail(step_id, again=True)
         else:

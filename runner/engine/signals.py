@@ -42,7 +42,7 @@ class StopFlag:
 
     def set_after(self, seconds: float, reason: str) -> threading.Timer:
         """Ask the run to stop when so many seconds have passed; return the clock, which runs."""
-        clock = threading.Timer(seconds, self.set, (reason,))
+        clock = threading.Timer(min(seconds, threading.TIMEOUT_MAX), self.set, (reason,))
         clock.daemon = True
         clock.start()
         return clock

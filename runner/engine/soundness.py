@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import PurePosixPath
 
 from ..errors import CasarunError
 from ..folder import is_file_safe
-from ..plan import Plan, Step
+from ..plan import Plan, Step, and_above
 
 
 def check_plan(plan: Plan) -> None:
@@ -41,16 +40,15 @@ def _problems(plan: Plan) -> Iterator[str]:
 
 def _path_problems(step: Step, made: set[str]) -> Iterator[str]:
     for path in (*step.reads, *step.writes, *step.updates):
-        pure = PurePosixPath(path)
-        if str(pure) != path or ".." in pure.parts or path in {"", "."}:
+        parts = path.split("/")
+        if and_above(path)[0] != path or ".." in parts or path in {"", "."}:
             yield f"'{path}' is not a plain path"
-        elif pure.is_absolute() and path not in step.reads:
+        elif path.startswith("/") and path not in step.reads:
             yield f"changes {path}, outside the run folder"
-        elif pure.parts[0] == ".casarun" and path not in step.reads:
+        elif parts[0] == ".casarun" and path not in step.reads:
             yield f"changes {path}, which casarun keeps for itself"
     for path in sorted({*step.reads, *step.updates} & {*step.writes}):
         yield f"makes {path} new and needs what was there"
     for path in step.updates:
-        inside = {path, *(str(above) for above in PurePosixPath(path).parents)}
-        if not inside & made:
+        if made.isdisjoint(and_above(path)):
             yield f"changes {path}, which no earlier step makes"

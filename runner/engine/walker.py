@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 
-from ..plan import Plan, and_above
+from ..plan import Plan, Step, and_above
 
 
 class Walker:
@@ -102,19 +102,20 @@ def needs(plan: Plan) -> dict[str, frozenset[str]]:
     """
     found: dict[str, frozenset[str]] = {}
     for step in plan.steps:
-        touched = (*step.reads, *step.writes, *step.updates)
+        touched = [and_above(path) for path in (*step.reads, *step.writes, *step.updates)]
+        exact = {paths[0] for paths in touched}
+        above = {path for paths in touched for path in paths}
         found[step.id] = frozenset(
             before
             for before in plan.waits_for[step.id]
-            if _overlap((*plan.by_id[before].writes, *plan.by_id[before].updates), touched)
+            if _changes(plan.by_id[before], exact, above)
         )
     return found
 
 
-def _overlap(some: Sequence[str], others: Sequence[str]) -> bool:
-    """Say whether a path of one list is a path of the other, or lies below or above it."""
-    above = {path for other in others for path in and_above(other)}
-    exact = {and_above(other)[0] for other in others}
+def _changes(step: Step, exact: Set[str], above: Set[str]) -> bool:
+    """Say whether a step changes one of some paths, or what lies below or above it."""
     return any(
-        and_above(path)[0] in above or not exact.isdisjoint(and_above(path)) for path in some
+        and_above(path)[0] in above or not exact.isdisjoint(and_above(path))
+        for path in (*step.writes, *step.updates)
     )

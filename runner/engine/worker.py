@@ -23,10 +23,12 @@ from ..errors import Cause, StepFailedError
 from ..files import write_json
 from ..folder import RunFolder
 from ..plan import Step
-from .causes import cause_of
+from .causes import cause_of, in_words
 from .late import resolve
 from .results import CASA_LOG, PARAMS, STDOUT_LOG, attempt_folder, failure, write_result
+from .saved import Save, SavedState, SavedStates
 from .scene import Scene
+from .untouched import check_inputs, check_products
 from .workplace import Workplace
 
 NO_RESULT_EXIT: Final = 74
@@ -102,14 +104,14 @@ def run(job: Mapping[str, Any]) -> dict[str, Any]:
     _redirect(logs / STDOUT_LOG)
     started = time.monotonic()
     place = Workplace(folder.root, folder.work(step.id), step)
-    result = failure(Cause.UNKNOWN, "")
+    result = {**failure(Cause.UNKNOWN, ""), "fallback": job["fallback"]}
     try:
-        _attempt(step, place, logs, attempt, str(job["actions"]), result)
+        _attempt(job, step, place, logs, result)
     except BaseException as error:
         # On a full disk the log cannot grow either.
         with contextlib.suppress(OSError):
             traceback.print_exc()
-        result.update(_failed(error))
+        result.update(_failed(_because(error, job, step)))
     with contextlib.suppress(OSError):
         os.chdir(folder.root)
         # First, so that a full disk has room for the result.
@@ -120,33 +122,66 @@ def run(job: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _attempt(
-    step: Step, place: Workplace, logs: Path, attempt: int, actions: str, result: dict[str, Any]
+    job: Mapping[str, Any], step: Step, place: Workplace, logs: Path, result: dict[str, Any]
 ) -> None:
     """Do the step, prove it and move its products into place; fill in its result."""
+    root = Path(job["folder"])
+    check_products(root, job["states"])
     place.make()
     os.chdir(place.work)
     params = resolve(dict(step.params), place.work)
     result["params"] = params
     write_json(logs / PARAMS, params, durable=False)
-    module = importlib.import_module(actions)
-    scene = Scene(place.work, logs / CASA_LOG, attempt)
+    module = importlib.import_module(str(job["actions"]))
+    scene = Scene(place.work, logs / CASA_LOG, int(job["attempt"]))
+    states = SavedStates(RunFolder(root))
+    saved = [_save(states, Save.from_json(save), module, step) for save in job["saves"]]
     outcome = module.perform(step, params, scene)
     result["outcome"] = outcome
     findings = module.prove(step, params, outcome, scene)
     result.update({key: findings.get(key, result[key]) for key in ("warnings", "severe", "checks")})
+    _check_read(job, step)
     absent = outcome.get("_absent", ()) if isinstance(outcome, Mapping) else ()
     os.chdir(place.work)
     result["writes"] = place.place(absent)
     result["undeclared"] = place.undeclared()
+    for state in saved:
+        if state is not None and states.find(state.unit, state.holds) is None:
+            print(f"{state.unit}: the step touched what it should leave alone; not saved")
+            states.forget(state)
     result.update(ok=True, cause="")
+
+
+def _save(states: SavedStates, wanted: Save, module: Any, step: Step) -> SavedState | None:
+    """Save a product before the step changes it; do without where that cannot be done."""
+    try:
+        return states.save(wanted, lambda: module.leaves(step, wanted.unit))
+    except OSError as error:
+        print(f"{wanted.unit} is not saved before it is changed: {error}")
+    return None
+
+
+def _check_read(job: Mapping[str, Any], step: Step) -> None:
+    """See that nothing changed what the step has read."""
+    changed = {*step.updates}
+    read = {path: state for path, state in job["states"].items() if path not in changed}
+    check_products(Path(job["folder"]), read)
+    check_inputs(job["inputs"])
+
+
+def _because(error: BaseException, job: Mapping[str, Any], step: Step) -> BaseException:
+    """Return what explains an error: that what the step reads was changed, or the error itself."""
+    try:
+        _check_read(job, step)
+    except (StepFailedError, OSError) as found:
+        if isinstance(found, StepFailedError):
+            return found
+    return error
 
 
 def _failed(error: BaseException) -> dict[str, Any]:
     """Return what a result says of the error that ended its attempt."""
-    message = str(error) or type(error).__name__
-    advice = ""
-    if isinstance(error, StepFailedError):
-        message, advice = error.message, error.advice
+    message, advice = in_words(error)
     cause = cause_of(error)
     return {"ok": False, "cause": str(cause), "message": message, "advice": advice}
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 from ..errors import Cause, StepFailedError
-from ..files import product_state, remove_tree, walk
+from ..files import product_state, remove_tree, sync_folder, sync_tree, walk
 from ..plan import Step
 
 
@@ -89,7 +89,7 @@ class Workplace:
         return real
 
     def place(self, absent: Iterable[str]) -> dict[str, str]:
-        """Move what the step wrote into place.
+        """Move what the step wrote into place, all of it proof against a loss of power.
 
         Parameters
         ----------
@@ -107,6 +107,8 @@ class Workplace:
             If a product is missing, or an updated one was replaced.
         """
         self._check_written(set(absent))
+        for path in (*self._step.writes, *self._step.updates):
+            sync_tree((self.work / path).resolve())
         old = self.work / ".replaced"
         old.mkdir()
         for number, path in enumerate(self._step.writes):
@@ -116,6 +118,7 @@ class Workplace:
             if made.exists():
                 target.parent.mkdir(parents=True, exist_ok=True)
                 made.rename(target)
+                sync_folder(target.parent)
         states = {
             path: product_state(self._root / path)
             for path in (*self._step.writes, *self._step.updates)

@@ -21,6 +21,7 @@ def assemble(
     images: Sequence[Numbers],
     limits: Mapping[str, float],
     missing: Sequence[Mapping[str, str]] = (),
+    fallbacks: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
     """Gather all numbers of a run and judge them.
 
@@ -35,6 +36,9 @@ def assemble(
     missing : sequence of mapping
         Products that were asked for and are not there, each with ``subject`` and ``reason``;
         each fails.
+    fallbacks : sequence of mapping
+        Products that were made with a fallback that the recipe declares, each with ``subject``,
+        ``diverged`` (how many attempts) and ``parameters`` (as text); each warns.
 
     Returns
     -------
@@ -45,6 +49,9 @@ def assemble(
     for item in missing:
         text = f"not made: {item['reason']}"
         checks.append(_check("product_made", item["subject"], FAIL, False, True, text))
+    for item in fallbacks:
+        text = f"diverged with the recipe's own parameters; made with {item['parameters']} instead"
+        checks.append(_check("fallbacks_used", item["subject"], WARN, item["diverged"], 0, text))
     for name, numbers in datasets.items():
         checks.extend(_dataset_checks(name, numbers, limits))
     for numbers in images:

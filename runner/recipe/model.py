@@ -154,6 +154,7 @@ class Image:
     restfreq: str = "auto"
     moments: tuple[int, ...] = ()
     tclean: Parameters = field(default_factory=dict)
+    fallback: tuple[Parameters, ...] = ()
     immoments: Parameters = field(default_factory=dict)
 
 
@@ -192,6 +193,7 @@ class Resources:
     disk_factor: float = 5.0
     disk_reserve: str = "auto"
     time_per_step: str = "24h"
+    time_total: str = "none"
 
 
 @dataclass(frozen=True)

@@ -49,6 +49,16 @@ _IMAGE: Final = (
     "niter", "threshold", "pbcor", "specmode", "start", "nchan", "width", "restfreq",
 )  # fmt: skip
 
+FALLBACKS: Final = (
+    "gain", "cyclefactor", "cycleniter", "minpsffraction", "maxpsffraction", "nmajor", "niter",
+    "deconvolver", "scales", "smallscalebias", "fusedthreshold", "largestscale",
+)  # fmt: skip
+"""What a fallback of a clean may change: neither what is imaged, nor on which pixels, nor the
+depth that is asked for."""
+
+DECONVOLVERS: Final = ("hogbom", "clark", "multiscale", "clarkstokes", "asp")
+"""Deconvolvers that make the same images, so that one can do another's work."""
+
 SET_BY_CASARUN: Final[dict[tuple[str, str], dict[str, str]]] = {
     ("image", "tclean"): {
         "vis": "dataset.vis",
@@ -138,6 +148,7 @@ def check(document: Document) -> list[Problem]:
         _passed_through,
         _flux,
         _images,
+        _fallbacks,
         _moments,
         _steps,
         _contsub,
@@ -151,6 +162,11 @@ def tables(document: Document, array: str) -> Iterator[tuple[int, dict[str, Any]
     for index, table in enumerate(found if isinstance(found, list) else ()):
         if isinstance(table, dict):
             yield index, table
+
+
+def _listed(value: object) -> list[Any]:
+    """Return a list as it is, and nothing for what is none."""
+    return value if isinstance(value, list) else []
 
 
 def _names(document: Document) -> Iterator[Problem]:
@@ -238,6 +254,10 @@ def _images(document: Document) -> Iterator[Problem]:
             "robust": weighting in ("natural", "uniform", "superuniform")
             and f"weighting = {shown(weighting)}",
             "scales": deconvolver in ("hogbom", "clark", "clarkstokes")
+            and not any(
+                isinstance(fallback, dict) and fallback.get("deconvolver") == "multiscale"
+                for fallback in _listed(image.get("fallback"))
+            )
             and f"deconvolver = {shown(deconvolver)}",
             "nterms": deconvolver not in ("mtmfs", "auto")
             and f"deconvolver = {shown(deconvolver)}",
@@ -250,6 +270,64 @@ def _images(document: Document) -> Iterator[Problem]:
         for name, why in idle.items():
             if name in image and why:
                 yield Problem(f"has no effect with {why}", (*key, name), "warning", at_key=True)
+
+
+def _fallbacks(document: Document) -> Iterator[Problem]:
+    """Yield what no fallback of a clean may change, and fallbacks that change nothing."""
+    for index, image in tables(document, "image"):
+        key: KeyPath = ("image", index, "fallback")
+        found = _listed(image.get("fallback"))
+        own = image.get("deconvolver", "hogbom")
+        for place, fallback in enumerate(found):
+            if isinstance(fallback, dict):
+                yield from _fallback(fallback, own, (*key, place))
+        if found and image.get("niter") == 0:
+            yield Problem("has no effect with niter = 0", key, "warning", at_key=True)
+
+
+def _fallback(fallback: Document, own: object, key: KeyPath) -> Iterator[Problem]:
+    """Yield what is wrong with one fallback of an image with its own deconvolver."""
+    if not fallback:
+        yield Problem("says nothing to change: { gain = 0.05 }, for example", key)
+    for name in fallback:
+        if name not in FALLBACKS:
+            known = name in SET_BY_CASARUN["image", "tclean"]
+            yield Problem(
+                "is nothing that a fallback may change, only how the clean goes on: "
+                f"{', '.join(FALLBACKS)}{'' if known else did_you_mean(name, FALLBACKS)}",
+                (*key, name),
+                at_key=True,
+            )
+    niter = fallback.get("niter")
+    if isinstance(niter, int) and niter < 1:
+        yield Problem(f"a clean of {shown(niter)} iterations is none", (*key, "niter"))
+    message = other_images(own, fallback.get("deconvolver", own))
+    if message:
+        yield Problem(message, (*key, "deconvolver"))
+
+
+def other_images(own: object, fallback: object) -> str:
+    """Say why a clean cannot fall back from one deconvolver to another, if it cannot.
+
+    Parameters
+    ----------
+    own : str
+        The image's deconvolver; with ``auto`` only what is wrong with any is told.
+    fallback : str
+        The one to fall back to.
+    """
+    if fallback == own:
+        return ""
+    if "mtmfs" in (own, fallback):
+        return (
+            f"a clean with {shown(own)} cannot fall back to {shown(fallback)}: 'mtmfs' makes other "
+            "images, one for each Taylor term"
+        )
+    if isinstance(fallback, str) and fallback not in DECONVOLVERS:
+        choices = ", ".join(shown(name) for name in DECONVOLVERS)
+        near = did_you_mean(fallback, DECONVOLVERS)
+        return f"{shown(fallback)} is not one of {choices}{near}"
+    return ""
 
 
 def _moments(document: Document) -> Iterator[Problem]:

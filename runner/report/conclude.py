@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from importlib.resources import files
 from pathlib import Path
@@ -18,7 +18,7 @@ from ..engine.scheduler import Outcome
 from ..errors import DataError
 from ..files import now, read_json, write_atomic, write_json
 from ..folder import RunFolder, is_inside
-from ..plan import Auto, Plan, Step
+from ..plan import Auto, Plan, Step, written
 from ..qa.verdict import assemble
 from ..recipe.load import LoadedRecipe
 from .render import render
@@ -233,7 +233,20 @@ def _judge(folder: RunFolder, plan: Plan, meta: Mapping[str, Any]) -> dict[str, 
             for step, said in meta["steps"].items()
             if said["state"] == "failed"
         ]
-    return assemble(datasets, images, meta["limits"], missing)
+    return assemble(datasets, images, meta["limits"], missing, list(_fallbacks(plan, meta)))
+
+
+def _fallbacks(plan: Plan, meta: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield the images that were made with other parameters than the recipe's first ones."""
+    for step in plan.steps:
+        said = meta["steps"][step.id]
+        fell_back = said.get("fell_back")
+        if fell_back and said["state"] in ("done", "skipped"):
+            yield {
+                "subject": f"{step.target}, {step.image}" if step.image else step.id,
+                "diverged": len(fell_back),
+                "parameters": fell_back[-1]["parameters"],
+            }
 
 
 def _steps(plan: Plan, outcome: Outcome, state: JournalState) -> dict[str, Any]:
@@ -260,7 +273,19 @@ def _steps(plan: Plan, outcome: Outcome, state: JournalState) -> dict[str, Any]:
             "wall_s": last.get("wall_s"),
             "peak_memory_bytes": last.get("peak_memory_bytes"),
         }
+        fell_back = record.fell_back if came == "failed" else last.get("fell_back")
+        if fell_back and came != "not run":
+            found[step.id]["fell_back"] = [_fell_back(event) for event in fell_back]
     return found
+
+
+def _fell_back(event: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a report says of an attempt that diverged, and of the one after it."""
+    return {
+        "attempt": int(event.get("attempt", 0)) - 1,
+        "message": str(event["message"]),
+        "parameters": written(event["fallback"]),
+    }
 
 
 def _started(state: JournalState) -> str:

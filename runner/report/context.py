@@ -27,8 +27,10 @@ _CHECKS = {
     "model_not_empty": "cleaned",
     "residual_peak": "largest residual",
     "beam_sampling": "beam sampling",
+    "fallbacks_used": "fallbacks used",
 }
 _FRACTIONS = ("flagged_fraction", "solutions_flagged", "fluxscale")
+_MADE = ("done", "skipped")
 _SEVERITY = ("fail", "warn", "pass")
 MAX_LINES = 50
 
@@ -61,10 +63,11 @@ def context(folder: RunFolder, plan: Plan, results: Results, meta: Meta) -> dict
         "run": _run(meta, metrics, steps),
         "checks": checks(metrics),
         "failures": [_failure(row) for row in steps if row["state"] == "failed"],
+        "fallbacks": [row for row in steps if row["fell_back"] and row["state"] in _MADE],
         "notes": list(plan.notes),
         "autos": autos(plan),
         "datasets": list(_datasets(folder, plan, meta)),
-        "images": list(_images(folder, plan, meta)),
+        "images": list(_images(folder, plan, meta, steps)),
         "steps": steps,
         "totals": _totals(steps),
         "versions": dict(meta.get("versions", {})),
@@ -212,6 +215,7 @@ def step_row(
         "warnings": warnings[:MAX_LINES],
         "n_warnings": len(warnings),
         "log": _log(folder, step.id, attempts),
+        "fell_back": [dict(one) for one in said.get("fell_back", ())],
         "cause": str(result.get("cause", "")),
         "message": str(result.get("message", "")),
         "advice": str(result.get("advice", "")),
@@ -252,7 +256,7 @@ def _measured(
         if step.action != action:
             continue
         said = meta.get("steps", {}).get(step.id, {})
-        if said.get("state") in ("done", "skipped"):
+        if said.get("state") in _MADE:
             found = load(folder.root / str(step.params["data"]))
             yield step, found, "" if found else f"{step.params['data']} cannot be read"
         else:
@@ -276,6 +280,17 @@ def _datasets(folder: RunFolder, plan: Plan, meta: Meta) -> Iterator[dict[str, A
         }
 
 
-def _images(folder: RunFolder, plan: Plan, meta: Meta) -> Iterator[dict[str, Any]]:
+def _images(
+    folder: RunFolder, plan: Plan, meta: Meta, rows: list[dict[str, Any]]
+) -> Iterator[dict[str, Any]]:
+    fell_back = {
+        (step.target, step.image): row["fell_back"][-1]["parameters"]
+        for step, row in zip(plan.steps, rows, strict=True)
+        if row["fell_back"] and row["state"] in _MADE
+    }
     for step, numbers, missing in _measured(folder, plan, meta, "measure.image"):
-        yield {**measured.image(step.target, step.image, numbers, link), "missing": missing}
+        yield {
+            **measured.image(step.target, step.image, numbers, link),
+            "missing": missing,
+            "fallback": fell_back.get((step.target, step.image), ""),
+        }

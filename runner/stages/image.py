@@ -12,6 +12,7 @@ from typing import Any
 
 from .. import heuristics
 from ..quantities import split
+from ..recipe.rules import other_images
 from .draft import Draft, check
 from .picture import MOSAIC_GRIDDERS, Picture, pictures
 
@@ -57,7 +58,7 @@ def _grid(picture: Picture) -> dict[str, Any]:
     }
     if image.weighting.startswith("briggs"):
         params["robust"] = image.robust
-    if image.deconvolver in ("multiscale", "mtmfs", "asp"):
+    if image.deconvolver in _WITH_SCALES:
         params["scales"] = list(image.scales)
     if image.deconvolver == "mtmfs":
         params["nterms"] = image.nterms
@@ -148,7 +149,33 @@ def _clean(draft: Draft, picture: Picture, params: Mapping[str, Any]) -> None:
         ),
         target=picture.target,
         image=image.name,
+        fallbacks=_fallbacks(draft, picture),
     )  # fmt: skip
+
+
+def _fallbacks(draft: Draft, picture: Picture) -> tuple[dict[str, Any], ...]:
+    """Return what is laid over the clean's parameters each time that it has diverged."""
+    image, found = picture.image, []
+    for place, fallback in enumerate(image.fallback):
+        settings = dict(fallback)
+        deconvolver = settings.get("deconvolver", image.deconvolver)
+        message = other_images(image.deconvolver, deconvolver)
+        if message:
+            draft.problem(message, picture.key("fallback", place, "deconvolver"))
+        elif deconvolver == "multiscale" and image.deconvolver not in _WITH_SCALES:
+            # The image's own deconvolver has no use for scales, so none were chosen.
+            settings.setdefault("scales", list(image.scales) or _scales(draft, picture))
+        found.append({"tclean": settings})
+    return tuple(found)
+
+
+def _scales(draft: Draft, picture: Picture) -> list[int]:
+    """Choose the scales of a fallback."""
+    choice = heuristics.scales("multiscale", picture.resolution_arcsec, picture.cell_arcsec)
+    return list(draft.choose("image.fallback.scales", picture.name, choice))
+
+
+_WITH_SCALES = ("multiscale", "mtmfs", "asp")
 
 
 def _mask(draft: Draft, picture: Picture) -> dict[str, Any]:

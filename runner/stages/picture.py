@@ -172,7 +172,7 @@ class Picture:
             return size
         return int(size), int(size)
 
-    def key(self, *more: str) -> KeyPath:
+    def key(self, *more: str | int) -> KeyPath:
         """Return a key path in the recipe."""
         return ("image", self.index, *more)
 

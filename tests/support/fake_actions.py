@@ -42,6 +42,11 @@ def prove(
     return {"warnings": params.get("warnings", []), "severe": [], "checks": {"ran": True}}
 
 
+def leaves(step: Step, path: str) -> frozenset[str]:
+    """Leave no file of a product alone."""
+    return frozenset()
+
+
 def content(path: str | Path) -> str:
     """Return what a product holds."""
     return (Path(path) / "data").read_text()
@@ -138,12 +143,33 @@ def _break(how: str) -> None:
     raise ValueError(how)
 
 
+def _clean(step: Step, params: dict[str, Any], scene: Scene) -> dict[str, Any]:
+    """Diverge above a gain of 0.1, abort above 1, else do as ``make`` and say the gain."""
+    gain = params["tclean"]["gain"]
+    for path in step.writes:
+        put(path, "diverging")
+    _hold(params, scene)
+    if gain > 1:
+        os.abort()
+    if gain > 0.1:
+        raise StepFailedError(Cause.DIVERGED, f"it diverged with gain = {gain}", "Lower the gain.")
+    return _make(step, {"say": str(gain)}, scene)
+
+
 def _eat(step: Step, params: dict[str, Any], scene: Scene) -> dict[str, Any]:
     """Use memory: `megabytes` of it, for a while."""
     eaten = bytearray(1024 * 1024 * params["megabytes"])
     eaten[::4096] = b"x" * len(eaten[::4096])  # so that the system gives it, page by page
     time.sleep(params.get("sleep", 5))
     return _make(step, {"say": str(len(eaten))}, scene)
+
+
+def _work(step: Step, params: dict[str, Any], scene: Scene) -> dict[str, Any]:
+    """Keep a core busy for some `seconds`."""
+    until = time.monotonic() + params["seconds"]
+    while time.monotonic() < until:
+        pass
+    return _make(step, {}, scene)
 
 
 def _fill(step: Step, params: dict[str, Any], scene: Scene) -> dict[str, Any]:
@@ -183,8 +209,10 @@ _ACTIONS = {
     "make": _make,
     "meet": _meet,
     "once": _once,
+    "clean": _clean,
     "eat": _eat,
     "fill": _fill,
+    "work": _work,
     "look": _look,
     "replace": _replace,
     "print": _print,

@@ -9,9 +9,10 @@ from typing import Any, Protocol
 
 from ...errors import Cause
 from ...plan import Step
+from ..saved import Save
 
 ACTIONS = "casarun.engine.actions"
-"""The module that knows what steps do: it has `perform` and `prove`."""
+"""The module that knows what steps do: it has `perform`, `prove` and `leaves`."""
 
 
 @dataclass(frozen=True)
@@ -27,9 +28,17 @@ class Job:
     attempt : int
         1 for the first attempt of this run.
     actions : str
-        Name of the module with `perform` and `prove`.
+        Name of the module with `perform`, `prove` and `leaves`.
     memory_limit_bytes : int
         The attempt is ended when it uses more memory; 0 for no limit.
+    fallback : mapping
+        What was laid over the plan's parameters to give those of `step`; empty for nothing.
+    saves : tuple of Save
+        What it changes in place, to be saved first.
+    states : mapping of str to str
+        As what products it reads and changes were left, by path; see `product_state`.
+    inputs : mapping of str to str
+        Identities of what it reads from outside of the run folder.
     """
 
     step: Step
@@ -37,6 +46,10 @@ class Job:
     attempt: int = 1
     actions: str = ACTIONS
     memory_limit_bytes: int = 0
+    fallback: Mapping[str, Any] = field(default_factory=dict)
+    saves: tuple[Save, ...] = ()
+    states: Mapping[str, str] = field(default_factory=dict)
+    inputs: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Return the job as plain data, as `casarun.engine.worker.main` takes it."""
@@ -45,6 +58,10 @@ class Job:
             "folder": str(self.folder),
             "attempt": self.attempt,
             "actions": self.actions,
+            "states": dict(self.states),
+            "inputs": dict(self.inputs),
+            "saves": [save.to_json() for save in self.saves],
+            "fallback": self.fallback,
         }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import re
 import shutil
 import signal
 import sys
@@ -24,8 +25,9 @@ from ...files import is_alive, process_mark, remove_tree
 from ...folder import RunFolder
 from ...quantities import human_bytes, human_seconds
 from .. import worker
-from ..causes import cause_in
-from ..machine import oom_kills
+from ..causes import MEMORY_ADVICE, cause_in
+from ..holders import Holder, holders
+from ..machine import look, oom_kills
 from ..results import (
     CASA_LOG,
     STDOUT_LOG,
@@ -41,15 +43,22 @@ from . import ACTIONS, Ended, Job
 PRELOAD: Final = ("casarun.casa.preload", ACTIONS)
 """Imported once, before the first step; all steps are forked from there."""
 
+_LAST_WORDS: Final = "casarun.engine.executors.last_words"
 _SAMPLE_S: Final = 0.5
 _TREE_EVERY: Final = 4
 _AFTER_DEATH_S: Final = 0.5
 _TAIL_BYTES: Final = 65536
 _FULL_BYTES: Final = 1_000_000
-_MEMORY_ADVICE: Final = (
-    "Raise resources.memory if the machine has more, or make the step smaller: image.imsize, "
-    "image.nchan, image.nterms."
-)
+_LOCK_PATIENCE_S: Final = 60.0
+_IDLE_CPU: Final = 0.02
+_IDLE_BYTES: Final = 1_000_000
+_LOCK_ADVICE: Final = "Close the table there, or end that process."
+_LEAST_BYTES: Final = 2_000_000_000
+"""Of memory; with ulimit -v, CASA's libraries alone map half of that."""
+
+_SERVER_DIED: Final = 255
+"""What multiprocessing says of a process whose fork server ended before it."""
+
 _DISK_ADVICE: Final = "Free some space and run the same command to go on."
 
 
@@ -69,6 +78,17 @@ class _Running:
     family: list[psutil.Process] = field(default_factory=list)
     killed: Cause | None = None
     stopped: bool = False
+    busy: _Busy | None = None
+    holders: list[Holder] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Busy:
+    """When a process was last known to do something, and what it had done by then."""
+
+    since: float
+    cpu_s: float
+    read_bytes: int
 
 
 class LocalExecutor:
@@ -80,12 +100,23 @@ class LocalExecutor:
         Modules that are imported once, in the process that all others are forked from.
     enforce_memory : bool
         End a step that uses more than its `memory_bytes`, where it has such a limit.
+    lock_patience_s : float
+        End a step that does nothing for so long while another process has a table locked that
+        it needs.
     """
 
-    def __init__(self, preload: Sequence[str] = PRELOAD, *, enforce_memory: bool = False) -> None:
+    def __init__(
+        self,
+        preload: Sequence[str] = PRELOAD,
+        *,
+        enforce_memory: bool = False,
+        lock_patience_s: float = _LOCK_PATIENCE_S,
+    ) -> None:
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload([*preload, "casarun.engine.worker"])
+        modules = [_LAST_WORDS, *preload, "casarun.engine.worker"]
+        self._context.set_forkserver_preload(modules)
         self._enforce_memory = enforce_memory
+        self._lock_patience_s = lock_patience_s
         self._first = preload[0] if preload else ""
         self._running: dict[str, _Running] = {}
         self._sampled = 0.0
@@ -107,7 +138,10 @@ class LocalExecutor:
         try:
             return self._ask_server()
         except (EOFError, OSError) as error:
-            return f"the process that imports it died ({error or 'without a word'})"
+            said = f"the process that imports it died ({error or 'without a word'})"
+            limit = look().memory
+            least = limit.value < _LEAST_BYTES
+            return f"{said}; {limit.source} leaves {human_bytes(limit.value)}" if least else said
 
     def _ask_server(self) -> str:
         """Return what the process with the imports says of them."""
@@ -190,7 +224,8 @@ class LocalExecutor:
         """Sample memory, and end what is over a limit."""
         now = time.monotonic()
         for step_id, running in self._running.items():
-            if now >= running.deadline:
+            if now >= running.deadline and running.killed is None:
+                running.holders = _holders(running)
                 self.kill(step_id, Cause.TIME_LIMIT)
         if now - self._sampled < _SAMPLE_S:
             return
@@ -203,6 +238,29 @@ class LocalExecutor:
                 limit = limit or running.job.step.resources.memory_bytes
             if 0 < limit < running.memory_bytes:
                 self.kill(step_id, Cause.OUT_OF_MEMORY)
+            elif self._waits_for_lock(running, now):
+                self.kill(step_id, Cause.TABLE_LOCK)
+
+    def _waits_for_lock(self, running: _Running, now: float) -> bool:
+        """Say whether a step has done nothing for long, and a lock of another process is why.
+
+        CASA would wait for ever, without a word.
+        """
+        done = _done(running, now)
+        if done is None or running.killed is not None:
+            return False
+        before = running.busy or done
+        running.busy = before
+        if (
+            done.cpu_s - before.cpu_s > _IDLE_CPU * (now - before.since) + _IDLE_CPU
+            or done.read_bytes - before.read_bytes > _IDLE_BYTES
+        ):
+            running.busy = done
+        elif now - before.since >= self._lock_patience_s:
+            running.busy = done
+            running.holders = _holders(running)
+            return bool(running.holders)
+        return False
 
     def _end(self, step_id: str) -> Ended:
         """Take up what an attempt left, and put in words how it ended if it could not."""
@@ -234,6 +292,7 @@ class LocalExecutor:
         cause, message, advice = _explain(running, code)
         return {
             **failure(cause, message, advice),
+            "fallback": running.job.fallback,
             "wall_s": round(time.monotonic() - running.started, 4),
             "peak_memory_bytes": running.peak_memory_bytes,
         }
@@ -243,34 +302,81 @@ def _explain(running: _Running, code: int | None) -> tuple[Cause, str, str]:
     """Say what ended a process that left no result: cause, message, advice."""
     resources = running.job.step.resources
     if running.killed is Cause.TIME_LIMIT:
-        limit = human_seconds(resources.time_limit_s)
+        said = f"ran longer than its time limit of {human_seconds(resources.time_limit_s)}"
+        if running.holders:
+            return Cause.TIME_LIMIT, f"{said}; {_locked(running)}", _LOCK_ADVICE
         advice = "Raise resources.time_per_step, or give the step less to do."
-        return Cause.TIME_LIMIT, f"ran longer than its time limit of {limit}", advice
+        return Cause.TIME_LIMIT, said, advice
+    if running.killed is Cause.TABLE_LOCK:
+        return Cause.TABLE_LOCK, f"waited and did nothing; {_locked(running)}", _LOCK_ADVICE
     if running.killed is Cause.OUT_OF_MEMORY:
-        used = human_bytes(running.peak_memory_bytes)
+        used, advice = human_bytes(running.peak_memory_bytes), MEMORY_ADVICE
         if 0 < running.job.memory_limit_bytes < running.peak_memory_bytes:
             limit = f"resources.memory_per_step is {human_bytes(running.job.memory_limit_bytes)}"
+            advice = advice.replace("resources.memory ", "resources.memory_per_step ")
         elif 0 < resources.memory_bytes < running.peak_memory_bytes:
             limit = f"{human_bytes(resources.memory_bytes)} were expected"
         else:
             limit = "the steps together used more than they may"
-        return Cause.OUT_OF_MEMORY, f"used {used} of memory; {limit}", _MEMORY_ADVICE
+        return Cause.OUT_OF_MEMORY, f"used {used} of memory; {limit}", advice
     if running.killed is not None:
         return running.killed, f"was killed: {running.killed}", ""
     # On a disk too full for the next write CASA aborts, and its log cannot say why.
     if code == worker.DISK_FULL_EXIT or (code != 0 and _is_full(running.job.folder)):
         return Cause.DISK_FULL, f"the disk of {running.job.folder} is full", _DISK_ADVICE
+    if oom_kills() > running.ooms and code in (-signal.SIGKILL, _SERVER_DIED):
+        said = "was killed by the system, which ran out of memory"
+        return Cause.OUT_OF_MEMORY, said, MEMORY_ADVICE
+    if code == _SERVER_DIED:
+        return Cause.SIGNAL, "ended with the process that steps are forked from, which died", ""
     logs = attempt_folder(RunFolder(running.job.folder), running.job.step.id, running.job.attempt)
-    told = cause_in(_tail(logs / STDOUT_LOG) + _tail(logs / CASA_LOG))
+    stdout = _tail(logs / STDOUT_LOG)
+    told = cause_in(stdout + _tail(logs / CASA_LOG))
     where = f"see {STDOUT_LOG} and {CASA_LOG} in {logs}"
     if code == -signal.SIGABRT:
         cause = Cause.OUT_OF_MEMORY if told is Cause.OUT_OF_MEMORY else Cause.ABORT
-        return cause, f"CASA aborted the process (exit code 134); {where}", ""
-    if code == -signal.SIGKILL and oom_kills() > running.ooms:
-        return Cause.OUT_OF_MEMORY, "was killed by the system, which ran out of memory", ""
+        why = _last_words(stdout)
+        return cause, f"CASA aborted the process (exit code 134){why}; {where}", ""
     if code is not None and code < 0:
         return Cause.SIGNAL, f"was ended by signal {_signal_name(-code)}; {where}", ""
     return Cause.UNKNOWN, f"ended with exit code {code} and without a result; {where}", ""
+
+
+def _last_words(stdout: str) -> str:
+    """Return what C++ said before it aborted, to be put behind a message; it may be nothing."""
+    found = re.findall(r"^terminate called.*?'(.+?)'|^\s*what\(\):\s*(.+)$", stdout, re.M)
+    words = [kind or what for kind, what in found[-2:]]
+    return f": {': '.join(words)}" if words else ""
+
+
+def _locked(running: _Running) -> str:
+    """Say who has locked what the step needs."""
+    first = running.holders[0]
+    table = first.table.relative_to(running.job.folder)
+    others = len(running.holders) - 1
+    more = f" and {others} other{'s' if others > 1 else ''}" if others else ""
+    return f"{first}{more} has {table} locked"
+
+
+def _holders(running: _Running) -> list[Holder]:
+    """Return the processes that have tables locked that a step reads or changes."""
+    step, folder = running.job.step, running.job.folder
+    paths = dict.fromkeys((*step.updates, *step.reads))
+    tables = [folder / path for path in paths if not path.startswith("/")]
+    return holders([table for table in tables if table.is_dir()], _pid(running))
+
+
+def _done(running: _Running, now: float) -> _Busy | None:
+    """Return what a step's process has done; None where it works by others, or waits for a disk."""
+    if running.watched is None or running.family:
+        return None
+    with contextlib.suppress(psutil.Error, AttributeError):
+        process = running.watched
+        if process.status() == psutil.STATUS_DISK_SLEEP:
+            return None
+        times = process.cpu_times()
+        return _Busy(now, times.user + times.system, process.io_counters().read_chars)
+    return None
 
 
 def _is_full(folder: Path) -> bool:

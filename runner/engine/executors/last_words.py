@@ -1,0 +1,24 @@
+"""Imported first in the process that steps are forked from: where it fails, it ends.
+
+Without memory for the imports it would hang in the handlers that libraries have for the end of a
+process, and whoever asks it for a step would wait for ever.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from types import TracebackType
+
+
+def end(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Say what went wrong, and end this process at once."""
+    try:
+        traceback.print_exception(kind, error, trace)
+        sys.stderr.flush()
+    finally:
+        os._exit(1)
+
+
+sys.excepthook = end

@@ -1,0 +1,73 @@
+"""Whether the data that a step works on are as the plan, or the step before, left them.
+
+Somebody may remove or alter a product, or the input itself, while a run goes on; a disk may lose
+the end of a file. CASA works on with what there is: most of its tasks say nothing of an MS whose
+DATA end too early.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from ..errors import Cause, DataError, StepFailedError
+from ..files import identity, signature
+
+_ADVICE: Final = "Let nothing else change the run folder while a run goes on."
+_PLAN_AGAIN: Final = "Run the same command again: it plans from the data as they are then."
+_PUT_BACK: Final = "Put it back, and run the same command again."
+
+
+def check_products(root: Path, states: Mapping[str, str]) -> None:
+    """See that products are as they were left.
+
+    Parameters
+    ----------
+    root : Path
+        The run folder.
+    states : mapping of str to str
+        What `casarun.files.product_state` said of each of them, by path; names, sizes and
+        modification times are compared.
+
+    Raises
+    ------
+    StepFailedError
+        With the cause LOST_PRODUCT.
+    """
+    for path, state in states.items():
+        present = signature(root / path)
+        if present == state.partition(".")[0]:
+            continue
+        if present is None:
+            message = f"{path}, which the step needs, was removed while the run went on"
+        else:
+            message = (
+                f"{path}, which the step needs, is no longer as casarun left it: something else "
+                "changed it while the run went on"
+            )
+        raise StepFailedError(Cause.LOST_PRODUCT, message, _ADVICE)
+
+
+def check_inputs(inputs: Mapping[str, str]) -> None:
+    """See that what is read from outside of the run folder is what the plan was made for.
+
+    Parameters
+    ----------
+    inputs : mapping of str to str
+        What `casarun.files.identity` said of each of them, by absolute path.
+
+    Raises
+    ------
+    StepFailedError
+        With the cause INPUT_CHANGED.
+    """
+    for path, known in inputs.items():
+        try:
+            same = identity(Path(path)) == known
+        except DataError:
+            message = f"{path}, which the step reads, was removed since the run was planned"
+            raise StepFailedError(Cause.INPUT_CHANGED, message, _PUT_BACK) from None
+        if not same:
+            message = f"{path}, which the step reads, was changed since the run was planned"
+            raise StepFailedError(Cause.INPUT_CHANGED, message, _PLAN_AGAIN)

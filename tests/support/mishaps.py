@@ -1,0 +1,151 @@
+"""What happens to runs on real machines, done to a run that is under way."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from . import crashes
+from .cli import COMMAND, casarun
+
+SETTINGS = ("retry.wait=0.1s", "retry.max_wait=0.5s", "resources.cores=2")
+
+
+class Run:
+    """A run of a small reduction in a process of its own, of which most is done already.
+
+    Parameters
+    ----------
+    recipe : Path
+        Of the reduction.
+    folder : Path
+        The run folder.
+    settings : sequence of str
+        What is set beside `SETTINGS`.
+    inside : sequence of str
+        A command that runs the command given after it.
+    """
+
+    def __init__(
+        self,
+        recipe: Path,
+        folder: Path,
+        settings: Sequence[str] = (),
+        inside: Sequence[str] = (),
+    ) -> None:
+        self.folder = folder
+        self._passed = len(crashes.events(self.folder)) if self.folder.exists() else 0
+        settings = (*SETTINGS, *settings)
+        command = [*inside, *COMMAND, str(recipe), "--output", str(folder)]
+        command += [word for setting in settings for word in ("--set", setting)]
+        self._place = folder.parent / f"{folder.name}.said"
+        self._said = self._place.open("w+")
+        self.process = subprocess.Popen(
+            command, cwd=recipe.parent, stdin=subprocess.DEVNULL, stdout=self._said,
+            stderr=self._said, start_new_session=True, env=os.environ | {"OMP_NUM_THREADS": "1"},
+        )  # fmt: skip
+
+    def events(self) -> list[dict[str, Any]]:
+        """Return what the journal has of this run so far."""
+        return crashes.events(self.folder)[self._passed :]
+
+    def await_step(self, step: str, event: str = "step-placed") -> dict[str, Any]:
+        """Wait until the journal has an event of a step, and return it."""
+        until = time.monotonic() + 120
+        while time.monotonic() < until:
+            with contextlib.suppress(OSError):
+                for entry in self.events():
+                    if (entry["event"], entry.get("step")) == (event, step):
+                        return entry
+            if self.process.poll() is not None:
+                break
+            time.sleep(0.002)
+        raise AssertionError(f"{event} of {step} never came:\n{self.said()}")
+
+    @contextlib.contextmanager
+    def frozen(self, step: str) -> Iterator[int]:
+        """Hold a step's process when it has just begun; give its number."""
+        pid = int(self.await_step(step)["pid"])
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            yield pid
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+
+    def when(self, step: str, met: Callable[[], bool]) -> int:
+        """Hold a step's process as soon as something is the case; return its number."""
+        pid = int(self.await_step(step)["pid"])
+        until = time.monotonic() + 60
+        while time.monotonic() < until and self.process.poll() is None:
+            if met():
+                os.kill(pid, signal.SIGSTOP)
+                return pid
+            time.sleep(0.001)
+        raise AssertionError(f"it never came to that in {step}:\n{self.said()}")
+
+    def server(self) -> psutil.Process:
+        """Return the process that steps are forked from."""
+        for child in psutil.Process(self.process.pid).children():
+            if "multiprocessing.forkserver" in " ".join(child.cmdline()):
+                return child
+        raise AssertionError("there is no fork server")
+
+    def end(self, timeout: float = 200) -> int:
+        """Wait for the end of the run; return its exit code."""
+        return self.process.wait(timeout)
+
+    def said(self) -> str:
+        """Return all that the run has printed."""
+        return self._place.read_text()
+
+    def failures(self) -> list[tuple[str, str, str, str]]:
+        """Return step, cause, message and advice of each attempt that failed."""
+        return [
+            (e["step"], e["cause"], e["message"], e["advice"])
+            for e in self.events()
+            if e["event"] == "step-failed"
+        ]
+
+    def close(self) -> None:
+        """End what may still run."""
+        if self.process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+        self._said.close()
+
+
+def go_on(recipe: Path, folder: Path) -> None:
+    """Run again until all is done; fail where it is not."""
+    words = [word for setting in SETTINGS for word in ("--set", setting)]
+    done = casarun(recipe, "--output", folder, *words, cwd=recipe.parent)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def without(run: Path, folder: Path, *gone: str) -> Path:
+    """Copy a finished run without some of its products; return the copy.
+
+    Parameters
+    ----------
+    run : Path
+        The run folder.
+    folder : Path
+        The copy; not there yet.
+    gone : str
+        Products that shall be made again, or folders of them.
+    """
+    shutil.copytree(run, folder, symlinks=True)
+    for product in gone:
+        path = folder / product
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    return folder
