@@ -492,11 +492,6 @@ REFUSED = {
         "7:11: step[0].writes[0]: '../x' is outside of the run folder\n"
         "    7 | writes = ['../x']\n      |           ^^^^^^",
     ),
-    "selfcal": (
-        "[[selfcal]]\ntarget = 'x'\n",
-        "4:3: selfcal: self-calibration is not available in this version of casarun\n"
-        "    4 | [[selfcal]]\n      |   ^^^^^^^",
-    ),
     "inline, after wide characters": (
         "[targets]\nphase = { 'é' = 1, \"µ\" = '' }\n",
         "5:17: targets.phase.é: expected a string, found an integer\n"

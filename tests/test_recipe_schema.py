@@ -32,6 +32,7 @@ SHORTHANDS: dict[str, set[Any]] = {
     "image.targets": {"string"},
     "step.only": {"string"},
     "calibrate.refant": {"integer", ("array", frozenset({"string", "integer"}))},
+    "selfcal.refant": {"integer", ("array", frozenset({"string", "integer"}))},
     "calibrate.delay": {"boolean"},
     "calibrate.calwt": {"boolean"},
 }
@@ -157,7 +158,7 @@ def test_tables_are_closed() -> None:
             for child in node:
                 yield from visit(child, name)
 
-    assert len(list(visit(schema(), "recipe"))) == 16
+    assert len(list(visit(schema(), "recipe"))) == 18
 
 
 def test_defaults_written_out_change_nothing() -> None:

@@ -10,7 +10,7 @@ from casarun.folder import RunFolder
 from casarun.plan import Auto, Plan, Step
 from casarun.qa.verdict import assemble
 from casarun.report import words
-from casarun.report.context import link
+from casarun.report.places import link
 from casarun.report.render import render
 from test_qa_verdict import dataset, image
 

@@ -24,6 +24,9 @@ _NOT_IN_A_COMMAND = frozenset(
 )  # fmt: skip
 """Parameters of flagdata that stand beside its commands, not in them."""
 
+_GOVERNING = ("gridder", "deconvolver", "weighting", "specmode", "niter", "usemask", "restoration")
+"""Parameters of tclean whose values decide which others have an effect."""
+
 _FILLED_IN = {
     "dataset": {"vis": "vis"},
     "target": {"vis": "vis"},
@@ -91,6 +94,10 @@ def _passed_through(recipe: Recipe) -> Iterator[tuple[KeyPath, str, Params, Sequ
             key = ("image", index, "fallback", place)
             yield key, "tclean", fallback, [{**calls[-1], **image.tclean}]
         yield ("image", index, "immoments"), "immoments", image.immoments, [{}]
+    for index, selfcal in enumerate(recipe.selfcal):
+        # What of the image's settings they go with is known when the image is.
+        later: Params = {n: {"$late": {}} for n in _GOVERNING if n not in selfcal.tclean}
+        yield ("selfcal", index, "tclean"), "tclean", selfcal.tclean, [later]
     calibrate, flux = recipe.calibrate, recipe.calibrators.flux
     standard = "manual" if flux.fluxdensity else flux.standard
     solved: list[Params] = [{"gaintype": calibrate.gaintype}]

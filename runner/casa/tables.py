@@ -1,4 +1,4 @@
-"""Open casacore tables to read them."""
+"""Open casacore tables."""
 
 from __future__ import annotations
 
@@ -11,13 +11,15 @@ from .config import configure
 
 
 @contextmanager
-def open_table(path: Path | str) -> Iterator[Any]:
-    """Open a casacore table to read it, and close it in any case.
+def open_table(path: Path | str, *, change: bool = False) -> Iterator[Any]:
+    """Open a casacore table, and close it in any case.
 
     Parameters
     ----------
     path : Path or str
         The table's folder.
+    change : bool
+        To change it; by default to read it.
 
     Yields
     ------
@@ -33,7 +35,7 @@ def open_table(path: Path | str) -> Iterator[Any]:
     from casatools import table
 
     tool = table()
-    tool.open(str(path))
+    tool.open(str(path), nomodify=not change)
     try:
         yield tool
     finally:

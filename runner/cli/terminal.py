@@ -35,6 +35,7 @@ class Lines:
         self.titles: dict[str, str] = {}
         self.total = 0
         self.finished = 0
+        self.noted: set[str] = set()
 
     def planned(self, planned: Planned) -> None:
         """Say what is about to be done, and what to know before."""
@@ -85,8 +86,14 @@ class Lines:
         elif kind == "step-done":
             took = human_seconds(float(event["wall_s"]))
             of = f"[{self.finished}/{self.total}] " if self.total else ""
-            note = f": {event['note']}" if event.get("note") else ""
-            self.say(f"{of}{name} ({took}){note}")
+            note = str(event.get("note", ""))
+            if note in self.noted:  # many steps may have nothing to do for one reason
+                self.say(f"{of}{name}: nothing to do")
+            elif note:
+                self.noted.add(note)
+                self.say(f"{of}{name}: nothing to do: {note}")
+            else:
+                self.say(f"{of}{name} ({took})")
         elif kind == "step-skipped" and self.verbose:
             self.say(f"{name}: kept, {event['reason']}")
 

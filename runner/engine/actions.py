@@ -19,6 +19,7 @@ from ..files import copy_tree, write_json
 from ..plan import Check, Step
 from ..qa import collect
 from ..quantities import parse
+from . import selfcal_apply, selfcal_image, selfcal_plots, selfcal_solve
 from .results import SKIPPED
 from .scene import Scene
 
@@ -97,6 +98,11 @@ def prove(step: Step, params: dict[str, Any], outcome: Outcome, scene: Scene) ->
             "The step's casa.log has the lines around it.",
         )
     return {"warnings": warnings, "severe": list(findings.severe), "checks": measured}
+
+
+def idle(step: Step, params: Params) -> bool:
+    """Say whether a step will find nothing to do, and so change nothing."""
+    return step.action in selfcal_solve.ACTIONS and selfcal_apply.has_nothing_to_do(params)
 
 
 def leaves(step: Step, path: str) -> frozenset[str]:
@@ -314,4 +320,7 @@ _ACTIONS: dict[str, Callable[[Params], Outcome]] = {
     "noise": lambda params: collect.measure_noise(dict(params)),
     "observe": _observe,
     "unpack": _unpack,
+    **selfcal_image.ACTIONS,
+    **selfcal_plots.ACTIONS,
+    **selfcal_solve.ACTIONS,
 }

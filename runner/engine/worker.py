@@ -135,7 +135,8 @@ def _attempt(
     module = importlib.import_module(str(job["actions"]))
     scene = Scene(place.work, logs / CASA_LOG, int(job["attempt"]))
     states = SavedStates(RunFolder(root))
-    saved = [_save(states, Save.from_json(save), module, step) for save in job["saves"]]
+    wanted = [] if module.idle(step, params) else [Save.from_json(save) for save in job["saves"]]
+    saved = [_save(states, save, module, step) for save in wanted]
     outcome = module.perform(step, params, scene)
     result["outcome"] = outcome
     findings = module.prove(step, params, outcome, scene)

@@ -11,10 +11,16 @@ from collections.abc import Sequence
 
 from ..stages.draft import Draft, Subject
 from ..stages.image import Picture
-from . import calibrators, datasets, images, parameters, selections, solutions
+from ..stages.selfcal import Loop
+from . import calibrators, datasets, images, parameters, selections, selfcal, solutions
 
 
-def check(draft: Draft, subjects: Sequence[Subject], pictures: Sequence[Picture]) -> None:
+def check(
+    draft: Draft,
+    subjects: Sequence[Subject],
+    pictures: Sequence[Picture],
+    loops: Sequence[Loop] = (),
+) -> None:
     """Hold a recipe against its data, once all stages have added their steps.
 
     Parameters
@@ -25,6 +31,8 @@ def check(draft: Draft, subjects: Sequence[Subject], pictures: Sequence[Picture]
         The datasets with their metadata and roles.
     pictures : sequence of Picture
         The images that are to be made.
+    loops : sequence of Loop
+        The self-calibrations.
     """
     datasets.check(draft, subjects)
     parameters.check(draft)
@@ -32,3 +40,4 @@ def check(draft: Draft, subjects: Sequence[Subject], pictures: Sequence[Picture]
     solutions.check(draft, subjects)
     selections.check(draft, subjects, pictures)
     images.check(draft, subjects, pictures)
+    selfcal.check(draft, subjects, loops)

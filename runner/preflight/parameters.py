@@ -17,8 +17,9 @@ from ..errors import KeyPath, Problem
 from ..plan import Step
 from ..recipe.model import Calibrate, Image, Recipe
 from ..stages.draft import Draft
+from ..stages.split import selfcal_of
 
-_OWN_ACTIONS = {"clean": "tclean", "fluxscale": "fluxscale"}
+_OWN_ACTIONS = {"clean": "tclean", "fluxscale": "fluxscale", "selfcal.image": "tclean"}
 """Actions of casarun that call a task with parameters of the recipe."""
 
 
@@ -84,6 +85,9 @@ def _key(recipe: Recipe, step: Step, parameter: str) -> KeyPath:
         names = {attribute.name for attribute in fields(Image)}
         index = next((i for i, im in enumerate(recipe.image) if im.name == step.image), 0)
         return ("image", index, parameter) if parameter in names else ("image", index)
+    if step.stage == "selfcal":
+        place = selfcal_of(recipe, step.target)
+        return ("selfcal",) if place is None else ("selfcal", place)
     names = {attribute.name for attribute in fields(Calibrate)}
     if step.stage == "calibrate" and parameter in names:
         return ("calibrate", parameter)

@@ -282,6 +282,7 @@ def _products(subject: Subject) -> Iterator[tuple[str, tuple[Subject, Observatio
         part = observation.part(field_ids)
         yield subject.target_ms(name), (subject, part)
         yield subject.target_ms(name, contsub=True), (subject, part)
+        yield subject.target_ms(name, selfcal=True), (subject, part)
 
 
 def _index(recipe: Recipe, step: Step) -> int | None:

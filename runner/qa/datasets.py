@@ -275,7 +275,7 @@ def _caltable_plots(
     against = "frequency" if table.values.shape[1] > 1 else "time"
     drawn = []
     for what in wanted.get(kind, ("phase",)):
-        series, names = _series(table, what, against, hands)
+        series, names = tile_series(table, what, against, hands)
         path = folder / f"{kind}{f'-{what}' if kind == 'bandpass' else ''}.png"
         heading = f"{title}: {what}" if kind == "bandpass" else title
         plots.solutions(path, heading, names, series, what, against)
@@ -286,7 +286,7 @@ def _caltable_plots(
     return drawn
 
 
-def _series(
+def tile_series(
     table: read.CalTable, what: str, against: str, hands: Sequence[str]
 ) -> tuple[list[Series], list[str]]:
     """Return the points of each feed, and the antennas' names."""

@@ -84,7 +84,7 @@ def maps(
     box : tuple of int, optional
         Pixels to show as (left, bottom, right, top); by default all that are valid in a map.
     """
-    left, bottom, right, top = box or _extent([item.pixels for item in drawn])
+    left, bottom, right, top = box or extent([item.pixels for item in drawn])
     wcs = sky.wcs((left, bottom))
     number = max(2, len(drawn))
     wide = (WIDTH_IN - 0.95 - 1.15 * number) / number
@@ -101,23 +101,24 @@ def maps(
             panel.contour(item.contour[bottom:top, left:right].astype(float), levels=[0.5],
                           colors="#56B4E9", linewidths=0.9)  # fmt: skip
         panel.set_title(item.title)
-        _sky_axes(panel, sky, first=index == 0)
-        _beam_ellipse(panel, sky)
-        _colour_bar(made, image, (start + wide + 0.1, 0.65, 0.13, high), item.unit)
+        sky_axes(panel, sky, first=index == 0)
+        beam_ellipse(panel, sky)
+        colour_bar(made, image, (start + wide + 0.1, 0.65, 0.13, high), item.unit)
     return save(made, path)
 
 
-def _colour_bar(
+def colour_bar(
     made: Figure, image: Any, box: tuple[float, float, float, float], label: str,
     extend: str = "neither",
 ) -> None:  # fmt: skip
+    """Draw the scale of an image at (left, bottom, width, height) in inches."""
     bar = made.colorbar(image, cax=place(made, box), extend=extend)
     bar.set_label(label)
     bar.ax.grid(False)
     bar.outline.set_visible(False)
 
 
-def _extent(planes: Sequence[Floats]) -> tuple[int, int, int, int]:
+def extent(planes: Sequence[Floats]) -> tuple[int, int, int, int]:
     """Return the box (left, bottom, right, top) that holds all valid pixels, with a margin."""
     valid = np.any([np.isfinite(plane) for plane in planes], axis=0)
     n_y, n_x = valid.shape
@@ -134,7 +135,7 @@ def _extent(planes: Sequence[Floats]) -> tuple[int, int, int, int]:
     )
 
 
-def _sky_axes(panel: WCSAxes, sky: Sky, first: bool) -> None:
+def sky_axes(panel: WCSAxes, sky: Sky, first: bool) -> None:
     """Label right ascension and declination; the declination of the first map only."""
     panel.set_facecolor("#f0f2f4")
     panel.grid(False)
@@ -153,7 +154,7 @@ def _sky_axes(panel: WCSAxes, sky: Sky, first: bool) -> None:
     latitude.set_ticklabel_visible(first)
 
 
-def _beam_ellipse(panel: Axes, sky: Sky) -> None:
+def beam_ellipse(panel: Axes, sky: Sky) -> None:
     """Draw the synthesized beam in the lower left corner."""
     if sky.beam is None:
         return
@@ -228,7 +229,7 @@ def _beam_panel(made: Figure, psf: Floats, sky: Sky) -> None:
     panel.set_xlabel("offset east (arcsec)")
     panel.set_ylabel("offset north (arcsec)")
     panel.set_title("synthesized beam")
-    _colour_bar(made, image, (4.38, 0.6, 0.13, 3.3), "response", extend="both")
+    colour_bar(made, image, (4.38, 0.6, 0.13, 3.3), "response", extend="both")
 
 
 def _histogram_panel(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from . import selfcal_table
+
 PASS, WARN, FAIL = "pass", "warn", "fail"
 _ORDER = (PASS, WARN, FAIL)
 
@@ -12,6 +14,7 @@ MAX_SOLUTIONS_FLAGGED = 0.5
 MAX_FLUX_ERROR = 0.05
 MAX_RESIDUAL_SIGMA = 10.0
 MIN_CELLS_PER_BMIN = 2.0
+MAX_SELFCAL_FLUX_BIAS = 0.03
 
 Numbers = Mapping[str, Any]
 
@@ -22,6 +25,7 @@ def assemble(
     limits: Mapping[str, float],
     missing: Sequence[Mapping[str, str]] = (),
     fallbacks: Sequence[Mapping[str, Any]] = (),
+    selfcal: Mapping[str, Numbers] | None = None,
 ) -> dict[str, Any]:
     """Gather all numbers of a run and judge them.
 
@@ -39,6 +43,8 @@ def assemble(
     fallbacks : sequence of mapping
         Products that were made with a fallback that the recipe declares, each with ``subject``,
         ``diverged`` (how many attempts) and ``parameters`` (as text); each warns.
+    selfcal : mapping, optional
+        What the steps ``selfcal.finish`` wrote, by target; one that declined warns.
 
     Returns
     -------
@@ -54,6 +60,8 @@ def assemble(
         checks.append(_check("fallbacks_used", item["subject"], WARN, item["diverged"], 0, text))
     for name, numbers in datasets.items():
         checks.extend(_dataset_checks(name, numbers, limits))
+    for target, numbers in (selfcal or {}).items():
+        checks.extend(_selfcal_checks(target, numbers))
     for numbers in images:
         checks.extend(_image_checks(numbers, limits))
     by_target: dict[str, dict[str, Any]] = {}
@@ -66,7 +74,9 @@ def assemble(
         "checks": checks,
         "datasets": {name: _dataset_numbers(numbers) for name, numbers in datasets.items()},
         "images": by_target,
-        "selfcal": {},
+        "selfcal": {
+            target: selfcal_table.table(numbers) for target, numbers in (selfcal or {}).items()
+        },
     }
 
 
@@ -157,6 +167,39 @@ def _flux_checks(name: str, flux: Numbers) -> Iterator[dict[str, Any]]:
                 ratio = None if error is None else error / value
                 text = f"relative error of the flux density of {value:.4g} Jy"
                 yield _at_most("fluxscale", subject, ratio, MAX_FLUX_ERROR, text, WARN)
+
+
+def _selfcal_checks(target: str, numbers: Numbers) -> Iterator[dict[str, Any]]:
+    subject = f"{target}, self-calibration"
+    accepted = selfcal_table.n_accepted(numbers)
+    if accepted:
+        text = f"rounds accepted; round {numbers['best_round']} is kept{_gain(numbers)}"
+    else:
+        text = f"declined: {numbers.get('reason')}"
+    verdict = PASS if accepted else WARN
+    yield _check("selfcal_accepted", subject, verdict, accepted, 1, text)
+    solved = selfcal_table.applied(numbers) if accepted else []
+    biases = [solve["flux_bias_expected"] for solve in solved
+              if solve.get("flux_bias_expected") is not None]  # fmt: skip
+    if biases:
+        text = "may be added to the flux density by noise in the solutions: 0.83 over S/N squared"
+        yield _at_most("selfcal_flux_bias", subject, max(biases), MAX_SELFCAL_FLUX_BIAS, text, WARN)
+    dead = numbers.get("dead_antennas") or ()
+    if dead:
+        text = f"antennas whose solutions failed, flagged in the copy: {', '.join(dead)}"
+        yield _check("selfcal_dead_antennas", subject, WARN, len(dead), 0, text)
+
+
+def _gain(numbers: Numbers) -> str:
+    """Write what a self-calibration has brought, as far as it was measured."""
+    before, after = numbers.get("before") or {}, numbers.get("after") or {}
+    said = ""
+    for key, word in (("snr", "dynamic range"), ("near_snr", "in the near field")):
+        if before.get(key) is not None and after.get(key) is not None:
+            first, last = (f"{part[key]:{'.0f' if part[key] >= 100 else '.3g'}}"
+                           for part in (before, after))  # fmt: skip
+            said += f", {word} {first} to {last}"
+    return said
 
 
 def _image_checks(numbers: Numbers, limits: Mapping[str, float]) -> Iterator[dict[str, Any]]:

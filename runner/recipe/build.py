@@ -23,7 +23,9 @@ from .model import (
     Resources,
     Retry,
     RetryCauses,
+    Selfcal,
     Solint,
+    Stop,
     Targets,
 )
 
@@ -52,6 +54,7 @@ def build(document: Mapping[str, Any], path: Path) -> Recipe:
         calibrators=_calibrators(document.get("calibrators", {})),
         targets=_make(Targets, _listed(document.get("targets", {}), "fields")),
         calibrate=_calibrate(document.get("calibrate", {})),
+        selfcal=tuple(_selfcal(table) for table in document.get("selfcal", ())),
         contsub=None if contsub is None else _make(Contsub, contsub),
         image=tuple(_image(table) for table in document.get("image", ())),
         retry=_retry(document.get("retry", {})),
@@ -77,10 +80,28 @@ def _calibrators(table: Mapping[str, Any]) -> Calibrators:
     return _make(Calibrators, plain | {"flux": _make(FluxCalibrator, flux)})
 
 
-def _calibrate(table: Mapping[str, Any]) -> Calibrate:
+def _refant(table: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a table in which reference antennas are one text, as CASA takes them."""
     plain = _listed(table, "refant")
     if "refant" in plain:
         plain["refant"] = ",".join(str(antenna) for antenna in plain["refant"])
+    return plain
+
+
+def _selfcal(table: Mapping[str, Any]) -> Selfcal:
+    """Build a self-calibration; of `solint` and `calmode` one may stand for the other's length."""
+    plain = _refant(table)
+    solint, calmode = plain.get("solint", "auto"), plain.get("calmode", "auto")
+    if isinstance(solint, list) and calmode == "auto":
+        plain["calmode"] = ["p"] * len(solint)
+    elif isinstance(calmode, list) and solint == "auto":
+        plain["solint"] = ["auto"] * len(calmode)
+    plain["stop"] = _make(Stop, table.get("stop", {}))
+    return _make(Selfcal, plain)
+
+
+def _calibrate(table: Mapping[str, Any]) -> Calibrate:
+    plain = _refant(table)
     for key in ("delay", "calwt"):
         if isinstance(plain.get(key), bool):
             plain[key] = "yes" if plain[key] else "no"

@@ -159,6 +159,40 @@ class Image:
 
 
 @dataclass(frozen=True)
+class Stop:
+    """``[[selfcal]] stop``: the limits that a round of self-calibration is held to."""
+
+    improvement: float = 1.2
+    flux_loss: float = 0.03
+    beam_growth: float = 0.05
+    flagged: float = 0.5
+    consistency: float = 0.85
+
+
+@dataclass(frozen=True)
+class Selfcal:
+    """One ``[[selfcal]]``: self-calibration of the targets that a pattern means.
+
+    After loading, `solint` and `calmode` are as long as each other, or both ``auto``; entries of
+    `solint` may be ``auto``.
+    """
+
+    target: str
+    image: str = ""
+    solint: Literal["auto"] | tuple[str, ...] = "auto"
+    calmode: Literal["auto"] | tuple[Literal["p", "a", "ap"], ...] = "auto"
+    rounds: int = 6
+    gaintype: Literal["auto", "G", "T"] = "auto"
+    combine: Literal["auto", "", "spw", "scan", "spw,scan"] = "auto"
+    minsnr: float = 3.0
+    min_solution_snr: float = 6.0
+    refant: str = "auto"
+    apply: Literal["calonly", "calflag"] = "calonly"
+    stop: Stop = Stop()
+    tclean: Parameters = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class CustomStep:
     """One ``[[step]]``: any CASA task by its name."""
 
@@ -230,6 +264,7 @@ class Recipe:
     targets: Targets = Targets()
     flag: Flag = Flag()
     calibrate: Calibrate = Calibrate()
+    selfcal: tuple[Selfcal, ...] = ()
     contsub: Contsub | None = None
     image: tuple[Image, ...] = ()
     step: tuple[CustomStep, ...] = ()

@@ -52,7 +52,7 @@ def label(array: str, table: Any) -> str:
     name = table.get("name")
     if isinstance(name, str) and name:
         return name
-    other = table.get({"dataset": "vis", "step": "task"}.get(array, ""))
+    other = table.get({"dataset": "vis", "step": "task", "selfcal": "target"}.get(array, ""))
     if not isinstance(other, str):
         return ""
     return stem(other.rstrip("/").rpartition("/")[2]) if array == "dataset" else other

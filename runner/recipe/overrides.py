@@ -13,8 +13,8 @@ from ..errors import KeyPath, Problem, did_you_mean
 from .naming import label
 from .schema import kind, shown
 
-ARRAYS: Final = ("dataset", "image", "step")
-"""Tables of which a recipe has several, addressed by their names."""
+ARRAYS: Final = ("dataset", "selfcal", "image", "step")
+"""Tables of which a recipe has several, addressed by their names or, from 0 on, their numbers."""
 
 _LONGEST: Final = 100
 
@@ -39,8 +39,8 @@ def override(document: dict[str, Any], options: Sequence[str]) -> Overridden:
     document : dict
         As read from TOML; changed in place.
     options : sequence of str
-        Each ``KEY=VALUE``: ``calibrate.refant=15``, ``image.hi.niter=500``. A value that is not
-        TOML is a string.
+        Each ``KEY=VALUE``: ``calibrate.refant=15``, ``image.hi.niter=500``, ``selfcal.0.rounds=3``.
+        A value that is not TOML is a string.
     """
     result = Overridden()
     for option in options:
@@ -146,6 +146,8 @@ def _entry(document: dict[str, Any], parts: list[str]) -> tuple[int, list[str]]:
     if not names:
         raise ValueError(f"the recipe has no [[{array}]]")
     wanted = parts[1]
+    if wanted in map(str, range(len(tables))) and isinstance(tables[int(wanted)], dict):
+        return int(wanted), [array, *parts[2:]]
     known = ", ".join(shown(name) for name in names)
     raise ValueError(
         f"no [[{array}]] is named {shown(wanted)}; there is {known}{did_you_mean(wanted, names)}"

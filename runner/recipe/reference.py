@@ -44,7 +44,7 @@ def reference(document: Schema) -> str:
         whole = resolved(node)
         if whole["type"] == "array":
             row = resolved(whole["items"])
-            sections.append(_section(f"`[[{name}]]`", whole["description"], row))
+            sections.extend(_tables(f"[[{name}]]", {**row, "description": whole["description"]}))
         elif whole["type"] == "object":
             sections.extend(_tables(f"[{name}]", whole))
     return "\n".join(sections)

@@ -12,12 +12,11 @@ from typing import Any, Final
 from ..errors import KeyPath, Problem, did_you_mean
 from ..standards import STANDARDS
 from .naming import label
-from .schema import shown
+from .schema import against, resolved, shown
 
 Document = Mapping[str, Any]
 
 _RESERVED: Final = {
-    "selfcal": "self-calibration is not available in this version of casarun",
     "extends": "recipes that extend others are not available in this version of casarun",
     "vars": "variables are not available in this version of casarun; paths take ${VAR} from the "
     "environment",
@@ -59,24 +58,45 @@ depth that is asked for."""
 DECONVOLVERS: Final = ("hogbom", "clark", "multiscale", "clarkstokes", "asp")
 """Deconvolvers that make the same images, so that one can do another's work."""
 
+_CLEANED: Final = {
+    "vis": "dataset.vis",
+    "selectdata": "",
+    "imagename": "image.name",
+    "interactive": "",
+    "parallel": "",
+    "restart": "",
+    "calcres": "",
+    "calcpsf": "",
+    "restoration": "",
+    "savemodel": "",
+}
+
+OF_AN_IMAGE: Final = (
+    "spw", "imsize", "cell", "weighting", "robust", "deconvolver", "scales", "nterms", "niter",
+)  # fmt: skip
+"""Keys of an image that a self-calibration may have its own of, in its `tclean`."""
+
+OF_SOME_DATA: Final = ("field", "scan", "timerange", "antenna", "intent", "observation")
+"""Selections that an image may have and a self-calibration has not: it corrects all data."""
+
 SET_BY_CASARUN: Final[dict[tuple[str, str], dict[str, str]]] = {
     ("image", "tclean"): {
-        "vis": "dataset.vis",
-        "selectdata": "",
+        **_CLEANED,
         "field": "image.targets",
         "datacolumn": "image.from",
-        "imagename": "image.name",
         "usemask": "image.mask",
         "mask": "image.mask",
         "nsigma": "image.threshold",
-        "interactive": "",
-        "parallel": "",
-        "restart": "",
-        "calcres": "",
-        "calcpsf": "",
-        "restoration": "",
-        "savemodel": "",
         **{name: f"image.{name}" for name in _IMAGE},
+    },
+    ("selfcal", "tclean"): {
+        **_CLEANED,
+        **dict.fromkeys(OF_SOME_DATA, ""),
+        "imagename": "",
+        **dict.fromkeys(("datacolumn", "usemask", "mask", "nsigma", "threshold"), ""),
+        **dict.fromkeys(("specmode", "start", "nchan", "width", "restfreq", "pbcor"), ""),
+        "stokes": "",
+        "startmodel": "",
     },
     ("image", "immoments"): {"imagename": "", "outfile": "", "moments": "image.moments"},
     ("calibrate", "gaincal"): {**_SOLVED, "gaintype": "calibrate.gaintype", "calmode": ""},
@@ -150,6 +170,7 @@ def check(document: Document) -> list[Problem]:
         _images,
         _fallbacks,
         _moments,
+        _selfcal,
         _steps,
         _contsub,
     )
@@ -334,6 +355,102 @@ def _moments(document: Document) -> Iterator[Problem]:
     for index, image in tables(document, "image"):
         if image.get("moments") and image.get("specmode", "mfs") == "mfs":
             yield Problem('moments are of a cube: specmode = "cube"', ("image", index, "moments"))
+
+
+def _selfcal(document: Document) -> Iterator[Problem]:
+    """Yield what of a self-calibration does not fit together."""
+    targets: dict[str, int] = {}
+    for index, table in tables(document, "selfcal"):
+        key: KeyPath = ("selfcal", index)
+        target = table.get("target")
+        if isinstance(target, str) and target in targets:
+            yield Problem(
+                f"selfcal[{targets[target]}] is of {shown(target)}, too: one [[selfcal]] a target",
+                (*key, "target"),
+            )
+        elif isinstance(target, str):
+            targets[target] = index
+        yield from _model_image(document, table, key)
+        yield from _rounds(table, key)
+        yield from _own_settings(table, key)
+        snr = table.get("min_solution_snr")
+        if isinstance(snr, (int, float)) and not isinstance(snr, bool) and 1 <= snr < _TRUSTED_SNR:
+            yield Problem(
+                f"solutions of {snr:g} times the noise make fluxes {83 / snr**2:.2g} % too high, "
+                f"and sources where there are none; {_TRUSTED_SNR:g} or more: 3 % or less",
+                (*key, "min_solution_snr"),
+                "warning",
+            )
+
+
+_TRUSTED_SNR: Final = 5.3
+"""From here on 0.83 / a^2, by which solutions from noise raise a flux, is under 3 %."""
+
+
+def _model_image(document: Document, table: Document, key: KeyPath) -> Iterator[Problem]:
+    """Yield that a self-calibration names an image that is none, or is a cube."""
+    name = table.get("image")
+    if not isinstance(name, str) or not name:
+        return
+    images = {label("image", image): image for _, image in tables(document, "image")}
+    images = {known: image for known, image in images.items() if known}
+    if name not in images:
+        there = ", ".join(shown(known) for known in images) or "none"
+        near = did_you_mean(name, images)
+        message = f"no [[image]] is named {shown(name)}; there is {there}{near}"
+        yield Problem(message, (*key, "image"))
+    elif images[name].get("specmode") == "cube":
+        flat = [known for known, image in images.items() if image.get("specmode") != "cube"]
+        instead = f"image = {shown(flat[0])}, or " if flat else ""
+        yield Problem(
+            f"{shown(name)} is a cube, and a model for self-calibration is of the continuum: "
+            f"{instead}leave the key out",
+            (*key, "image"),
+        )
+
+
+def _own_settings(table: Document, key: KeyPath) -> Iterator[Problem]:
+    """Yield own settings of the rounds' images that are not what ``[[image]]`` takes."""
+    tclean = table.get("tclean")
+    known = resolved({"$ref": "#/$defs/image"})["properties"]
+    for name, value in tclean.items() if isinstance(tclean, dict) else ():
+        if name in OF_AN_IMAGE:
+            yield from against(value, known[name], (*key, "tclean", name))
+
+
+def _rounds(table: Document, key: KeyPath) -> Iterator[Problem]:
+    """Yield rounds that do not fit together: intervals, what is solved for, how many."""
+    solint, calmode = _listed(table.get("solint")), _listed(table.get("calmode"))
+    if solint and calmode and len(solint) != len(calmode):
+        yield Problem(
+            f"{_counted(len(calmode))} for {_counted(len(solint))} of solint: give one for each "
+            'round, or leave it out for "p" in all',
+            (*key, "calmode"),
+        )
+    for place, text in enumerate(solint):
+        if isinstance(text, str) and "," in text:
+            yield Problem(
+                f"{shown(text)} divides the band, which is for a bandpass: a gain for "
+                "self-calibration has an interval of time only",
+                (*key, "solint", place),
+            )
+    given, rounds = len(solint) or len(calmode), table.get("rounds", 6)
+    if not given or not isinstance(rounds, int) or isinstance(rounds, bool):
+        return
+    name = "solint" if solint else "calmode"
+    if rounds < given:
+        yield Problem(
+            f"only the first {rounds} of its {_counted(given)} can take place: rounds = {rounds}",
+            (*key, name),
+            "warning",
+        )
+    elif "rounds" in table and rounds > given:
+        message = f"has no effect with {_counted(given)} of {name}"
+        yield Problem(message, (*key, "rounds"), "warning", at_key=True)
+
+
+def _counted(rounds: int) -> str:
+    return f"{rounds} round{'s' if rounds != 1 else ''}"
 
 
 def _steps(document: Document) -> Iterator[Problem]:

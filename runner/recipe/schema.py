@@ -62,6 +62,11 @@ def check(document: Mapping[str, Any]) -> list[Problem]:
     return list(_check(document, schema(), ()))
 
 
+def against(value: Any, node: Schema, key: KeyPath) -> list[Problem]:
+    """Return what is wrong with one value, against a part of the schema."""
+    return list(_check(value, node, key))
+
+
 def judge(document: Mapping[str, Any]) -> list[Problem]:
     """Return what jsonschema has against a document; empty for a recipe that fits."""
     from jsonschema import Draft202012Validator

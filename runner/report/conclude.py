@@ -22,6 +22,7 @@ from ..plan import Auto, Plan, Step, written
 from ..qa.verdict import assemble
 from ..recipe.load import LoadedRecipe
 from .render import render
+from .selfcal import FINISH as SELFCAL
 
 _RUN = "run.json"
 _NO_RECORDS = (AttributeError, LookupError, TypeError, ValueError, ArithmeticError,
@@ -208,22 +209,26 @@ def _judge(folder: RunFolder, plan: Plan, meta: Mapping[str, Any]) -> dict[str, 
     """Gather what the measuring steps wrote; name what they could not."""
     datasets: dict[str, Any] = {}
     images: list[Any] = []
+    selfcal: dict[str, Any] = {}
     missing: list[dict[str, str]] = []
     for step in plan.steps:
-        if not step.action.startswith("measure."):
+        if not (step.action.startswith("measure.") or step.action == SELFCAL):
             continue
         said = meta["steps"][step.id]
-        subject = step.dataset or f"{step.target}, {step.image}"
+        subject = step.dataset or f"{step.target}, {step.image or 'self-calibration'}"
         if said["state"] not in ("done", "skipped"):
             missing.append({"subject": subject, "reason": said["reason"]})
             continue
+        path = step.params["out" if step.action == SELFCAL else "data"]
         try:
-            numbers = read_json(folder.root / step.params["data"])
+            numbers = read_json(folder.root / path)
         except (OSError, DataError):
-            reason = f"{step.params['data']} is gone; run the recipe again"
+            reason = f"{path} is gone; run the recipe again"
             missing.append({"subject": subject, "reason": reason})
             continue
-        if step.action == "measure.dataset":
+        if step.action == SELFCAL:
+            selfcal[step.target] = numbers
+        elif step.action == "measure.dataset":
             datasets[step.dataset] = numbers
         else:
             images.append(numbers)
@@ -233,7 +238,8 @@ def _judge(folder: RunFolder, plan: Plan, meta: Mapping[str, Any]) -> dict[str, 
             for step, said in meta["steps"].items()
             if said["state"] == "failed"
         ]
-    return assemble(datasets, images, meta["limits"], missing, list(_fallbacks(plan, meta)))
+    fallbacks = list(_fallbacks(plan, meta))
+    return assemble(datasets, images, meta["limits"], missing, fallbacks, selfcal)
 
 
 def _fallbacks(plan: Plan, meta: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

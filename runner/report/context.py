@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path, PurePosixPath
+from itertools import pairwise
+from pathlib import PurePosixPath
 from typing import Any
-from urllib.parse import quote
 
-from ..errors import DataError
-from ..files import read_json
+from ..engine.results import SKIPPED
 from ..folder import RunFolder
 from ..plan import Plan, Step
-from . import measured, words
+from . import measured, selfcal, words
+from .places import link, load
 
 Results = Mapping[str, Mapping[str, Any]]
 Meta = Mapping[str, Any]
@@ -28,8 +28,12 @@ _CHECKS = {
     "residual_peak": "largest residual",
     "beam_sampling": "beam sampling",
     "fallbacks_used": "fallbacks used",
+    "selfcal_accepted": "self-calibrated",
+    "selfcal_flux_bias": "flux bias of self-calibration",
+    "selfcal_dead_antennas": "antennas without solutions",
 }
-_FRACTIONS = ("flagged_fraction", "solutions_flagged", "fluxscale")
+_FRACTIONS = ("flagged_fraction", "solutions_flagged", "fluxscale", "selfcal_flux_bias")
+_AT_LEAST = ("dynamic_range", "beam_sampling", "selfcal_accepted")
 _MADE = ("done", "skipped")
 _SEVERITY = ("fail", "warn", "pass")
 MAX_LINES = 50
@@ -58,6 +62,7 @@ def context(folder: RunFolder, plan: Plan, results: Results, meta: Meta) -> dict
     """
     metrics = load(folder.metrics)
     steps = [step_row(folder, step, results.get(step.id, {}), meta) for step in plan.steps]
+    _say_once(steps)
     return {
         "title": meta.get("title") or meta.get("name") or folder.root.name,
         "run": _run(meta, metrics, steps),
@@ -67,6 +72,7 @@ def context(folder: RunFolder, plan: Plan, results: Results, meta: Meta) -> dict
         "notes": list(plan.notes),
         "autos": autos(plan),
         "datasets": list(_datasets(folder, plan, meta)),
+        "selfcals": list(selfcal.sections(folder, plan, meta)),
         "images": list(_images(folder, plan, meta, steps)),
         "steps": steps,
         "totals": _totals(steps),
@@ -74,29 +80,6 @@ def context(folder: RunFolder, plan: Plan, results: Results, meta: Meta) -> dict
         "recipe_text": meta.get("recipe_text", ""),
         "recipe_name": PurePosixPath(str(meta.get("recipe_name", "recipe.toml"))).name,
     }
-
-
-def load(path: Path) -> dict[str, Any]:
-    """Read a JSON object; an empty one where there is none that can be read."""
-    try:
-        found = read_json(path)
-    except (OSError, DataError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def link(path: str) -> str:
-    """Return the link from ``qa/index.html`` to a path of the run folder.
-
-    Parameters
-    ----------
-    path : str
-        Relative to the run folder; anything else gives no link.
-    """
-    pure = PurePosixPath(path)
-    if not path or pure.is_absolute() or ".." in pure.parts:
-        return ""
-    return quote(f"../{pure}")
 
 
 def _run(meta: Meta, metrics: Mapping[str, Any], steps: list[dict[str, Any]]) -> dict[str, Any]:
@@ -162,7 +145,7 @@ def _written(name: str, value: Any) -> str:
 def _limit(name: str, limit: Any) -> str:
     if isinstance(limit, bool) or limit is None:
         return ""
-    side = "at least" if name in ("dynamic_range", "beam_sampling") else "at most"
+    side = "at least" if name in _AT_LEAST else "at most"
     return f"{side} {_written(name, limit)}"
 
 
@@ -198,15 +181,17 @@ def step_row(
     wall = said.get("wall_s", result.get("wall_s"))
     memory = said.get("peak_memory_bytes", result.get("peak_memory_bytes"))
     warnings = [str(line) for line in result.get("warnings", ())]
+    idle = str((result.get("outcome") or {}).get(SKIPPED, "")) if state in _MADE else ""
     return {
         "id": step.id,
         "stage": step.stage,
         "title": step.title,
         "task": step.action.removeprefix("casa:"),
         "state": state,
-        "word": "unchanged" if kept else state,
+        "word": "unchanged" if kept else "nothing to do" if idle else state,
+        "idle": bool(idle),
         "reason": reason,
-        "remark": "" if state == "done" or kept else reason,
+        "remark": idle or ("" if state == "done" or kept else reason),
         "attempts": attempts,
         "wall_s": wall,
         "wall": words.seconds(wall),
@@ -220,6 +205,13 @@ def step_row(
         "message": str(result.get("message", "")),
         "advice": str(result.get("advice", "")),
     }
+
+
+def _say_once(rows: list[dict[str, Any]]) -> None:
+    """Leave out the reason of a step with nothing to do where the row above has the same."""
+    for above, row in reversed(list(pairwise(rows))):
+        if row["idle"] and above["remark"] == row["remark"]:
+            row["remark"] = ""
 
 
 def _log(folder: RunFolder, step_id: str, attempts: int) -> str:

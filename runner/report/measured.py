@@ -49,7 +49,7 @@ def dataset(
         "flagged": words.percent(flagged.get("total")) if flagged else "",
         "caltables": [_caltable(table) for table in numbers.get("caltables", ())],
         "fluxes": _fluxes(numbers.get("fluxscale") or {}),
-        "plots": _plots(numbers),
+        "plots": plots(numbers),
     }
 
 
@@ -168,7 +168,7 @@ def _fluxes(flux: Mapping[str, Any]) -> list[dict[str, str]]:
     return rows
 
 
-def _plots(numbers: Mapping[str, Any]) -> dict[str, list[dict[str, str]]]:
+def plots(numbers: Mapping[str, Any]) -> dict[str, list[dict[str, str]]]:
     """Return the plots by section; one that points out of ``qa/`` is left out."""
     found: dict[str, list[dict[str, str]]] = {}
     for plot in numbers.get("plots", ()):
@@ -196,7 +196,7 @@ def image(
         "target": target,
         "name": name,
         "anchor": f"image-{quote(f'{target}.{name}', safe='')}",
-        "plots": _plots(numbers).get("image", []),
+        "plots": plots(numbers).get("image", []),
     }
     if not numbers:
         return shown

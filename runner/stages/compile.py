@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from .. import preflight
@@ -22,9 +22,11 @@ from . import (
     ingest,
     measure,
     roles,
+    selfcal,
     split,
 )
 from .draft import ORDER, Draft, Subject
+from .picture import Picture
 
 
 @dataclass(frozen=True)
@@ -70,27 +72,45 @@ def full(recipe: Recipe, observations: Mapping[str, Observation]) -> Compiled:
     """
     draft = Draft(recipe)
     subjects = []
+    tables: dict[str, calibrate.Tables] = {}
     for index, dataset in enumerate(recipe.dataset):
         observation = observations[dataset.name]
         subject = Subject(dataset, index, observation, roles.resolve(draft, dataset, observation))
         subjects.append(subject)
-        _dataset(draft, subject)
+        tables[dataset.name] = _dataset(draft, subject)
     pictures = image.pictures(draft, subjects)
-    for picture in pictures:
-        image.steps(draft, picture)
-        export.steps(draft, picture)
-        measure.picture(draft, picture)
+    loops = selfcal.loops(draft, subjects, pictures)
+    for loop in loops:
+        selfcal.steps(draft, loop)
+    for subject in subjects:
+        contsub.steps(draft, subject)
+        measure.dataset(draft, subject, tables[subject.name])
+    _images(draft, pictures)
+    for loop in loops:
+        measure.selfcal(draft, loop)
     custom.insert(draft, subjects, pictures)
     _clashes(draft)
-    preflight.check(draft, subjects, pictures)
+    preflight.check(draft, subjects, pictures, loops)
     if not draft.problems:
         draft.steps[:] = costs.estimated(draft.steps, subjects)
+    return _compiled(draft)
+
+
+def _compiled(draft: Draft) -> Compiled:
     return Compiled(
         tuple(draft.steps),
         tuple(draft.autos),
         tuple(draft.problems),
         tuple(draft.warnings),
     )
+
+
+def _images(draft: Draft, pictures: Sequence[Picture]) -> None:
+    """Add the steps of all images."""
+    for picture in pictures:
+        image.steps(draft, picture)
+        export.steps(draft, picture)
+        measure.picture(draft, picture)
 
 
 def _clashes(draft: Draft) -> None:
@@ -128,18 +148,17 @@ def asked_for(plan: Plan, only: str = "", until: str = "") -> Plan:
     return plan
 
 
-def _dataset(draft: Draft, subject: Subject) -> None:
-    """Add the steps of one dataset, from import to continuum subtraction."""
+def _dataset(draft: Draft, subject: Subject) -> calibrate.Tables:
+    """Add the steps of one dataset from import to split; return its calibration tables."""
     ingest.steps(draft, subject.dataset)
-    tables: dict[str, calibrate.Table] = {}
+    tables: calibrate.Tables = {}
     if not subject.dataset.calibrated:
         ingest.copy(draft, subject)
         flag.steps(draft, subject)
         tables = calibrate.steps(draft, subject)
         apply.steps(draft, subject, tables)
     split.steps(draft, subject)
-    contsub.steps(draft, subject)
-    measure.dataset(draft, subject, tables)
+    return tables
 
 
 __all__ = ["ORDER", "Compiled", "asked_for", "full", "imports"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .draft import Draft, Subject, check
-from .split import targets
+from .split import selfcal_of, targets
 
 
 def steps(draft: Draft, subject: Subject) -> None:
@@ -12,7 +12,8 @@ def steps(draft: Draft, subject: Subject) -> None:
     if contsub is None:
         return
     for name in targets(subject):
-        vis = subject.target_ms(name)
+        selfcal = selfcal_of(draft.recipe, name) is not None
+        vis = subject.target_ms(name, selfcal=selfcal)
         out = subject.target_ms(name, contsub=True)
         draft.add(
             f"{subject.name}.contsub.{out.split('.', 1)[1].removesuffix('.contsub.ms')}",
@@ -22,7 +23,7 @@ def steps(draft: Draft, subject: Subject) -> None:
                 "outputvis": out,
                 "fitspec": contsub.fitspec,
                 "fitorder": contsub.fitorder,
-                "datacolumn": "data",
+                "datacolumn": "corrected" if selfcal else "data",
                 **contsub.uvcontsub,
             },
             stage="contsub",

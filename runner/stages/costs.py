@@ -32,6 +32,8 @@ _HELD: Final = 2e7
 """No more visibilities than these are held at once: tasks work in chunks of a scan."""
 
 _START_S: Final = 0.2
+_LIKELY_ROUNDS: Final = 3
+"""So many rounds of a self-calibration usually take place, whatever the recipe allows."""
 _FIELD_COLUMNS: Final = {"DATA", "CORRECTED_DATA", "MODEL_DATA", "FLOAT_DATA"}
 
 
@@ -108,6 +110,14 @@ class Visibilities:
         return _TABLES_BYTES + sum(self.rows.values()) * _ROW_BYTES + self.n_values * each
 
 
+def _mss(step: Step) -> tuple[str, ...]:
+    """Return the MSs that a step works on: one, a list, or by dataset."""
+    vis = step.params.get("vis", "")
+    if isinstance(vis, Mapping):
+        return tuple(vis.values())
+    return tuple(vis) if isinstance(vis, (list, tuple)) else (str(vis),)
+
+
 @dataclass
 class _Known:
     """What is known of the products so far, by path."""
@@ -118,12 +128,7 @@ class _Known:
 
     def of(self, step: Step) -> Visibilities:
         """Return what a step's MSs hold together."""
-        vis = step.params.get("vis", "")
-        found = [
-            self.visibilities[path]
-            for path in (vis if isinstance(vis, (list, tuple)) else [vis])
-            if path in self.visibilities
-        ]
+        found = [self.visibilities[path] for path in _mss(step) if path in self.visibilities]
         if len(found) == 1:
             return found[0]
         return Visibilities(
@@ -187,7 +192,8 @@ def _copy(step: Step, known: _Known) -> Cost:
     source, target = str(step.params["source"]), str(step.params["target"])
     if source in known.visibilities:
         known.visibilities[target] = known.visibilities[source]
-    size = known.sizes[target] = known.sizes.get(source, 0.0)
+    made = known.visibilities[source].bytes_of() if source in known.visibilities else 0.0
+    size = known.sizes[target] = known.sizes.get(source, made)
     return Cost(size, 0.0, _START_S + size / 3e8)
 
 
@@ -207,13 +213,14 @@ def _model(step: Step, known: _Known) -> Cost:
 
 
 def _new_column(step: Step, known: _Known, name: str) -> float:
-    """Add a column of visibilities to a step's MS; return the bytes that it takes."""
-    vis = str(step.params.get("vis", ""))
-    before = known.visibilities.get(vis)
-    if before is None or name in before.columns:
-        return 0.0
-    known.visibilities[vis] = replace(before, columns=before.columns | {name})
-    return _COMPLEX_BYTES * before.n_values
+    """Add a column of visibilities to a step's MSs; return the bytes that it takes."""
+    added = 0.0
+    for vis in _mss(step):
+        before = known.visibilities.get(vis)
+        if before is not None and name not in before.columns:
+            known.visibilities[vis] = replace(before, columns=before.columns | {name})
+            added += _COMPLEX_BYTES * before.n_values
+    return added
 
 
 def _solve(step: Step, known: _Known) -> Cost:
@@ -263,6 +270,45 @@ def _tclean(step: Step, known: _Known) -> Cost:
         costs_images.memory_of(shape, params),
         costs_images.seconds_of(shape, params, data.n_values),
     )
+
+
+def _in_turn(model: Callable[[Step, _Known], Cost]) -> Callable[[Step, _Known], Cost]:
+    """Return the cost of a step of self-calibration; that of a round that is likely skipped, none.
+
+    Memory is what it takes if the round takes place.
+    """
+
+    def cost(step: Step, known: _Known) -> Cost:
+        full = model(step, known)
+        if int(step.params.get("round", 0)) <= _LIKELY_ROUNDS:
+            return full
+        return replace(full, disk_bytes=0.0, seconds=_START_S)
+
+    return cost
+
+
+def _selfcal_image(step: Step, known: _Known) -> Cost:
+    """Return the cost of a clean in stages, of which each grids the data again; three of them."""
+    params = {**step.params["tclean"], "vis": step.params["vis"], "niter": step.params["niter"]}
+    once = _tclean(replace(step, params={"tclean": params}), known)
+    return replace(once, seconds=1 + 3 * once.seconds)
+
+
+def _selfcal_predict(step: Step, known: _Known) -> Cost:
+    """Return the cost of one degridding, and of the model's column where it is first written."""
+    params = {**step.params["tclean"], "calcres": False, "calcpsf": False}
+    values = known.of(step).n_values
+    shape = costs_images.shape_of(params, 1)
+    disk = _new_column(step, known, "MODEL_DATA")
+    seconds = 0.5 + costs_images.seconds_of(shape, params, 0.0) + 1e-6 * values + disk / 3e8
+    return Cost(disk, costs_images.memory_of(shape, params), seconds)
+
+
+def _selfcal_solve(step: Step, known: _Known) -> Cost:
+    """Return the cost of two solves and of the prediction, which read all data."""
+    values = known.of(step).n_values
+    memory = 2e7 + 25 * min(values, _HELD)
+    return Cost(3e5 * len(_mss(step)), memory, 1.5 + 3e-6 * values)
 
 
 def _image(step: Step, known: _Known) -> Cost:
@@ -342,6 +388,13 @@ _MODELS: Final[dict[str, Callable[[Step, _Known], Cost]]] = {
     "immath": _image,
     "imregrid": _image,
     "specsmooth": _image,
+    "selfcal.image": _in_turn(_selfcal_image),
+    "selfcal.judge": lambda step, known: Cost(1e4, 0.0, 0.05),
+    "selfcal.predict": _in_turn(_selfcal_predict),
+    "selfcal.solve": _in_turn(_selfcal_solve),
+    "selfcal.apply": _in_turn(_applycal),
+    "selfcal.finish": _applycal,
+    "selfcal.plots": lambda step, known: Cost(5e5, 8e7, 3.0),
     "measure.image": _measure_image,
     "measure.dataset": _measure_dataset,
 }

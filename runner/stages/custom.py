@@ -128,6 +128,8 @@ def _insert_one(draft: Draft, index: int, instance: _Instance, where: int) -> st
     names = {**instance.names}
     if instance.subject is not None:
         names["vis"] = _current(draft, instance.subject, where)
+    elif "vis" in names:
+        names["vis"] = _self_calibrated(draft, names["vis"], where)
     unknown: set[str] = set()
     params = _filled(_completed(custom, names), names, unknown)
     derived = derive_paths(custom.task, params)
@@ -176,6 +178,13 @@ def _current(draft: Draft, subject: Subject, where: int) -> str:
         if path in made:
             return path
     return subject.pristine
+
+
+def _self_calibrated(draft: Draft, vis: str, where: int) -> str:
+    """Return the copy of a target's MS that is self-calibrated, where there is one by then."""
+    copies = (step for step in draft.steps[:where] if step.stage == "selfcal")
+    made = (step.writes[0] for step in copies if step.action == "copy" and vis in step.reads)
+    return next(made, vis)
 
 
 def _completed(custom: CustomStep, names: Mapping[str, str]) -> dict[str, Any]:

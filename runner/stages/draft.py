@@ -20,8 +20,8 @@ ORDER = (
     "calibrate",
     "apply",
     "split",
-    "contsub",
     "selfcal",
+    "contsub",
     "image",
     "export",
     "measure",
@@ -77,9 +77,18 @@ class Subject:
         """The calibrators' calibrated data."""
         return f"calibrated/{self.name}.ms"
 
-    def target_ms(self, target: str, *, contsub: bool = False) -> str:
-        """Return the MS of a target's calibrated data."""
-        return f"calibrated/{self.name}.{file_safe(target)}{'.contsub' if contsub else ''}.ms"
+    def target_ms(self, target: str, *, contsub: bool = False, selfcal: bool = False) -> str:
+        """Return the MS of a target's calibrated data.
+
+        Parameters
+        ----------
+        target : str
+            Its name.
+        contsub, selfcal : bool
+            Of the data without the continuum, or the copy that is self-calibrated.
+        """
+        kind = ".contsub" if contsub else ".selfcal" if selfcal else ""
+        return f"calibrated/{self.name}.{file_safe(target)}{kind}.ms"
 
     def fields(self, ids: tuple[int, ...]) -> tuple[Field, ...]:
         """Return the fields with these ids."""

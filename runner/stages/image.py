@@ -16,7 +16,7 @@ from ..recipe.rules import other_images
 from .draft import Draft, check
 from .picture import MOSAIC_GRIDDERS, Picture, pictures
 
-__all__ = ["MOSAIC_GRIDDERS", "Picture", "final", "pictures", "steps", "suffixes"]
+__all__ = ["MOSAIC_GRIDDERS", "Picture", "final", "grid", "pictures", "steps", "suffixes"]
 
 
 def steps(draft: Draft, picture: Picture) -> None:
@@ -28,7 +28,7 @@ def steps(draft: Draft, picture: Picture) -> None:
             "without a word; save the region as CRTF (.crtf)",
             picture.key("mask"),
         )
-    params = _grid(picture) | dict(image.tclean)
+    params = grid(picture) | dict(image.tclean)
     _dirty(draft, picture, params)
     _noise(draft, picture)
     if picture.cleaned:
@@ -39,12 +39,12 @@ def steps(draft: Draft, picture: Picture) -> None:
         _moment(draft, picture, moment)
 
 
-def _grid(picture: Picture) -> dict[str, Any]:
+def grid(picture: Picture) -> dict[str, Any]:
     """Return what tclean must know but for the cleaning."""
     image = picture.image
     params: dict[str, Any] = {
         "vis": list(picture.vis),
-        "datacolumn": "data",
+        "datacolumn": picture.datacolumn,
         "specmode": image.specmode,
         "spw": image.spw,
         "stokes": image.stokes,

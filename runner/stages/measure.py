@@ -7,6 +7,7 @@ from dataclasses import asdict
 from .calibrate import Tables
 from .draft import Draft, Subject
 from .image import Picture, final, suffixes
+from .selfcal import Loop
 
 
 def dataset(draft: Draft, subject: Subject, tables: Tables) -> None:
@@ -71,4 +72,30 @@ def picture(draft: Draft, picture: Picture) -> None:
         writes=(data, plots),
         target=picture.target,
         image=picture.image.name,
+    )
+
+
+def selfcal(draft: Draft, loop: Loop) -> None:
+    """Add the step that draws a self-calibration: images of its rounds, solutions against time."""
+    summary, rounds = loop.summary, (0, *loop.rounds)
+    tables = {str(round_): loop.tables(round_) for round_ in loop.rounds}
+    out = f"qa/plots/selfcal/{loop.safe}"
+    draft.add(
+        f"{loop.safe}.selfcal.plots",
+        "selfcal.plots",
+        {
+            "summary": summary,
+            "prefixes": {str(round_): loop.prefix(round_) for round_ in rounds},
+            "tables": tables,
+            "out": out,
+        },
+        stage="measure",
+        title=f"plots of the self-calibration of {loop.target}",
+        reads=(
+            summary,
+            *(path for round_ in rounds for path in loop.products(round_)),
+            *(path for of_round in tables.values() for path in of_round.values()),
+        ),
+        writes=(out,),
+        target=loop.target,
     )

@@ -21,6 +21,7 @@ from ..plan import Json
 from ..quantities import arcsec, parse
 from ..recipe.model import Image
 from .draft import Draft, Subject
+from .split import selfcal_of
 from .split import targets as targets_of
 
 MOSAIC_GRIDDERS = ("mosaic", "awproject", "awphpg", "awp2")
@@ -52,13 +53,16 @@ class Band:
 class Picture:
     """One image of one target: its settings, its datasets, its place.
 
-    `image` holds the recipe's settings without any ``auto``; `index` is its place in the recipe.
+    `image` holds the recipe's settings without any ``auto``; `index` is its place in the recipe,
+    among the tables of the array `table`. With `selfcal` the target is self-calibrated.
     """
 
     image: Image
     index: int
     target: str
     subjects: tuple[Subject, ...]
+    selfcal: bool = False
+    table: str = "image"
 
     @property
     def name(self) -> str:
@@ -88,7 +92,16 @@ class Picture:
     def vis(self) -> tuple[str, ...]:
         """The MSs that are imaged together."""
         contsub = self.image.source == "contsub"
-        return tuple(subject.target_ms(self.target, contsub=contsub) for subject in self.subjects)
+        return tuple(
+            subject.target_ms(self.target, contsub=contsub, selfcal=self.selfcal)
+            for subject in self.subjects
+        )
+
+    @property
+    def datacolumn(self) -> str:
+        """The column that is imaged; the continuum is subtracted into new data."""
+        corrected = self.selfcal and self.image.source != "contsub"
+        return "corrected" if corrected else "data"
 
     @property
     def gridder(self) -> str:
@@ -174,7 +187,13 @@ class Picture:
 
     def key(self, *more: str | int) -> KeyPath:
         """Return a key path in the recipe."""
-        return ("image", self.index, *more)
+        return (self.table, self.index, *more)
+
+    def setting(self, name: str) -> str:
+        """Return the recipe key of a setting of the image, as choices are known by it."""
+        if self.table == "image":
+            return f"image.{name}"
+        return f"{self.table}.tclean.{name.removeprefix('tclean.')}"
 
     def late_noise(self, times: float, unit: str) -> Json:
         """Return a multiple of the noise, to be taken when the step runs."""
@@ -207,11 +226,13 @@ def pictures(draft: Draft, subjects: Sequence[Subject]) -> list[Picture]:
                 )
         for name, having in by_target.items():
             if any(fnmatchcase(name, pattern) for pattern in image.targets):
-                found.append(_decided(draft, Picture(image, index, name, tuple(having))))
+                selfcal = selfcal_of(draft.recipe, name) is not None
+                picture = Picture(image, index, name, tuple(having), selfcal)
+                found.append(decided(draft, picture))
     return found
 
 
-def _decided(draft: Draft, picture: Picture) -> Picture:
+def decided(draft: Draft, picture: Picture) -> Picture:
     """Return a picture in which every ``auto`` has become a value, chosen in the draft."""
     for decide in (_deconvolver, _scale, _size, _centre, _gridder, _restfreq, _scales):
         image = picture.image
@@ -228,11 +249,13 @@ def _deconvolver(draft: Draft, picture: Picture) -> Decided:
     image, more = picture.image, dict[str, Any]()
     if image.deconvolver == "auto":
         choice = heuristics.deconvolver(*picture.edges_hz, cube=picture.cube)
-        more["deconvolver"] = draft.choose("image.deconvolver", picture.name, choice)
+        more["deconvolver"] = draft.choose(picture.setting("deconvolver"), picture.name, choice)
     if image.nterms == "auto":
         terms = heuristics.nterms(*picture.edges_hz)
         mtmfs = more.get("deconvolver", image.deconvolver) == "mtmfs"
-        more["nterms"] = draft.choose("image.nterms", picture.name, terms) if mtmfs else 1
+        more["nterms"] = (
+            draft.choose(picture.setting("nterms"), picture.name, terms) if mtmfs else 1
+        )
     return more
 
 
@@ -244,7 +267,7 @@ def _scale(draft: Draft, picture: Picture) -> Decided:
         for band in picture.bands
     )
     choice = heuristics.cell(picture.longest_m, highest)
-    return {"cell": str(draft.choose("image.cell", picture.name, choice))}
+    return {"cell": str(draft.choose(picture.setting("cell"), picture.name, choice))}
 
 
 def _size(draft: Draft, picture: Picture) -> Decided:
@@ -260,19 +283,19 @@ def _size(draft: Draft, picture: Picture) -> Decided:
         lowest,
         picture.cell_arcsec,
         cube=picture.cube,
-        spread_arcsec=_spread_arcsec(picture) if _mosaicked(picture) else 0.0,
+        spread_arcsec=_spread_arcsec(picture) if mosaicked(picture) else 0.0,
     )
-    side = draft.choose("image.imsize", picture.name, choice)
+    side = draft.choose(picture.setting("imsize"), picture.name, choice)
     return {"imsize": (side, side)}
 
 
 def _centre(draft: Draft, picture: Picture) -> Decided:
     """Centre a mosaic on its pointings: tclean would take the first of them."""
     tclean = picture.image.tclean
-    if "phasecenter" in tclean or not _mosaicked(picture):
+    if "phasecenter" in tclean or not mosaicked(picture):
         return {}
     centre = heuristics.phasecenter(picture.pointings)
-    value = draft.choose("image.tclean.phasecenter", picture.name, centre)
+    value = draft.choose(picture.setting("tclean.phasecenter"), picture.name, centre)
     return {"tclean": {**tclean, "phasecenter": value}}
 
 
@@ -286,9 +309,9 @@ def _gridder(draft: Draft, picture: Picture) -> Decided:
         picture.longest_m,
         picture.edges_hz[0],
         0.5 * max(picture.sides) * picture.cell_arcsec,
-        pointings=len(picture.pointings) if _mosaicked(picture) else 1,
+        pointings=len(picture.pointings) if mosaicked(picture) else 1,
     )
-    value = draft.choose("image.gridder", picture.name, choice)
+    value = draft.choose(picture.setting("gridder"), picture.name, choice)
     planes = {"wprojplanes": -1} if value == "wproject" else {}
     return {"gridder": value, "tclean": {**planes, **image.tclean}}
 
@@ -301,7 +324,7 @@ def _restfreq(draft: Draft, picture: Picture) -> Decided:
     known = {hertz for band in picture.bands for hertz in band.spw.rest_hz}
     choice = heuristics.restfreq(known, *picture.edges_hz)
     if choice.value:
-        draft.choose("image.restfreq", picture.name, choice)
+        draft.choose(picture.setting("restfreq"), picture.name, choice)
     return {"restfreq": choice.value}
 
 
@@ -312,7 +335,7 @@ def _scales(draft: Draft, picture: Picture) -> Decided:
     if image.deconvolver not in ("multiscale", "mtmfs", "asp"):
         return {"scales": ()}
     choice = heuristics.scales(image.deconvolver, picture.resolution_arcsec, picture.cell_arcsec)
-    return {"scales": tuple(draft.choose("image.scales", picture.name, choice))}
+    return {"scales": tuple(draft.choose(picture.setting("scales"), picture.name, choice))}
 
 
 def _spread_arcsec(picture: Picture) -> float:
@@ -323,7 +346,7 @@ def _spread_arcsec(picture: Picture) -> float:
     )
 
 
-def _mosaicked(picture: Picture) -> bool:
+def mosaicked(picture: Picture) -> bool:
     """Tell whether the pointings differ by more than a twentieth of the primary beam.
 
     Less is no mosaic: the epochs of one source differ by its proper motion or by rounding.

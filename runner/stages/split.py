@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from fnmatch import fnmatchcase
+
+from ..recipe.model import Recipe
 from .draft import Draft, Subject, check, ids
 
 
@@ -26,6 +29,12 @@ def targets(subject: Subject) -> dict[str, tuple[int, ...]]:
     for field in subject.fields(subject.roles.targets):
         found[field.name] = (*found.get(field.name, ()), field.id)
     return found
+
+
+def selfcal_of(recipe: Recipe, target: str) -> int | None:
+    """Return which ``[[selfcal]]`` a target has, if any."""
+    matching = (i for i, one in enumerate(recipe.selfcal) if fnmatchcase(target, one.target))
+    return next(matching, None)
 
 
 def _column(subject: Subject) -> str:

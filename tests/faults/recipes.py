@@ -76,8 +76,8 @@ STATIC: tuple[Fault, ...] = (
     Fault("robust-idle", "set robust with natural weighting, where it does nothing",
           GOOD + MAP + 'weighting = "natural"\n«robust» = 0.5\n', "static",
           tclean(weighting="natural", robust=0.5), warns=True, exit_code=0),
-    Fault("selfcal-reserved", "asked for what this version cannot do",
-          GOOD + '[[«selfcal»]]\ntarget = "target"\n', "static", _NO_RECIPE),
+    Fault("vars-reserved", "asked for what this version cannot do",
+          GOOD + '[«vars»]\nepoch = "may"\n', "static", _NO_RECIPE),
 )  # fmt: skip
 
 CASA: tuple[Fault, ...] = (

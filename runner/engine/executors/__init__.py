@@ -12,7 +12,7 @@ from ...plan import Step
 from ..saved import Save
 
 ACTIONS = "casarun.engine.actions"
-"""The module that knows what steps do: it has `perform`, `prove` and `leaves`."""
+"""The module that knows what steps do: it has `perform`, `prove`, `idle` and `leaves`."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Job:
     attempt : int
         1 for the first attempt of this run.
     actions : str
-        Name of the module with `perform`, `prove` and `leaves`.
+        Name of the module with `perform`, `prove`, `idle` and `leaves`.
     memory_limit_bytes : int
         The attempt is ended when it uses more memory; 0 for no limit.
     fallback : mapping

@@ -1,0 +1,230 @@
+"""The steps of self-calibration that correct the data: apply a round's tables, and the end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from ..casa import first_flags, gain_solutions, invoke, read
+from ..files import read_json, write_json
+from ..heuristics import spwmap as nearest_windows
+from ..observation import SpectralWindow
+from .results import SKIPPED
+from .selfcal_script import apply_script
+
+Params = Mapping[str, Any]
+Outcome = dict[str, Any]
+
+
+def idle(state: Mapping[str, Any]) -> str:
+    """Return why the round after a state does not take place, or nothing."""
+    return "" if state["next"] else str(state["ended"] or "self-calibration has ended")
+
+
+def has_nothing_to_do(params: Params) -> bool:
+    """Say whether a step of a round finds that the round does not take place, or not this far."""
+    if "state" not in params:
+        return False
+    if idle(read_json(Path(params["state"]))):
+        return True
+    return "solve" in params and bool(read_json(Path(params["solve"]))["skipped"])
+
+
+def known_dead(state: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Return the antennas that were found without signal so far, by dataset."""
+    return dict((state["solve"] or {}).get("dead_by_dataset") or {})
+
+
+def applied(
+    vis: str, entries: Sequence[Mapping[str, Any]], tables: Mapping[str, str]
+) -> dict[str, Any]:
+    """Return CASA's parameters for applying tables to an MS, each window with its solutions.
+
+    Parameters
+    ----------
+    vis : str
+        The MS.
+    entries : sequence of mapping
+        The tables in their order: ``round``, ``interp``, ``combine``.
+    tables : mapping of str to str
+        Paths by round.
+    """
+    paths = [tables[str(entry["round"])] for entry in entries]
+    return {
+        "gaintable": paths,
+        "interp": [str(entry["interp"]) for entry in entries],
+        "spwmap": [
+            _windows(vis, path, "spw" in entry["combine"])
+            for entry, path in zip(entries, paths, strict=True)
+        ],
+    }
+
+
+def _windows(vis: str, caltable: str, common: bool) -> list[int]:
+    """Map each window of an MS to one with solutions; empty where all have their own."""
+    solved = gain_solutions.solutions(read.caltable(caltable)).spws
+    about = read.layout(vis)
+    if common:
+        return [solved[0]] * len(about.frequencies_hz)
+    windows = {
+        number: SpectralWindow(number, "", len(hertz), float(hertz[0]), float(hertz[-1]), 0.0)
+        for number, hertz in enumerate(about.frequencies_hz)
+    }
+    return nearest_windows(set(about.spw_of), solved, windows)
+
+
+def apply(params: Params) -> Outcome:
+    """Correct the original data with the accepted tables and this round's.
+
+    Parameters
+    ----------
+    params : mapping
+        `state` of the round before and `solve`, paths of JSON; `vis` by dataset; `tables` by
+        round and dataset; `mode`, applycal's applymode.
+
+    Returns
+    -------
+    dict
+        The tables; ``_skipped`` where the round does not take place.
+    """
+    state, solve = (read_json(Path(params[key])) for key in ("state", "solve"))
+    if why := idle(state) or solve["skipped"]:
+        return {SKIPPED: why, "_absent": []}
+    for name, vis in params["vis"].items():
+        _correct(vis, name, params, solve["apply"], known_dead({"solve": solve}))
+    return {"applied": solve["apply"], "flagged_antennas": solve["dead_antennas"]}
+
+
+def _correct(
+    vis: str,
+    name: str,
+    params: Params,
+    entries: Sequence[Mapping[str, Any]],
+    dead: Mapping[str, Sequence[str]],
+) -> dict[str, Any]:
+    """Make CORRECTED_DATA of DATA, with the flags that the MS first had."""
+    first_flags.keep_or_restore(vis)
+    for antenna in _selectable(vis, dead.get(name, ())):
+        flag = {"vis": vis, "mode": "manual", "antenna": antenna, "flagbackup": False}
+        invoke.task("flagdata", flag)
+    settings = {
+        "vis": vis,
+        **applied(vis, entries, {key: one[name] for key, one in params["tables"].items()}),
+        "calwt": False,
+        "flagbackup": False,
+        "applymode": params["mode"],
+    }
+    invoke.task("applycal", settings)
+    return settings
+
+
+def _selectable(vis: str, names: Sequence[str]) -> list[str]:
+    """Return antennas as CASA selects them: by name, or by id where the name says more.
+
+    A name of letters and digits means itself, even where it is the id of another antenna.
+    """
+    antennas = read.layout(vis).antennas
+    return [name if name.isalnum() else str(antennas.index(name)) for name in names]
+
+
+def finish(params: Params) -> Outcome:
+    """Leave the data as the best round made them, a script that does so, and the summary.
+
+    Parameters
+    ----------
+    params : mapping
+        `target`; `states`, paths of the rounds' JSON; `vis`, `tables` and `mode` as of `apply`;
+        `script` and `out`, what is written.
+
+    Returns
+    -------
+    dict
+        The best round, and whether the data stay as they were.
+    """
+    states = [read_json(Path(path)) for path in params["states"]]
+    last = states[-1]
+    best = int(last["best_round"])
+    before, after = states[0]["image"], states[best]["image"]
+    worse = _worse(before, after) if best else []
+    entries = [] if worse else last["apply"]
+    if worse:
+        best, after = 0, before
+    dead = known_dead(states[best]) if best else {}
+    _leave(params, entries, dead)
+    summary = {
+        "target": params["target"],
+        "datasets": list(params["vis"]),
+        "rounds": states,
+        "best_round": best,
+        "kept_first": not entries,
+        "reason": _why(states, worse, before, after),
+        "before": before,
+        "after": after,
+        "apply": entries,
+        "tables": {
+            name: [params["tables"][str(entry["round"])][name] for entry in entries]
+            for name in params["vis"]
+        },
+        "dead_antennas": sorted({name for names in dead.values() for name in names}),
+        "script": params["script"],
+        "mask": f"{after['prefix']}.mask" if after and not after.get("empty") else None,
+    }
+    write_json(Path(params["out"]), summary)
+    return {"best_round": best, "kept_first": not entries}
+
+
+def _leave(
+    params: Params, entries: Sequence[Mapping[str, Any]], dead: Mapping[str, Sequence[str]]
+) -> None:
+    """Leave the data corrected by these tables, or as they were, and the script for it."""
+    calls = []
+    for name, vis in params["vis"].items():
+        if entries:
+            calls.append(_correct(vis, name, params, entries, dead))
+        else:
+            first_flags.keep_or_restore(vis)
+            invoke.task("clearcal", {"vis": vis, "addmodel": False})
+    flagged = {vis: _selectable(vis, dead.get(name, ())) for name, vis in params["vis"].items()}
+    script = Path(params["script"])
+    script.parent.mkdir(parents=True, exist_ok=True)
+    script.write_text(apply_script(params["target"], calls, flagged), "utf-8")
+
+
+_JUDGED: Final = (
+    ("snr", "S/N", "fell", 0.98),
+    ("near_snr", "near-field S/N", "fell", 0.98),
+    ("rms_noise_jy_per_beam", "rms noise", "rose", 1.02),
+    ("near_rms_noise_jy_per_beam", "near-field rms noise", "rose", 1.02),
+)
+"""What the last image must not have worse than the first; a rms scatters by a hundredth or two."""
+
+
+def _worse(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """Say which of the judged numbers are worse after than before."""
+    found = []
+    for key, name, word, limit in _JUDGED:
+        old, new = before.get(key), after.get(key)
+        if old is None or new is None or not old:
+            continue
+        if (new < limit * old) if limit < 1 else (new > limit * old):
+            found.append(f"{name} {word} from {old:.3g} to {new:.3g}")
+    return found
+
+
+def _why(
+    states: Sequence[Mapping[str, Any]],
+    worse: Sequence[str],
+    before: Mapping[str, Any] | None,
+    after: Mapping[str, Any] | None,
+) -> str:
+    """Return the reason for what was kept, as a sentence."""
+    if worse:
+        return f"the first image is kept: {'; '.join(worse)}"
+    last = states[-1]
+    if not last["apply"]:
+        first = next((one for one in states if not one["accepted"]), last)
+        return f"the data stay as they were: {first['reason'] or last['ended']}"
+    old, new = ((one or {}).get("near_snr") for one in (before, after))
+    numbers = f": near-field S/N {old:.4g} -> {new:.4g}" if old and new else ""
+    return f"round {last['best_round']} is the best{numbers}; {last['ended']}".rstrip("; ")
