@@ -12,6 +12,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 import socket
 import stat
@@ -37,13 +38,16 @@ JSON_LIMIT_BYTES: Final = 256_000_000
 _SAYS_NOTHING: Final = frozenset({"table.lock", "HISTORY"})
 """What CASA changes in tables that it only reads: the lock, and an MS's list of commands."""
 
-_BY_BYTES: Final = frozenset({"table.dat", "table.info"})
+_BY_WORDS: Final = frozenset({"table.dat", "table.info"})
 """Small files that CASA (``impbcor`` is one) writes again in tables that it only reads.
 
-They say the same, with keywords in another order: so their bytes are compared, sorted.
+They say the same, with keywords in another order and other lengths of records noted: so their size
+and their words are compared.
 """
 
-_NOT_COUNTED: Final = _SAYS_NOTHING | _BY_BYTES
+_WORDS: Final = re.compile(rb"[ -~]{4,}")
+
+_NOT_COUNTED: Final = _SAYS_NOTHING | _BY_WORDS
 
 _SAMPLES: Final = 64
 _SAMPLE_BYTES: Final = 262_144
@@ -298,9 +302,10 @@ def _states(folder: Path, prefix: str = "") -> Iterator[str]:
             if entry.is_dir(follow_symlinks=False):
                 yield f"{name}/"
                 yield from _states(Path(entry.path), f"{name}/")
-            elif entry.name in _BY_BYTES and entry.is_file(follow_symlinks=False):
-                content = bytes(sorted(Path(entry.path).read_bytes()))
-                yield f"{name}\0{hashlib.sha256(content).hexdigest()}"
+            elif entry.name in _BY_WORDS and entry.is_file(follow_symlinks=False):
+                content = Path(entry.path).read_bytes()
+                words = b"\0".join(sorted(_WORDS.findall(content)))
+                yield f"{name}\0{len(content)}\0{hashlib.sha256(words).hexdigest()}"
             else:
                 yield _state(name, entry.stat(follow_symlinks=False))
 

@@ -14,8 +14,15 @@ from support import skies
 _LONGEST = ("test_run_", "test_custom_steps_casa", "test_starter", "test_costs", "test_faults")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the files that take longest, else one process is left with one at the end."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what is `long`, unless it is asked for; begin with the files that take longest.
+
+    Else one process is left with one of them at the end.
+    """
+    if "long" not in config.option.markexpr:
+        left_out = [item for item in items if item.get_closest_marker("long")]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
 
     def rank(item: pytest.Item) -> int:
         if item.path.name.startswith(_LONGEST):

@@ -20,7 +20,7 @@ WORSE = 0.98
 """An S/N may fall to this part of the best so far: a MAD of few beams scatters by 1 to 2 %."""
 
 DEEPER = 1.1
-"""The worst negative and the largest residual may grow by this factor ..."""
+"""The worst negative and the largest residual may grow by this factor beyond the peak ..."""
 
 NOISE_PEAKS = 6.0
 """... and are held for noise below this many times the noise."""
@@ -156,9 +156,11 @@ def _checks(
     flagged = (solve.get("flagged_by_antenna") or {}).items()
     alive = [share for name, share in flagged if name not in dead and share is not None]
     most("flagged_solutions", max(alive, default=None), limits["flagged"])
+    # Artefacts scale with the source: what brings back its peak brings up what is left of them.
+    rise = max(1.0, _ratio(now["peak_jy_per_beam"], best["peak_jy_per_beam"]) or 1.0)
     for name, sign in (("min_jy_per_beam", -1), ("residual_max_jy_per_beam", 1)):
         noise = _product(NOISE_PEAKS, now["rms_noise_jy_per_beam"])
-        allowed = [_product(sign * DEEPER, best[name]), noise]
+        allowed = [_product(sign * DEEPER * rise, best[name]), noise]
         limit = max((one for one in allowed if one is not None), default=None)
         called = name.removesuffix("_jy_per_beam") + "_depth_jy_per_beam"
         most(called, _product(sign, now[name]), limit)
