@@ -42,7 +42,7 @@ _BY_WORDS: Final = frozenset({"table.dat", "table.info"})
 """Small files that CASA (``impbcor`` is one) writes again in tables that it only reads.
 
 They say the same, with keywords in another order and other lengths of records noted: so their size
-and their words are compared.
+and the letters of their words are compared, sorted.
 """
 
 _WORDS: Final = re.compile(rb"[ -~]{4,}")
@@ -304,7 +304,7 @@ def _states(folder: Path, prefix: str = "") -> Iterator[str]:
                 yield from _states(Path(entry.path), f"{name}/")
             elif entry.name in _BY_WORDS and entry.is_file(follow_symlinks=False):
                 content = Path(entry.path).read_bytes()
-                words = b"\0".join(sorted(_WORDS.findall(content)))
+                words = bytes(sorted(b"".join(_WORDS.findall(content))))
                 yield f"{name}\0{len(content)}\0{hashlib.sha256(words).hexdigest()}"
             else:
                 yield _state(name, entry.stat(follow_symlinks=False))
