@@ -32,7 +32,7 @@ sys.path.insert(0, str(TESTS))
 from casarun.engine.resume import decide, survey  # noqa: E402
 from casarun.folder import RunFolder  # noqa: E402
 from casarun.plan import Plan, Step  # noqa: E402
-from support import crashes, skies  # noqa: E402
+from support import crashes  # noqa: E402
 
 WHOM = (*crashes.WHOM, "power")
 MOST_KILLS_OF_A_RUN = 8
@@ -224,7 +224,7 @@ def main() -> int:
     options = _options()
     dice = random.Random(options.seed)
     with tempfile.TemporaryDirectory(prefix="crash-", dir=options.scratch) as scratch:
-        recipe = options.recipe.resolve() if options.recipe else _small(Path(scratch))
+        recipe = options.recipe.resolve() if options.recipe else crashes.small(Path(scratch))
         campaign = Campaign(recipe, Path(scratch), dice)
         campaign.refer()
         ends = time.monotonic() + options.minutes * 60
@@ -253,14 +253,6 @@ def summary(totals: Totals) -> str:
     lines += [f"{name}: {', '.join(wrong)}" for name, wrong in totals.mismatching.items()]
     lines += [f"{name} said:\n{said}" for name, said in totals.failed.items()]
     return "\n".join(lines)
-
-
-def _small(scratch: Path) -> Path:
-    """Simulate a small observation; return its recipe."""
-    skies.build(scratch / "day.ms", crashes.SKY)
-    recipe = scratch / "small.toml"
-    recipe.write_text(crashes.SMALL)
-    return recipe
 
 
 def _options() -> argparse.Namespace:

@@ -23,7 +23,7 @@ from pathlib import Path
 TESTS = Path(__file__).resolve().parent.parent / "tests"
 sys.path.insert(0, str(TESTS))
 
-from support import crashes, skies  # noqa: E402
+from support import crashes  # noqa: E402
 
 MOST_LOSSES_OF_A_RUN = 5
 SIZE_BYTES = 3_000_000_000
@@ -111,7 +111,7 @@ def main() -> int:
     dice, bad, done, runs = random.Random(options.seed), 0, 0, 0
     with tempfile.TemporaryDirectory(prefix="power-", dir=options.scratch) as name:
         scratch = Path(name)
-        recipe = options.recipe.resolve() if options.recipe else _small(scratch)
+        recipe = options.recipe.resolve() if options.recipe else crashes.small(scratch)
         started = time.monotonic()
         if crashes.start(recipe, scratch / "reference", crashes.SETTINGS).wait():
             raise SystemExit((scratch / "reference.said").read_text())
@@ -133,14 +133,6 @@ def main() -> int:
             disk.close()
     _say(f"{done} losses of power in {runs} runs: {bad} did not end as the reference")
     return 1 if bad else 0
-
-
-def _small(scratch: Path) -> Path:
-    """Simulate a small observation; return its recipe."""
-    skies.build(scratch / "day.ms", crashes.SKY)
-    recipe = scratch / "small.toml"
-    recipe.write_text(crashes.SMALL)
-    return recipe
 
 
 def _options() -> argparse.Namespace:

@@ -27,7 +27,7 @@ from casarun.plan import Plan, Step
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-from support import crashes, skies
+from support import crashes
 from support.cli import casarun, digests
 from support.fake_actions import chain, fake
 
@@ -320,11 +320,7 @@ OPTIONS = [option for setting in crashes.SETTINGS for option in ("--set", settin
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Make a small observation and its recipe; give the recipe's path."""
-    folder = tmp_path_factory.mktemp("crash")
-    skies.build(folder / "day.ms", crashes.SKY)
-    path = folder / "recipe.toml"
-    path.write_text(crashes.SMALL)
-    return path
+    return crashes.small(tmp_path_factory.mktemp("crash"))
 
 
 @pytest.fixture(scope="module")

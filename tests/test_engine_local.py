@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ from casarun.errors import Cause
 from casarun.files import read_json
 from casarun.folder import RunFolder
 from casarun.plan import Plan, Resources, Step
-from support.fake_actions import NAME, chain, content, fake
+from support.fake_actions import NAME, chain, content, fake, served
 
 TESTS = str(Path(__file__).parent)
 Events = list[dict[str, Any]]
@@ -33,15 +32,8 @@ Events = list[dict[str, Any]]
 @pytest.fixture(scope="module", autouse=True)
 def server() -> Iterator[None]:
     """Have a fork server that knows the fake actions, and let no later test have it."""
-    old = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = TESTS
-    forkserver._forkserver._stop()  # type: ignore[attr-defined]
-    yield
-    forkserver._forkserver._stop()  # type: ignore[attr-defined]
-    if old is None:
-        del os.environ["PYTHONPATH"]
-    else:
-        os.environ["PYTHONPATH"] = old
+    with served():
+        yield
 
 
 @pytest.fixture

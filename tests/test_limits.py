@@ -15,7 +15,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +42,7 @@ from casarun.plan import Plan, Step
 from casarun.plan import Resources as StepResources
 from support import skies
 from support.cli import COMMAND, casarun, events, recipe
-from support.fake_actions import NAME, chain, content, fake
+from support.fake_actions import NAME, chain, content, fake, served
 from test_engine import MemoryExecutor, make, products
 
 TESTS = str(Path(__file__).parent)
@@ -59,15 +58,8 @@ def folder(tmp_path: Path) -> RunFolder:
 @pytest.fixture
 def server() -> Iterator[None]:
     """Have a fork server that knows the fake actions, and let no later test have it."""
-    old = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = TESTS
-    forkserver._forkserver._stop()  # type: ignore[attr-defined]
-    yield
-    forkserver._forkserver._stop()  # type: ignore[attr-defined]
-    if old is None:
-        del os.environ["PYTHONPATH"]
-    else:
-        os.environ["PYTHONPATH"] = old
+    with served():
+        yield
 
 
 def go(

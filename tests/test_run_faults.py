@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from support import crashes, mishaps, skies
+from support import crashes, mishaps
 from support.cli import casarun
 from support.mishaps import Run
 
@@ -48,9 +48,7 @@ class Bench:
     """A finished run, and what it made; every fault has a copy at the same place."""
 
     def __init__(self, place: Path) -> None:
-        self.recipe = place / "small.toml"
-        self.recipe.write_text(crashes.SMALL)
-        skies.build(place / "day.ms", crashes.SKY)
+        self.recipe = crashes.small(place)
         self.folder = place / "disk" / "run"
         self.folder.parent.mkdir()
         mishaps.go_on(self.recipe, self.folder)
@@ -295,9 +293,7 @@ def test_data_cut_short_while_they_are_read(bench: Bench) -> None:
 
 @pytest.mark.parametrize("what", ["removed", "changed"])
 def test_the_input_is_another_while_it_is_copied(tmp_path: Path, what: str) -> None:
-    skies.build(tmp_path / "day.ms", crashes.SKY)
-    recipe = tmp_path / "small.toml"
-    recipe.write_text(crashes.SMALL)
+    recipe = crashes.small(tmp_path)
     run = Run(recipe, tmp_path / "run")
     try:
         with run.frozen("day.copy"):

@@ -487,11 +487,10 @@ def test_of_an_unknown_task_and_of_no_ms_nothing_is_known(tmp_path: Path) -> Non
 @pytest.mark.timeout(600)
 def test_an_ms_goes_back_and_equals_a_fresh_one(tmp_path: Path) -> None:
     """Real columns: flags, corrected data and a model, undone and made otherwise."""
-    skies.build(tmp_path / "day.ms", crashes.SKY)
-    (tmp_path / "recipe.toml").write_text(crashes.SMALL)
+    crashes.small(tmp_path)
     edit = ("--set", "calibrate.applymode=calonly")
     for output, settings in (("run", ()), ("run", edit), ("fresh", edit)):
-        done = casarun("recipe.toml", "--output", output, *settings, cwd=tmp_path)
+        done = casarun("small.toml", "--output", output, *settings, cwd=tmp_path)
         assert done.returncode == 0, done.stdout + done.stderr
     events = crashes.events(tmp_path / "run")
     again = [e["step"] for e in events if e["event"] == "step-started"]
@@ -523,16 +522,15 @@ def xfs(tmp_path: Path) -> Iterator[Path]:
 @pytest.mark.timeout(600)
 def test_where_content_is_shared_a_lost_column_comes_back(xfs: Path) -> None:
     """Snapshots of all files: what is lost is there, and the import does not run again."""
-    skies.build(xfs / "day.ms", crashes.SKY)
-    (xfs / "recipe.toml").write_text(crashes.SMALL)
-    done = casarun("recipe.toml", "--output", "run", cwd=xfs)
+    crashes.small(xfs)
+    done = casarun("small.toml", "--output", "run", cwd=xfs)
     assert done.returncode == 0, done.stdout + done.stderr
     wanted = crashes.products(xfs / "run")
     records = list((xfs / "run/.casarun/saved").rglob("*.json"))
     assert len(records) >= 5
     assert not any(json.loads(record.read_text())["left"] for record in records)
     shutil.rmtree(xfs / "run/raw/day.ms")
-    done = casarun("recipe.toml", "--output", "run", cwd=xfs)
+    done = casarun("small.toml", "--output", "run", cwd=xfs)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "goes back to its state after day.apply" in done.stdout
     assert "from a snapshot: it is gone" in done.stdout

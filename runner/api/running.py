@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ..engine.executors.local import LocalExecutor
-from ..engine.scheduler import Outcome, recording
+from ..engine.journal import recording
+from ..engine.scheduler import Outcome
 from ..engine.signals import StopFlag
 from ..errors import ExitCode
 from ..folder import RunFolder

@@ -102,7 +102,7 @@ def prove(step: Step, params: dict[str, Any], outcome: Outcome, scene: Scene) ->
 
 def idle(step: Step, params: Params) -> bool:
     """Say whether a step will find nothing to do, and so change nothing."""
-    return step.action in selfcal_solve.ACTIONS and selfcal_apply.has_nothing_to_do(params)
+    return step.action in selfcal_solve.ACTIONS and bool(selfcal_apply.why_not(params))
 
 
 def leaves(step: Step, path: str) -> frozenset[str]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ..errors import DataError
 from ..files import product_state
 from ..folder import RunFolder
 from ..plan import Plan, Step
 from .chains import Chains
 from .ledger import Ledgers
-from .restoring import go_back
 from .resume import Found, Restore
 from .saved import Save, SavedStates
 
@@ -29,7 +29,7 @@ class Holdings:
     def __init__(self, plan: Plan, folder: RunFolder) -> None:
         self._plan = plan
         self._root = folder.root
-        self._folder = folder
+        self._saved = SavedStates(folder)
         self._chains = Chains(plan)
         self._ledgers = Ledgers(folder.ledgers)
         self._recorded: set[str] = set()
@@ -48,8 +48,35 @@ class Holdings:
         self._took = {step_id: float(e.get("wall_s", 0)) for step_id, e in done.items() if e}
 
     def go_back(self, restore: Restore) -> dict[str, Any]:
-        """Bring a product back to a saved state; see `casarun.engine.restoring.go_back`."""
-        return go_back(restore, SavedStates(self._folder), self._ledgers, self._folder)
+        """Bring a product back to a saved state; until that is complete, its ledger says so.
+
+        Returns
+        -------
+        dict
+            What the journal keeps of it; empty where the state cannot be had after all. Then it
+            is forgotten, and the product is in no state.
+
+        Raises
+        ------
+        OSError
+            If product or ledger cannot be written.
+        """
+        state = restore.state
+        self._ledgers.begin(state.unit, (), state.holds[-1], "")
+        try:
+            self._saved.restore(state)
+        except DataError:
+            self._saved.forget(state)
+            return {}
+        left = product_state(self._root / state.unit) or ""
+        self._ledgers.end(state.unit, state.holds, restore.after, left)
+        return {
+            "product": state.unit,
+            "after": restore.after,
+            "whole": state.whole,
+            "reason": restore.reason,
+            "said": str(restore),
+        }
 
     def begin(self, step_id: str) -> None:
         """Say, durably, which products a step is about to change in place."""

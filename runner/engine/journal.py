@@ -35,6 +35,7 @@ Listeners of a run get the same events, and some that are not kept: ``step-skipp
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import math
@@ -45,7 +46,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Never, Self
 
+from ..errors import Cause, InterruptedRunError, StepFailedError, with_advice
 from ..files import now, sync_folder
+from ..folder import RunFolder
+from .causes import cause_of
 
 Event = dict[str, Any]
 
@@ -143,6 +147,20 @@ class Journal:
 
 
 _ENCODER: Final = json.JSONEncoder(separators=(",", ":"), default=list)
+
+
+@contextlib.contextmanager
+def recording(folder: RunFolder) -> Iterator[None]:
+    """Say in words that the run's records cannot be written; a full disk is no bug."""
+    try:
+        yield
+    except OSError as error:
+        cause = cause_of(error)
+        message = f"cannot write the records of the run in {folder.root}: {error.strerror}."
+        advice = "What was done is kept: mend that, and run the same command to go on."
+        if cause is Cause.DISK_FULL:
+            raise InterruptedRunError(with_advice(message, advice)) from error
+        raise StepFailedError(cause, message, advice) from error
 
 
 def append_line(descriptor: int, entry: Mapping[str, Any], *, durable: bool = True) -> None:

@@ -204,6 +204,7 @@ class _Decider:
         self._changed: deque[str] = deque()
         self._held: dict[str, tuple[int, bool]] = {}
         self._present: dict[str, _Position] = {}
+        self._states: dict[tuple[str, int], SavedState | None] = {}
 
     def reasons(self) -> dict[str, str]:
         """Return why each step that runs does so."""
@@ -226,7 +227,7 @@ class _Decider:
             (held, had), present = self._held[unit], self._present[unit]
             if not had or held == present.held or not self._is_wanted(chain, held):
                 continue
-            state = self._found.saved(unit, self._holds(chain, held))
+            state = self._saved(chain, held)
             if state is not None:
                 found.append(Restore(state, chain.steps[held - 1], present.short or _LATER))
         return tuple(found)
@@ -326,16 +327,22 @@ class _Decider:
         for held in range(limit, 0, -1):
             if held == self._present[chain.unit].held:
                 return held, True
-            if self._found.saved(chain.unit, self._holds(chain, held)) is not None:
+            if self._saved(chain, held) is not None:
                 return held, True
             if chain.makes[held - 1]:
                 return held - 1, False
         return 0, False
 
-    def _holds(self, chain: Chain, held: int) -> list[str]:
-        """Return the fingerprints of the changes that a product holds after `held` of them."""
-        first = chain.maker(held - 1)
-        return [self._plan.fingerprints[step_id] for step_id in chain.steps[first:held]]
+    def _saved(self, chain: Chain, held: int) -> SavedState | None:
+        """Return the saved state of a product after `held` changes; it is looked for once."""
+        if not (chain.in_place or chain.unit in self._found.ledgers):
+            return None
+        key = (chain.unit, held)
+        if key not in self._states:
+            first = chain.maker(held - 1)
+            holds = [self._plan.fingerprints[step_id] for step_id in chain.steps[first:held]]
+            self._states[key] = self._found.saved(chain.unit, holds)
+        return self._states[key]
 
     def _position(self, chain: Chain) -> _Position:
         """Return how many of a chain's changes its product holds, and what is wrong with it."""

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from ..errors import Cause, InterruptedRunError, StepFailedError, with_advice
+from ..errors import Cause
 from ..files import now, process_mark, remove_tree
 from ..folder import RunFolder
 from ..plan import Plan, Step
-from .causes import cause_of
 from .disk import DiskWatch
 from .executors import ACTIONS, Ended, Executor, Job
 from .holdings import Holdings
-from .journal import Event, Journal, read_state
+from .journal import Event, Journal, read_state, recording
 from .outcome import Failure, Outcome
 from .policy import Budget, RetryPolicy, Room, fallback
 from .results import SKIPPED, attempt_folder
@@ -111,20 +109,6 @@ def run(
             return engine.go(fresh, about or {})
         finally:
             engine.end_all()
-
-
-@contextlib.contextmanager
-def recording(folder: RunFolder) -> Iterator[None]:
-    """Say in words that the run's records cannot be written; a full disk is no bug."""
-    try:
-        yield
-    except OSError as error:
-        cause = cause_of(error)
-        message = f"cannot write the records of the run in {folder.root}: {error.strerror}."
-        advice = "What was done is kept: mend that, and run the same command to go on."
-        if cause is Cause.DISK_FULL:
-            raise InterruptedRunError(with_advice(message, advice)) from error
-        raise StepFailedError(cause, message, advice) from error
 
 
 @dataclass

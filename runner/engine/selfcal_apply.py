@@ -22,13 +22,21 @@ def idle(state: Mapping[str, Any]) -> str:
     return "" if state["next"] else str(state["ended"] or "self-calibration has ended")
 
 
-def has_nothing_to_do(params: Params) -> bool:
-    """Say whether a step of a round finds that the round does not take place, or not this far."""
-    if "state" not in params:
-        return False
-    if idle(read_json(Path(params["state"]))):
-        return True
-    return "solve" in params and bool(read_json(Path(params["solve"]))["skipped"])
+def why_not(params: Params) -> str:
+    """Return why a step of a round has nothing to do, or nothing.
+
+    The round does not take place, or it was not solved. The first image has no round before it.
+
+    Parameters
+    ----------
+    params : mapping
+        `state` of the round before and `solve`, paths of JSON, as far as the step has them.
+    """
+    if not params.get("state"):
+        return ""
+    if why := idle(read_json(Path(params["state"]))):
+        return why
+    return str(read_json(Path(params["solve"]))["skipped"]) if params.get("solve") else ""
 
 
 def known_dead(state: Mapping[str, Any]) -> dict[str, list[str]]:
@@ -88,9 +96,9 @@ def apply(params: Params) -> Outcome:
     dict
         The tables; ``_skipped`` where the round does not take place.
     """
-    state, solve = (read_json(Path(params[key])) for key in ("state", "solve"))
-    if why := idle(state) or solve["skipped"]:
+    if why := why_not(params):
         return {SKIPPED: why, "_absent": []}
+    solve = read_json(Path(params["solve"]))
     for name, vis in params["vis"].items():
         _correct(vis, name, params, solve["apply"], known_dead({"solve": solve}))
     return {"applied": solve["apply"], "flagged_antennas": solve["dead_antennas"]}

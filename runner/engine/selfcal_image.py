@@ -20,6 +20,7 @@ from ..casa import invoke, read, selfcal_image, solution_snr
 from ..files import read_json, remove_tree, write_json
 from ..qa import metrics, selfcal, selfcal_mask
 from .results import SKIPPED
+from .selfcal_apply import why_not
 
 Params = Mapping[str, Any]
 Outcome = dict[str, Any]
@@ -41,13 +42,13 @@ FALLS = 0.9
 """The clean goes on by halves as long as noise or artefacts off the mask fall to this part: then
 they were sidelobes of what is in it, as of a source between two pixels."""
 
-AT_NOISE = 1.1
-"""Nothing is left to gain where the noise is that of the data alone, to this factor."""
-
 SPARSE = 0.4
 """It does so only where the PSF has sidelobes as high as this (12 antennas: 0.6; 27: 0.23).
 Elsewhere what is left is artefact, and a deeper clean would put it into the model (27 antennas, 20
 minutes: dynamic range 3500 in three rounds with it, 6000 without)."""
+
+AT_NOISE = 1.1
+"""Nothing is left to gain where the noise is that of the data alone, to this factor."""
 
 _SETTLED = 1.2
 _MOST_CLEANS = 12
@@ -70,8 +71,7 @@ def image(params: Params) -> Outcome:
     dict
         The same numbers; ``_skipped`` where the round does not take place.
     """
-    why = _why_not(params)
-    if why:
+    if why := why_not(params):
         idle = {"round": params["round"], "skipped": why}
         write_json(Path(params["out"]), idle)
         return idle | {SKIPPED: why, "_absent": _products(params)}
@@ -107,17 +107,6 @@ def judge(params: Params) -> Outcome:
     write_json(Path(params["out"]), state)
     told = {key: state[key] for key in ("accepted", "reason", "next", "ended")}
     return told | ({SKIPPED: state["skipped"], "_absent": []} if state["skipped"] else {})
-
-
-def _why_not(params: Params) -> str:
-    """Tell why a round has no image; empty where it has one."""
-    if not params.get("state"):
-        return ""
-    state = read_json(Path(params["state"]))
-    if state["next"] is None:
-        return str(state["ended"])
-    solve = read_json(Path(params["solve"])) if params.get("solve") else {}
-    return str(solve.get("skipped") or "")
 
 
 def _products(params: Params) -> list[str]:

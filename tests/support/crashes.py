@@ -66,6 +66,14 @@ _PROCESS = re.compile(r"FT_MODEL\d+_\d+")
 # -- runs to be killed
 
 
+def small(folder: Path) -> Path:
+    """Simulate the observation of `SMALL` in a folder; write its recipe there, return its path."""
+    skies.build(folder / "day.ms", SKY)
+    path = folder / "small.toml"
+    path.write_text(SMALL)
+    return path
+
+
 def start(recipe: Path, run: Path, settings: Sequence[str] = ()) -> subprocess.Popen[bytes]:
     """Start a run in a process group of its own; what it says goes beside its folder."""
     command = [*COMMAND, str(recipe), "--output", str(run)]
@@ -83,6 +91,15 @@ def start(recipe: Path, run: Path, settings: Sequence[str] = ()) -> subprocess.P
         )
 
 
+def servers_of(process: subprocess.Popen[Any]) -> list[psutil.Process]:
+    """Return the processes that a run forks its steps from: one, or none yet."""
+    return [
+        child
+        for child in psutil.Process(process.pid).children()
+        if "multiprocessing.forkserver" in " ".join(child.cmdline())
+    ]
+
+
 def strike(process: subprocess.Popen[bytes], whom: str, dice: random.Random) -> bool:
     """Send SIGKILL to a part of a run; say whether there was one to kill.
 
@@ -93,11 +110,7 @@ def strike(process: subprocess.Popen[bytes], whom: str, dice: random.Random) -> 
             (os.kill if whom == "runner" else os.killpg)(process.pid, signal.SIGKILL)
         return process.wait() == -signal.SIGKILL
     with contextlib.suppress(psutil.Error):
-        servers = [
-            child
-            for child in psutil.Process(process.pid).children()
-            if "multiprocessing.forkserver" in " ".join(child.cmdline())
-        ]
+        servers = servers_of(process)
         workers = [worker for server in servers for worker in server.children()]
         victims = servers if whom == "server" else workers
         if victims:

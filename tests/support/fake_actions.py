@@ -6,12 +6,15 @@ from what it was made.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
 import signal
 import sys
 import time
+from collections.abc import Iterator
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
@@ -226,6 +229,20 @@ _ACTIONS = {
 
 NAME = "support.fake_actions"
 """How the engine imports this module."""
+
+
+@contextlib.contextmanager
+def served() -> Iterator[None]:
+    """Have a fork server that knows these actions, and let nobody have it afterwards."""
+    old = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = str(Path(__file__).parent.parent)
+    forkserver._forkserver._stop()  # type: ignore[attr-defined]
+    yield
+    forkserver._forkserver._stop()  # type: ignore[attr-defined]
+    if old is None:
+        del os.environ["PYTHONPATH"]
+    else:
+        os.environ["PYTHONPATH"] = old
 
 
 def fake(step_id: str, action: str = "make", **what: Any) -> Step:

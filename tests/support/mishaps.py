@@ -95,10 +95,9 @@ class Run:
 
     def server(self) -> psutil.Process:
         """Return the process that steps are forked from."""
-        for child in psutil.Process(self.process.pid).children():
-            if "multiprocessing.forkserver" in " ".join(child.cmdline()):
-                return child
-        raise AssertionError("there is no fork server")
+        found = crashes.servers_of(self.process)
+        assert found, "there is no fork server"
+        return found[0]
 
     def end(self, timeout: float = 200) -> int:
         """Wait for the end of the run; return its exit code."""
