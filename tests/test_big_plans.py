@@ -19,7 +19,7 @@ from casarun.engine.policy import Budget, RetryPolicy
 from casarun.engine.resume import decide, survey
 from casarun.engine.scheduler import run
 from casarun.engine.soundness import check_plan
-from casarun.engine.walker import needs
+from casarun.engine.walker import needs, turns
 from casarun.folder import RunFolder
 from casarun.plan import Plan, and_above, fingerprints, hazards
 from hypothesis import given
@@ -87,6 +87,7 @@ PURE: dict[str, Callable[[Plan], Any]] = {
     "of_step": lambda plan: Chains(plan).of_step,
     "changed_by": lambda plan: Chains(plan).changed_by,
     "needs": needs,
+    "turns": lambda plan: turns(plan, 2),
     "check_plan": check_plan,
 }
 

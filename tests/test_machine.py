@@ -169,7 +169,8 @@ def test_this_machine_is_read() -> None:
 @pytest.mark.parametrize(
     ("resources", "jobs", "expected"),
     [
-        (Resources(memory_per_core="1GB"), None, Budget(7, 8 * GB)),
+        (Resources(memory_per_core="1GB"), None, Budget(8, 8 * GB)),
+        (Resources(memory_per_core="0.1GB"), None, Budget(8, 8 * GB)),
         (Resources(memory_per_core="2GB"), None, Budget(4, 8 * GB)),
         (Resources(memory_per_core="50GB"), None, Budget(1, 8 * GB)),
         (Resources(cores=3, memory="1GB"), None, Budget(3, GB)),

@@ -129,8 +129,7 @@ def _run_steps(
     need_casa(executor)
     with recording(reduction.folder):
         record_plan(reduction.folder, planned.plan, reduction.loaded)
-    memory = planned.forecast.learnt_memory
-    return run_steps(reduction, planned.plan, executor, listener, stop, memory)
+    return run_steps(reduction, planned.plan, executor, listener, stop, planned.forecast)
 
 
 def _exit_code(outcome: Outcome, metrics: Mapping[str, Any]) -> ExitCode:

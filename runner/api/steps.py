@@ -104,7 +104,7 @@ def run_steps(
     executor: LocalExecutor,
     listener: Listener | None,
     stop: StopFlag | None,
-    memory: Mapping[str, int] | None = None,
+    expected: Forecast | None = None,
 ) -> Outcome:
     """Run what must run of a plan; the caller holds the folder.
 
@@ -112,18 +112,20 @@ def run_steps(
     ----------
     reduction, planned, executor, listener, stop
         As in `casarun.engine.scheduler.run`.
-    memory : mapping of str to int, optional
-        Bytes by step, of those that need more memory than the plan expects.
+    expected : Forecast, optional
+        What the steps will need and take, corrected by earlier runs.
     """
     recipe = reduction.loaded.recipe
+    expected = expected or Forecast()
     return run_plan(
-        _with_memory(planned, memory or {}),
+        _with_memory(planned, expected.learnt_memory),
         reduction.folder,
         executor,
         _policy(recipe.retry),
         _budget(reduction),
         listener,
         stop,
+        seconds=expected.steps,
     )
 
 

@@ -279,9 +279,9 @@ def budget(resources: Resources, jobs: int | None = None, here: Machine | None =
     Parameters
     ----------
     resources : Resources
-        The recipe's wishes. ``auto`` cores are all that are allowed less one, no more than
-        have `memory_per_core` each, and at least one; ``auto`` memory is four fifths of what
-        is free.
+        The recipe's wishes. ``auto`` cores are all that are allowed, no more than have
+        `memory_per_core` each, and at least one: the runner itself hardly computes. ``auto``
+        memory is four fifths of what is free.
     jobs : int, optional
         How many steps may run at once, over the recipe.
     here : Machine, optional
@@ -293,7 +293,7 @@ def budget(resources: Resources, jobs: int | None = None, here: Machine | None =
     else:
         memory = int(parse(resources.memory, "size"))
     fed = int(memory // parse(resources.memory_per_core, "size"))
-    auto = max(1, min(here.cores.value - 1, fed))
+    auto = max(1, min(here.cores.value, fed))
     cores = jobs or (auto if resources.cores == "auto" else int(resources.cores))
     return Budget(cores, memory)
 

@@ -133,7 +133,7 @@ class Room:
     budget : Budget
         What all steps inside together may use.
     order : iterable of str
-        The ids of all steps in the order of the plan.
+        The ids of all steps in the order in which they go when several are ready.
     """
 
     def __init__(self, budget: Budget, order: Iterable[str] = ()) -> None:

@@ -23,7 +23,7 @@ from .resume import Decision, Restore, decide, survey
 from .signals import StopFlag
 from .soundness import check_plan
 from .status import Heartbeat
-from .walker import Walker, needs
+from .walker import Walker, needs, turns
 
 __all__ = ["Failure", "Listener", "Outcome", "run"]
 
@@ -48,6 +48,7 @@ def run(
     fresh: bool = False,
     actions: str = ACTIONS,
     about: Mapping[str, Any] | None = None,
+    seconds: Mapping[str, float] | None = None,
 ) -> Outcome:
     """Bring a run folder to what a plan wants.
 
@@ -75,6 +76,9 @@ def run(
         The module that knows what steps do.
     about : mapping, optional
         More to be said in the ``run-started`` event.
+    seconds : mapping of str to float, optional
+        How long steps take, where that is known better than the plan knows it: what the longest
+        work waits for goes first.
 
     Returns
     -------
@@ -104,6 +108,7 @@ def run(
             StopFlag() if stop is None else stop,
             journal,
             actions,
+            seconds or {},
         )
         try:
             return engine.go(fresh, about or {})
@@ -140,6 +145,7 @@ class _Run:
         stop: StopFlag,
         journal: Journal,
         actions: str,
+        seconds: Mapping[str, float],
     ) -> None:
         self._plan = plan
         self._folder = folder
@@ -150,7 +156,8 @@ class _Run:
         self._journal = journal
         self._actions = actions
         self._holdings = Holdings(plan, folder)
-        self._room = Room(budget, (step.id for step in plan.steps))
+        self._turns = turns(plan, budget.cores, seconds)
+        self._room = Room(budget, self._turns)
         self._running: dict[str, _Attempt] = {}
         self._causes: dict[str, list[Cause]] = {}
         self._later: dict[str, float] = {}
@@ -220,7 +227,7 @@ class _Run:
         self._holdings.look(found)
         self._room.forget_who_waits()
         order = [step.id for step in self._plan.steps]
-        self._walker = Walker(order, self._plan.waits_for, self._needs)
+        self._walker = Walker(order, self._plan.waits_for, self._needs, self._turns)
         lost = {failed: self._walker.fail(failed) for failed in self._outcome.failed}
         given_up = set(lost).union(*lost.values())
         decided = decide(self._plan, found, fresh=fresh, given_up=given_up)
