@@ -97,6 +97,9 @@ class Step:
         absolute for inputs. A folder stands for all that is in it.
     checks : tuple of Check
         The post-conditions that prove its success.
+    intermediates : tuple of str
+        Those of `writes` that are only there for later steps: with ``resources.keep =
+        "products"`` they are removed as soon as no step needs them any more.
     fallbacks : tuple of mapping
         What is laid over `params` (see `laid_over`) for the attempt after the first time that
         it diverged, after the second, and so on: what the recipe declares, for it changes the
@@ -121,6 +124,7 @@ class Step:
     target: str = ""
     image: str = ""
     fallbacks: tuple[Mapping[str, Json], ...] = ()
+    intermediates: tuple[str, ...] = ()
 
     def over(self, fallback: Mapping[str, Json]) -> Step:
         """Return the step with a fallback laid over its parameters."""
@@ -134,8 +138,8 @@ class Step:
     def from_json(cls, data: Mapping[str, Json]) -> Step:
         """Build a step from what `to_json` gave."""
         plain = dict(data)
-        for key in ("reads", "writes", "updates", "fallbacks"):
-            plain[key] = tuple(plain[key])
+        for key in ("reads", "writes", "updates", "fallbacks", "intermediates"):
+            plain[key] = tuple(plain.get(key, ()))
         plain["checks"] = tuple(Check(**check) for check in plain["checks"])
         plain["resources"] = Resources(**plain["resources"])
         return cls(**plain)

@@ -17,7 +17,7 @@ def check_plan(plan: Plan) -> None:
     CasarunError
         With all that is wrong: ids that are not unique or not safe as file names; paths that
         lead out of the run folder; paths both read and made by one step; changes of a path
-        that no earlier step makes.
+        that no earlier step makes; intermediates that the step does not make.
     """
     wrong = list(_problems(plan))
     if wrong:
@@ -49,6 +49,8 @@ def _path_problems(step: Step, made: set[str]) -> Iterator[str]:
             yield f"changes {path}, which casarun keeps for itself"
     for path in sorted({*step.reads, *step.updates} & {*step.writes}):
         yield f"makes {path} new and needs what was there"
+    for path in sorted({*step.intermediates} - {*step.writes}):
+        yield f"calls {path} an intermediate and does not make it"
     for path in step.updates:
         if made.isdisjoint(and_above(path)):
             yield f"changes {path}, which no earlier step makes"

@@ -133,7 +133,7 @@ class Draft:
             time_limit_s=parse(self.recipe.resources.time_per_step, "duration"),
         )
         more["checks"] = tuple(more.get("checks", ()))
-        for key in ("reads", "writes", "updates"):
+        for key in ("reads", "writes", "updates", "intermediates"):
             more[key] = tuple(more.get(key, ()))
         self.steps.append(Step(step_id, action=action, params=params, resources=resources, **more))
 

@@ -88,6 +88,7 @@ def suffixes(picture: Picture, *, cleaned: bool) -> list[str]:
 
 def _dirty(draft: Draft, picture: Picture, params: Mapping[str, Any]) -> None:
     prefix = picture.dirty
+    made = tuple(f"{prefix}.{suffix}" for suffix in suffixes(picture, cleaned=False))
     draft.add(
         f"{picture.name}.dirty",
         "casa:tclean",
@@ -95,7 +96,8 @@ def _dirty(draft: Draft, picture: Picture, params: Mapping[str, Any]) -> None:
         stage="image",
         title=f"dirty {_what(picture)}",
         reads=picture.vis,
-        writes=tuple(f"{prefix}.{suffix}" for suffix in suffixes(picture, cleaned=False)),
+        writes=made,
+        intermediates=made if picture.cleaned else (),
         checks=(check("dirty", prefix=prefix, suffix=picture.first),),
         target=picture.target,
         image=picture.image.name,

@@ -36,6 +36,7 @@ def steps(draft: Draft, dataset: Dataset) -> None:
             title=f"import {dataset.vis.rsplit('/', 1)[-1]}",
             reads=(dataset.vis,),
             writes=(vis,),
+            intermediates=() if dataset.calibrated else (vis,),
             checks=(check("ms", path=vis, raw=True),),
             dataset=dataset.name,
         )
@@ -59,6 +60,7 @@ def copy(draft: Draft, subject: Subject) -> None:
     """
     if subject.dataset.calibrated:
         return
+    roles = subject.roles
     draft.add(
         f"{subject.name}.copy",
         "copy",
@@ -67,6 +69,7 @@ def copy(draft: Draft, subject: Subject) -> None:
         title="copy to work on",
         reads=(subject.pristine,),
         writes=(subject.working,),
+        intermediates=(subject.working,) if roles.calibrators or roles.targets else (),
         checks=(check("ms", path=subject.working, raw=True),),
         dataset=subject.name,
     )

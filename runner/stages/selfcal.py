@@ -302,6 +302,7 @@ def _image(draft: Draft, loop: Loop, round_: int) -> None:
         draft, loop, f"{round_}.image", params, f"{title} round {round_}" if round_ else title,
         reads=(*loop.vis.values(), *([state, solve] if round_ else [])),
         writes=(*loop.products(round_), out),
+        intermediates=loop.products(round_),
     )  # fmt: skip
 
 
