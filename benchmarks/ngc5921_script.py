@@ -2,8 +2,8 @@
 
 The same tasks with the same parameters as the recipe's plan, in one process, one after the
 other, as one would write them by hand: a dirty image for its noise, then a clean from scratch;
-no checks, no resume, no report. Run it as ``python ngc5921_script.py FOLDER``; the products
-get the names that they have in a run folder.
+no checks, no resume, no report; CASA's own number of threads. Run it as
+``python ngc5921_script.py FOLDER``; the products get the names that they have in a run folder.
 """
 
 # ruff: noqa: E402  (CASA must be configured, and the folder entered, before it is imported)
@@ -15,8 +15,6 @@ import time
 from pathlib import Path
 
 started = time.perf_counter()
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 output = Path(sys.argv[1]).resolve()
 for folder in ("raw", "caltables", "calibrated", "images/dirty"):
     (output / folder).mkdir(parents=True)
