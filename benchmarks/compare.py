@@ -46,10 +46,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             shutil.rmtree(folder)
             return sample
 
-        runs = {
-            who: lambda number, who=who: turn(who, number) for who in (SCRIPT, ONE_THREAD, CASARUN)
-        }
-        part.samples += measuring.in_turns(1 if options.quick else options.times, runs)
+        times = 1 if options.quick else options.times
+        part.samples += measuring.in_turns(times, (SCRIPT, ONE_THREAD, CASARUN), turn)
         part.wrong = differences(peaks)
     part.figures = [
         Figure("wall time over the script's", part.ratio(CASARUN, SCRIPT), most=MOST),

@@ -285,20 +285,23 @@ def _pss_bytes(pid: int) -> int:
     return 0
 
 
-def in_turns(times: int, runs: Mapping[str, Callable[[int], Sample]]) -> Iterator[Sample]:
+def in_turns(
+    times: int, names: Sequence[str], run: Callable[[str, int], Sample]
+) -> Iterator[Sample]:
     """Run each in turns, every other turn the other way round, so that no one is always first.
 
     Parameters
     ----------
     times : int
         How often.
-    runs : mapping of str to callable
-        Each takes the number of the turn.
+    names : sequence of str
+        Who.
+    run : callable
+        Runs one of them once; takes its name and the number of the turn.
     """
-    names = list(runs)
     for turn in range(times):
         for name in names if turn % 2 == 0 else reversed(names):
-            yield runs[name](turn)
+            yield run(name, turn)
 
 
 def installed(command: Sequence[str | Path]) -> bool:

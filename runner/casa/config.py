@@ -14,17 +14,26 @@ from pathlib import Path
 from ..errors import DataError
 
 _MEASURES_PROBE = "geodetic/IERSeop2000"
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "BLIS_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+)
+"""What tells OpenMP, the BLAS that NumPy and CASA bring along, and numexpr their threads. FFTW in
+casacore takes as many as OpenMP has."""
 
 
 def one_thread_a_process() -> None:
-    """Make CASA's libraries use one thread, unless the environment says otherwise.
+    """Make CASA's libraries use one thread, whatever the environment says.
 
-    CASA's OpenMP threads fight between processes; casarun runs processes side by side. Must
-    come before the libraries load.
+    casarun runs processes side by side, and their OpenMP threads would fight: an
+    ``OMP_NUM_THREADS=8`` from a site's profile is meant for programs that run alone. Must come
+    before the libraries load.
     """
-    for name in THREAD_VARIABLES:
-        os.environ.setdefault(name, "1")
+    os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 

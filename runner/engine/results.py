@@ -16,6 +16,9 @@
 `checks` : object
     What the post-conditions found.
 `wall_s`, `cpu_s` : float
+`spent_s` : object
+    Seconds of `wall_s` by what they were spent for: ``prepare``, ``save`` (what is changed in
+    place), ``perform`` (the action itself), ``prove``, ``place`` (products synced and moved).
 `peak_memory_bytes` : int
 `writes` : object
     Signature of each product, made or changed, by path.
@@ -62,6 +65,7 @@ def failure(cause: Cause, message: str, advice: str = "") -> dict[str, Any]:
         "checks": {},
         "wall_s": 0.0,
         "cpu_s": 0.0,
+        "spent_s": {},
         "peak_memory_bytes": 0,
         "writes": {},
         "undeclared": [],

@@ -125,7 +125,7 @@ def _attempt(
     job: Mapping[str, Any], step: Step, place: Workplace, logs: Path, result: dict[str, Any]
 ) -> None:
     """Do the step, prove it and move its products into place; fill in its result."""
-    root = Path(job["folder"])
+    root, spent = Path(job["folder"]), _Spent(result["spent_s"])
     check_products(root, job["states"])
     place.make()
     os.chdir(place.work)
@@ -136,12 +136,16 @@ def _attempt(
     scene = Scene(place.work, logs / CASA_LOG, int(job["attempt"]))
     states = SavedStates(RunFolder(root))
     wanted = [] if module.idle(step, params) else [Save.from_json(save) for save in job["saves"]]
+    spent.on("prepare")
     saved = [_save(states, save, module, step) for save in wanted]
+    spent.on("save")
     outcome = module.perform(step, params, scene)
+    spent.on("perform")
     result["outcome"] = outcome
     findings = module.prove(step, params, outcome, scene)
     result.update({key: findings.get(key, result[key]) for key in ("warnings", "severe", "checks")})
     _check_read(job, step)
+    spent.on("prove")
     absent = outcome.get("_absent", ()) if isinstance(outcome, Mapping) else ()
     os.chdir(place.work)
     result["writes"] = place.place(absent)
@@ -150,7 +154,22 @@ def _attempt(
         if state is not None and states.find(state.unit, state.holds) is None:
             print(f"{state.unit}: the step touched what it should leave alone; not saved")
             states.forget(state)
+    spent.on("place")
     result.update(ok=True, cause="")
+
+
+class _Spent:
+    """Keeps account of the time, in s, by what it was spent for."""
+
+    def __init__(self, found: dict[str, float]) -> None:
+        self._found = found
+        self._since = time.monotonic()
+
+    def on(self, what: str) -> None:
+        """Say what the time since the last call was spent for."""
+        now = time.monotonic()
+        self._found[what] = round(now - self._since, 4)
+        self._since = now
 
 
 def _save(states: SavedStates, wanted: Save, module: Any, step: Step) -> SavedState | None:

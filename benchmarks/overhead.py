@@ -1,0 +1,101 @@
+"""What casarun takes a step beside CASA's own work, and what finding takes that nothing must run.
+
+Runs ``recipes/ngc5921.toml`` one step at a time and adds up, from the journal and the steps' own
+accounts, what was not spent in the action itself: the fork, the journal, the scheduler, the work
+folder, saved states, checks, syncs. Then the same command once more, which has nothing to do; and,
+without CASA, a plan of 1,000 datasets and 20,000 steps of which none must run.
+
+    python benchmarks/overhead.py --scratch DISK
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import journal
+import measuring
+from measuring import CASARUN, RECIPE, Figure, Part
+
+MOST_S = 0.05
+IDLE_MOST_S = 3.0
+IDLE_MOST_MB = 300.0
+OUTSIDE = "fork, journal, scheduler"
+FIRST, AGAIN = "one step at a time", "again: nothing to do"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure and print; 1 where a bar is missed."""
+    options = measuring.parser(__doc__).parse_args(argv)
+    times = 1 if options.quick else options.times
+    part = Part("e", "what a step costs beside its action, and a run that has nothing to do")
+    overheads: list[dict[str, float]] = []
+    with measuring.scratch_folder(options) as scratch:
+        for turn in range(times):
+            folder = scratch / f"run{turn}"
+            command = [*CASARUN, RECIPE, "--output", folder]
+            part.samples.append(measuring.timed(FIRST, [*command, "--jobs", "1"]))
+            overheads += beside_actions(folder)
+            part.samples += [measuring.timed(AGAIN, command) for _ in range(times)]
+        part.figures = [
+            Figure("beside its action a step takes, mean", _mean_ms(overheads), "ms", 1e3 * MOST_S),
+            Figure("and median", 1e3 * statistics.median(map(_sum, overheads)), "ms", 1e3 * MOST_S),
+            *(
+                Figure(f"of it {what}", _mean_ms(overheads, what), "ms")
+                for what in (OUTSIDE, "prepare", "save", "prove", "place", "rest")
+            ),
+            Figure("a run that has nothing to do", part.median(AGAIN), "s"),
+            Figure("over the run itself", part.ratio(AGAIN, FIRST)),
+        ]
+        if not options.quick:
+            part.figures += idle(scratch)
+    return measuring.finish([part], options)
+
+
+def beside_actions(folder: Path) -> list[dict[str, float]]:
+    """Return for each step of a run what it took beside its action, in s, by what for."""
+    started: dict[str, datetime] = {}
+    found = []
+    lines = (folder / ".casarun" / "journal.jsonl").read_text().splitlines()
+    for event in map(json.loads, lines):
+        moment = datetime.fromisoformat(event["t"])
+        if event["event"] == "step-started":
+            started[event["step"]] = moment
+        elif event["event"] == "step-done":
+            path = folder / "logs" / event["step"] / "result.json"
+            spent: dict[str, float] = json.loads(path.read_text())["spent_s"]
+            took = (moment - started[event["step"]]).total_seconds()
+            of_action = spent.pop("perform")
+            outside = took - event["wall_s"]
+            rest = event["wall_s"] - of_action - sum(spent.values())
+            found.append({OUTSIDE: outside, **spent, "rest": rest})
+    return found
+
+
+def _sum(parts: Mapping[str, float]) -> float:
+    return sum(parts.values())
+
+
+def _mean_ms(overheads: Sequence[Mapping[str, float]], what: str = "") -> float:
+    """Return the mean of one part of the overheads, or of their sums, in ms."""
+    return 1e3 * statistics.mean(one[what] if what else _sum(one) for one in overheads)
+
+
+def idle(scratch: Path) -> list[Figure]:
+    """Return what finding takes that none of 20,000 steps must run, in a process of its own."""
+    large = scratch / "large"
+    journal.measure("full", large, journal.IDLE_DATASETS)
+    found: dict[str, Any] = journal.measure("idle", large, journal.IDLE_DATASETS)
+    return [
+        Figure("finding that none of 20,000 steps must run", found["wall_s"], "s", IDLE_MOST_S),
+        Figure("peak memory of that", found["peak_bytes"] / 1e6, "MB", IDLE_MOST_MB),
+    ]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
