@@ -65,6 +65,11 @@ class RunFolder:
         return self.private / "saved"
 
     @property
+    def recipe(self) -> Path:
+        """The recipe of the last run with the command line's overrides, as JSON."""
+        return self.root / "scripts" / "recipe.json"
+
+    @property
     def plan(self) -> Path:
         """The plan of the last run."""
         return self.root / "scripts" / "plan.json"

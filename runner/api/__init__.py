@@ -13,12 +13,14 @@ if TYPE_CHECKING:
     from .opening import Options, Reduction, open_recipe, run_folder
     from .planning import Planned, plan
     from .running import RunResult, report, run
+    from .surveying import dashboard
 
 __all__ = [
     "Options",
     "Planned",
     "Reduction",
     "RunResult",
+    "dashboard",
     "info",
     "open_recipe",
     "plan",
@@ -32,6 +34,7 @@ _HOME: Final = {
     "Planned": "planning",
     "Reduction": "opening",
     "RunResult": "running",
+    "dashboard": "surveying",
     "info": "observing",
     "open_recipe": "opening",
     "plan": "planning",

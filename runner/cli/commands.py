@@ -198,6 +198,28 @@ def report(run_folder: Path) -> None:
 
 
 @cli.command()
+@click.argument("runs", metavar="RUN...", nargs=-1, required=True)
+@click.option(
+    "--output",
+    "-o",
+    default="dashboard",
+    show_default=True,
+    type=click.Path(path_type=Path),
+    help="The folder of the page.",
+)
+def dashboard(runs: tuple[str, ...], output: Path) -> None:
+    """Write one page over many runs: a table, thumbnails, trends, outliers.
+
+    Each RUN is a run folder, a folder that holds some, or a glob. Beside the page,
+    OUTPUT/index.html, are dashboard.csv and dashboard.json.
+    """
+    from .. import api
+
+    page, number = api.dashboard(runs, output)
+    click.echo(f"{page}: {number} run{'' if number == 1 else 's'}")
+
+
+@cli.command()
 @click.argument("vis", type=click.Path(path_type=Path, exists=True))
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
 def info(vis: Path, as_json: bool) -> None:

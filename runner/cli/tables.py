@@ -16,10 +16,10 @@ from ..api import Planned
 from ..engine.doctor import Finding
 from ..engine.journal import read_events
 from ..engine.results import CASA_LOG, attempt_folder
+from ..engine.status import state_of
 from ..errors import DataError, did_you_mean, printable
-from ..files import is_alive, read_json, seconds_since
+from ..files import read_json, seconds_since
 from ..folder import RunFolder
-from ..lock import SILENT_S
 from ..observation import Observation
 from ..plan import Plan, written
 from ..quantities import human_bytes, human_frequency, human_seconds
@@ -190,9 +190,9 @@ def show_status(folder: RunFolder, as_json: bool) -> None:
 
 
 def _say_status(folder: RunFolder, status: dict[str, Any], as_json: bool) -> None:
-    here = is_alive({key: status.get(key) for key in ("host", "pid", "created")})
-    if status["state"] == "running" and not here and status["host"] == _host():
-        status["state"] = "died"
+    state = state_of(status)
+    if state == "died":
+        status["state"] = state
     if as_json:
         click.echo(json.dumps(status, indent=1))
         return
@@ -211,20 +211,14 @@ def _say_status(folder: RunFolder, status: dict[str, Any], as_json: bool) -> Non
         f"{human_bytes(running['memory_bytes'])}"
         for step, running in status.get("running", {}).items()
     ]
-    if status["state"] == "running" and not here and silent_s > SILENT_S:
+    if state == "unheard":
         lines.append("it may be no more: a run writes its status every few seconds")
-    elif status["state"] == "died":
+    elif state == "died":
         lines.append("the run was killed; the same command goes on with it")
     elif folder.report.is_file() and status["state"] != "running":
         lines.append(f"report: {folder.report}")
     for line in lines:
         click.echo(printable(line).replace("\n", "\\n"))
-
-
-def _host() -> str:
-    import socket
-
-    return socket.gethostname()
 
 
 def show_log(folder: RunFolder, step: str, casa: bool) -> None:

@@ -9,8 +9,9 @@ import time
 from collections.abc import Mapping
 from typing import Any, Final
 
-from ..files import now, process_mark, write_json
+from ..files import is_alive, now, process_mark, seconds_since, write_json
 from ..folder import RunFolder
+from ..lock import SILENT_S
 
 _EVERY_S: Final = 4.0
 _AT_MOST_EVERY_S: Final = 0.25
@@ -72,3 +73,27 @@ class Heartbeat:
                 durable=False,
             )
         self._written, self._due = time.monotonic(), False
+
+
+def state_of(status: Mapping[str, Any]) -> str:
+    """Tell how a run is from its heartbeat, which may be an old one, or edited by hand.
+
+    Returns
+    -------
+    str
+        As `Heartbeat.beat` has it; ``died`` for a run of this host whose process is no more,
+        ``unheard`` for one of another host that wrote no heartbeat for long; empty where the
+        heartbeat says nothing.
+    """
+    state = status.get("state")
+    if state in ("done", "failed", "interrupted"):
+        return str(state)
+    if state != "running":
+        return ""
+    with contextlib.suppress(TypeError, ValueError, OverflowError):
+        if is_alive({key: status.get(key) for key in ("host", "pid", "created")}):
+            return "running"
+    if status.get("host") == socket.gethostname():
+        return "died"
+    silent_s = seconds_since(status.get("updated"))
+    return "unheard" if silent_s is None or silent_s > SILENT_S else "running"

@@ -31,8 +31,9 @@ _NO_RECORDS = (AttributeError, LookupError, TypeError, ValueError, ArithmeticErr
 
 
 def record_plan(folder: RunFolder, plan: Plan, loaded: LoadedRecipe) -> None:
-    """Write what is about to be done: the recipe as run and the plan."""
+    """Write what is about to be done: the recipe, as written and with overrides, and the plan."""
     write_atomic(folder.root / "scripts" / "recipe.toml", loaded.source.text)
+    write_json(folder.recipe, loaded.document)
     write_json(folder.plan, plan_json(plan))
 
 

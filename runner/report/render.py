@@ -44,7 +44,7 @@ def render(
 def environment() -> Environment:
     """Return jinja2 as casarun uses it: everything that comes from data is escaped."""
     return Environment(
-        loader=FunctionLoader(_template),
+        loader=FunctionLoader(template_text),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -52,5 +52,6 @@ def environment() -> Environment:
     )
 
 
-def _template(name: str) -> str:
+def template_text(name: str) -> str:
+    """Return the text of one of casarun's templates."""
     return (resources.files("casarun") / "templates" / name).read_text(encoding="utf-8")
