@@ -186,6 +186,10 @@ class Plan:
         What was chosen for the user.
     notes : tuple of str
         What the user should know before running.
+    keep : {"all", "products"}
+        Whether intermediates stay (``resources.keep``).
+    needed_later : frozenset of str
+        Intermediates that steps need which are no part of this plan: they stay.
     """
 
     steps: tuple[Step, ...]
@@ -193,6 +197,8 @@ class Plan:
     versions: Mapping[str, str] = field(default_factory=dict)
     autos: tuple[Auto, ...] = ()
     notes: tuple[str, ...] = ()
+    keep: str = "all"
+    needed_later: frozenset[str] = frozenset()
 
     @cached_property
     def by_id(self) -> dict[str, Step]:
@@ -215,7 +221,17 @@ class Plan:
         for step in self.steps:
             if wanted(step) and self.waits_for[step.id] <= kept.keys():
                 kept[step.id] = step
-        return replace(self, steps=tuple(kept.values()))
+        others = [step for step in self.steps if step.id not in kept]
+        later = self.needed_later | _needed(others, kept.values())
+        return replace(self, steps=tuple(kept.values()), needed_later=later)
+
+
+def _needed(by: Iterable[Step], of: Iterable[Step]) -> frozenset[str]:
+    """Return the intermediates of some steps that others read or change, or a part of them."""
+    exact = {path for step in by for path in (*step.reads, *step.updates)}
+    above = {folder for path in exact for folder in and_above(path)}
+    made = (path for step in of for path in step.intermediates)
+    return frozenset(p for p in made if p in above or not exact.isdisjoint(and_above(p)))
 
 
 class _Touches:

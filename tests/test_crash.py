@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
@@ -15,6 +17,7 @@ from unittest import mock
 import pytest
 from casarun.engine.executors import Ended, Job
 from casarun.engine.executors.local import LocalExecutor
+from casarun.engine.intermediates import Intermediates
 from casarun.engine.policy import Budget, RetryPolicy
 from casarun.engine.results import failure
 from casarun.engine.resume import decide, survey
@@ -130,14 +133,16 @@ class Doer:
         self._left = at
         self._how = how
         self._jobs: list[Job] = []
+        self._killed: list[Ended] = []
 
     def start(self, job: Job) -> Mapping[str, Any]:
         self._jobs.append(job)
         return {"host": "memory"}
 
     def wait(self, timeout_s: float) -> list[Ended]:
-        if not self._jobs:
-            return []
+        if self._killed or not self._jobs:
+            ended, self._killed = self._killed, []
+            return ended
         job = self._jobs.pop(0)
         struck, self._left = self._left == 0, self._left - 1
         if struck and self._how != "late":
@@ -155,6 +160,7 @@ class Doer:
 
     def kill(self, step_id: str, cause: Cause | None) -> None:
         self._jobs.clear()
+        self._killed.append(Ended(step_id, failure(Cause.SIGNAL, "killed"), stopped=True))
 
     def end_stale(self, placed: Mapping[str, Any]) -> None:
         """There is nothing to end."""
@@ -185,17 +191,19 @@ def do(job: Job, *, halfway: bool = False) -> dict[str, Any]:
     return {**failure(Cause.UNKNOWN, ""), "ok": True, "cause": "", "writes": writes}
 
 
-def plan_of(says: tuple[str, str, str]) -> Plan:
-    """Build a reduction in small, with an image that has two parts."""
+def plan_of(says: tuple[str, str, str], keep: str = "all") -> Plan:
+    """Build a reduction in small, with an image that has two parts; two products pass."""
     flag, solve, image = says
     steps: list[Step] = list(chain(flag, solve))
+    steps[0] = replace(steps[0], intermediates=("raw/x.ms",))
     steps[5] = fake("image", reads="calibrated/x.ms", writes="images/x images/x.psf",
-                    params={"say": image})  # fmt: skip
-    return Plan(tuple(steps))
+                    params={"say": image}, intermediates=("images/x",))  # fmt: skip
+    return Plan(tuple(steps), keep=keep)
 
 
 PATHS = ("raw/x.ms", "caltables/g", "calibrated/x.ms", "images/x", "images/x.psf", "images/x.fits")
 SAYS = st.tuples(*(st.sampled_from(pair) for pair in (("f", "g"), ("s", "t"), ("i", "j"))))
+KEEP = st.sampled_from(["all", "products"])
 TAILS = st.sampled_from([b"", b"\0" * 50, b'{"t":"2026","event":"step-do', b"\xff\n", b"{}\n"])
 
 
@@ -210,15 +218,26 @@ class History(RuleBasedStateMachine):
         self.synced = mock.patch("casarun.engine.journal.os.fdatasync")
         self.synced.start()
 
-    def go(self, folder: RunFolder, doer: Doer) -> str:
+    def go(self, folder: RunFolder, doer: Doer, plan: Plan | None = None) -> str:
         try:
-            return run(self.plan, folder, doer, RetryPolicy(1, 0.0), Budget(1)).state
+            return run(plan or self.plan, folder, doer, RetryPolicy(1, 0.0), Budget(1)).state
         except Killed:
             return "killed"
 
-    @rule(says=SAYS)
-    def edit(self, says: tuple[str, str, str]) -> None:
-        self.plan = plan_of(says)
+    @rule(says=SAYS, keep=KEEP)
+    def edit(self, says: tuple[str, str, str], keep: str) -> None:
+        self.plan = plan_of(says, keep)
+
+    @rule(until=st.integers(1, 6), at=st.integers(0, 7), how=st.sampled_from(["", "kill"]))
+    def run_a_part(self, until: int, at: int, how: str) -> None:
+        wanted = {step.id for step in self.plan.steps[:until]}
+        part = self.plan.part(lambda step: step.id in wanted)
+        self.go(self.folder, Doer(at if how else -1, how), part)
+
+    @rule(at=st.integers(0, 3))
+    def run_and_kill_while_removing(self, at: int) -> None:
+        with mock.patch.object(Intermediates, "remove", _killed_at(at)):
+            self.go(self.folder, Doer())
 
     @rule(at=st.integers(0, 7), how=st.sampled_from(["kill", "fail", "late"]))
     def run_and_break(self, at: int, how: str) -> None:
@@ -249,7 +268,11 @@ class History(RuleBasedStateMachine):
         shutil.rmtree(fresh.root, ignore_errors=True)
         assert self.go(fresh, Doer()) == "done"
         for path in PATHS:
-            assert (self.folder.root / path).read_text() == (fresh.root / path).read_text(), path
+            mine, other = self.folder.root / path, fresh.root / path
+            assert mine.exists() == other.exists(), path
+            assert not mine.exists() or mine.read_text() == other.read_text(), path
+        gone = {path for path in PATHS if not (fresh.root / path).exists()}
+        assert gone == ({"raw/x.ms", "images/x"} if self.plan.keep == "products" else set())
         decided = decide(self.plan, survey(self.plan, self.folder))
         assert not decided
 
@@ -269,6 +292,21 @@ class History(RuleBasedStateMachine):
                 shutil.rmtree(self.place)
 
 
+def _killed_at(at: int) -> Callable[[Intermediates, str], None]:
+    """Return what removes intermediates and is killed before, or after, one of them is gone."""
+    remove, calls = Intermediates.remove, itertools.count()
+
+    def killed(self: Intermediates, unit: str) -> None:
+        call = next(calls)
+        if call == at // 2 and at % 2:
+            raise Killed
+        remove(self, unit)
+        if call == at // 2:
+            raise Killed
+
+    return killed
+
+
 def _cut(path: Path, back: int, tail: bytes) -> None:
     """Take bytes from the end of a file, if there is one, and put others there."""
     if path.exists():
@@ -278,7 +316,7 @@ def _cut(path: Path, back: int, tail: bytes) -> None:
 
 TestHistory = History.TestCase
 TestHistory.settings = settings(
-    max_examples=15,
+    max_examples=60,
     stateful_step_count=10,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
@@ -396,3 +434,28 @@ def test_a_table_altered_behind_the_back_of_the_clock_is_made_again(
     reason = "its product images/target.mfs.pbcor was altered"
     assert (started[0]["step"], started[0]["reason"]) == ("target.mfs.pbcor", reason)
     assert crashes.mismatches(wanted, crashes.products(killed)) == []
+
+
+@pytest.mark.casa
+@pytest.mark.timeout(600)
+def test_with_products_only_the_products_are_the_same(small: Path, wanted: dict[str, str]) -> None:
+    """Also where an edit needs what was removed; a second run makes nothing."""
+    place, only = small.parent / "products", ("--set", "resources.keep=products", *OPTIONS)
+    edited = ("--set", "image.mfs.niter=50", *only)
+    for options in (edited, only):
+        done = casarun(small, "--output", "products", *options, cwd=small.parent)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "that nothing needs" in done.stdout
+    events = crashes.events(place)
+    last = max(n for n, event in enumerate(events) if event["event"] == "run-started")
+    started = [event for event in events[last:] if event["event"] == "step-started"]
+    again = {e["step"]: e["reason"] for e in started if e["step"] == "target.mfs.dirty"}
+    why = "was removed when nothing needed it; makes it again"
+    assert again == {"target.mfs.dirty": f"images/dirty/target.mfs.pb {why}"}
+    assert not any(e["step"] in {"day.copy", "day.split.target"} for e in started)
+    passing = ("raw/day.ms", "images/dirty/")
+    left = {name: was for name, was in wanted.items() if not name.startswith(passing)}
+    assert len(left) < len(wanted)
+    assert crashes.mismatches(left, crashes.products(place)) == []
+    done = casarun(small, "--output", "products", *only, cwd=small.parent)
+    assert "nothing to do: all" in done.stdout

@@ -18,6 +18,7 @@ from casarun.recipe.model import (
     Image,
     Qa,
     Recipe,
+    Resources,
     Solint,
     Targets,
 )
@@ -64,6 +65,28 @@ def test_a_ms_is_not_imported(tmp_path: Any) -> None:
     found = steps(dataset=(Dataset(vis=str(vis), name="day1"),))
     assert "day1.import" not in found
     assert found["day1.copy"].reads == (str(vis),)
+
+
+def test_intermediates_are_what_only_later_steps_need() -> None:
+    found = {path for step in steps().values() for path in step.intermediates}
+    assert found == {
+        "raw/day1.imported.ms", "raw/day1.ms",
+        *(f"images/dirty/N5921.continuum.{what}" for what in ("pb", "psf", "residual", "sumwt")),
+    }  # fmt: skip
+    dirty = steps(image=(Image(name="continuum", niter=0),))
+    assert not any("images" in path for step in dirty.values() for path in step.intermediates)
+    untouched = steps(dataset=(Dataset(vis="/data/day1.fits", name="day1", calibrated=True),))
+    assert not any("raw" in path for step in untouched.values() for path in step.intermediates)
+
+
+def test_while_metadata_are_read_what_was_imported_is_needed_later() -> None:
+    made = recipe(resources=Resources(keep="products"))
+    plan = imports(made).plan({}, {})
+    assert (plan.keep, plan.needed_later) == ("products", {"raw/day1.imported.ms"})
+    whole = full(made, {"day1": vla()}).plan({}, {})
+    assert (whole.keep, whole.needed_later) == ("products", set())
+    part = asked_for(whole, until="calibrate")
+    assert part.needed_later == {"raw/day1.ms"}
 
 
 def test_raw_data_are_never_changed() -> None:

@@ -125,8 +125,9 @@ def _run_steps(
 ) -> Outcome:
     """Record the plan and run what must run of it."""
     reduction = planned.reduction
-    planned.need_machine()
-    need_casa(executor)
+    if planned.decided.to_run:
+        planned.need_machine()
+        need_casa(executor)
     with recording(reduction.folder):
         record_plan(reduction.folder, planned.plan, reduction.loaded)
     return run_steps(reduction, planned.plan, executor, listener, stop, planned.forecast)

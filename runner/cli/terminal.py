@@ -18,7 +18,7 @@ from rich.text import Text
 from ..api import Planned, RunResult
 from ..errors import ExitCode, printable
 from ..plan import written
-from ..quantities import human_seconds
+from ..quantities import human_bytes, human_seconds
 from .plain import escape
 
 _TAIL_BYTES = 4096
@@ -106,8 +106,10 @@ class Lines:
             why = f" ({outcome.why})" if outcome.why else ""
             self.say(f"stopped{why}; run the same command to go on", "yellow")
             return
-        if not outcome.done and not outcome.failed and not outcome.restored:
+        if not (outcome.done or outcome.failed or outcome.restored or outcome.removed):
             self.say(f"nothing to do: all {len(outcome.skipped)} steps are up to date")
+        if outcome.peak_disk_bytes or outcome.removed:
+            self.say(_disk(result))
         images = images_table(result.metrics)
         if images is not None:
             self.console.print(images)
@@ -246,6 +248,17 @@ def images_table(metrics: Mapping[str, Any]) -> Table | None:
 
 def _number(value: float | None, times: float = 1, how: str = "{:.3g}") -> str:
     return "?" if value is None else how.format(value * times)
+
+
+def _disk(result: RunResult) -> str:
+    """Say how much disk the run folder held at its most, and what was removed of it."""
+    outcome = result.outcome
+    most = f"disk: {human_bytes(outcome.peak_disk_bytes)} at the most"
+    if not outcome.removed:
+        return most
+    number = len(outcome.removed)
+    what = "1 intermediate" if number == 1 else f"{number} intermediates"
+    return f"{most}; removed {what} ({human_bytes(outcome.removed_bytes)}) that nothing needs"
 
 
 def _said(check: Mapping[str, Any]) -> str:

@@ -29,6 +29,8 @@ class Chain:
         Whether each makes the unit anew, whatever there was before.
     touched_by : list of (str, int)
         All steps that read or change the unit, with how many of `steps` come before each.
+    intermediate : bool
+        Whether it is removed when no step needs it any more, and need not be there then.
     """
 
     unit: str
@@ -36,6 +38,7 @@ class Chain:
     places: list[int] = field(default_factory=list)
     makes: list[bool] = field(default_factory=list)
     touched_by: list[tuple[str, int]] = field(default_factory=list)
+    intermediate: bool = False
 
     @property
     def in_place(self) -> bool:
@@ -76,6 +79,7 @@ class Chains:
                 chain.steps.append(step.id)
                 chain.places.append(place)
                 chain.makes.append(unit in step.writes)
+                chain.intermediate |= plan.keep == "products" and unit in step.intermediates
         for place, step in enumerate(plan.steps):
             for unit in self._touched(step.reads, (*step.writes, *step.updates)):
                 chain = self.by_unit[unit]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import time
+from itertools import accumulate
 from pathlib import Path
 from typing import Final
 
@@ -87,3 +89,27 @@ class DiskWatch:
     def describe(self) -> dict[str, str | float]:
         """Return what is waited for, and for how long in s."""
         return {"message": self.message, "wait_s": self._patience_s}
+
+
+class DiskUse:
+    """How much disk a run folder takes as its run goes on, by what steps add to it.
+
+    What a step adds counts from its start on: it writes all the time that it runs.
+
+    Parameters
+    ----------
+    held_bytes : int
+        What is there when the run starts.
+    """
+
+    def __init__(self, held_bytes: int) -> None:
+        self._changes: list[tuple[float, int]] = [(-math.inf, held_bytes)]
+
+    def change(self, moment_s: float, n_bytes: int) -> None:
+        """Say that so many bytes came at a moment, or went."""
+        self._changes.append((moment_s, n_bytes))
+
+    @property
+    def peak_bytes(self) -> int:
+        """The most that was there at any moment."""
+        return max(accumulate(n_bytes for _, n_bytes in sorted(self._changes)))

@@ -13,7 +13,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -23,6 +23,7 @@ from ..folder import RunFolder
 from ..plan import Plan, Step
 from ..quantities import human_bytes, human_seconds
 from .history import corrected, earlier, learnt_memory
+from .intermediates import peak_bytes
 from .machine import Machine, look
 from .policy import Budget
 
@@ -30,6 +31,9 @@ _SURE: Final = 1.5
 """Refuse only what is over a limit by this factor: the model is good to about a quarter."""
 
 _TIGHT: Final = 0.8
+_SPARED: Final = 0.9
+"""Keeping products only is worth a word where it takes at most this part of the disk."""
+
 _FILES_A_PRODUCT: Final = 100
 _RUN_S: Final = 3.0
 _STEP_S: Final = 0.15
@@ -133,12 +137,15 @@ def forecast(
     steps = [step for step in plan.steps if step.id in to_run]
     history = earlier(folder)
     times, runs = corrected(plan, steps, history)
-    disk = sum(step.resources.disk_bytes for step in steps)
+    disk = peak_bytes(plan, steps)
     free = shutil.disk_usage(nearest_existing(folder.root)).free
     found = _Found()
     if steps:
         _look_at_folder(found, folder.root)
-        _look_at_disk(found, folder.root, free, disk, disk_factor * input_bytes, input_bytes)
+        least = peak_bytes(replace(plan, keep="products"), steps)
+        _look_at_disk(
+            found, folder.root, free, (disk, least), disk_factor * input_bytes, input_bytes
+        )
         _look_at_files(found, folder.root, steps)
         _look_at_memory(found, steps, here, images)
         if own_memory:
@@ -226,32 +233,43 @@ def lacks(folder: Path) -> list[str]:
 
 
 def _look_at_disk(
-    found: _Found, root: Path, free: int, disk: int, wanted: float, input_bytes: int
+    found: _Found,
+    root: Path,
+    free: int,
+    model: tuple[int, int],
+    wanted: float,
+    input_bytes: int,
 ) -> None:
-    """Compare the free disk with the model and with the recipe's own factor."""
+    """Compare the free disk with the recipe's own factor, and with the model.
+
+    The `model` is what the steps write, and what they would if intermediates did not stay.
+    """
+    disk, least = model
     held = tree_size(root) if root.is_dir() else 0
     needed = max(0.0, wanted - held)
     key = ("resources", "disk_factor")
-    model = f"its steps are expected to write {human_bytes(disk)}"
+    steps = f"its steps are expected to write {human_bytes(disk)}"
+    if least < _SPARED * disk:
+        steps += f' ({human_bytes(least)} with resources.keep = "products")'
     there = f"{human_bytes(free)} of disk are free in {root}"
     if needed > free:
         times = wanted / max(1, input_bytes)
         had = f", of which {human_bytes(held)} are there" if held else ""
         found.refuse(
             f"{there}, a run may need {human_bytes(wanted)} ({times:g} times the input of "
-            f"{human_bytes(input_bytes)}{had}; {model}): free some, choose another folder with "
+            f"{human_bytes(input_bytes)}{had}; {steps}): free some, choose another folder with "
             "--output, or lower resources.disk_factor",
             key,
         )
     elif disk > _SURE * free and wanted > 0:
         found.refuse(
-            f"{there}, but {model}: free some, choose another folder with --output, make fewer or "
+            f"{there}, but {steps}: free some, choose another folder with --output, make fewer or "
             "smaller images (imsize, nchan), or set resources.disk_factor = 0 to try all the same",
             key,
         )
     elif disk > _TIGHT * free:
         found.warn(
-            f"{there}, and {model}: it may run full; free some, or choose another folder with "
+            f"{there}, and {steps}: it may run full; free some, or choose another folder with "
             "--output",
             key,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from ..errors import DataError
@@ -109,6 +110,19 @@ class Holdings:
         """Return the identities of what a step reads from outside of the run folder."""
         inputs = self._plan.inputs
         return {path: inputs[path] for path in step.reads if path in inputs}
+
+    def described(self, step: Step) -> dict[str, Any]:
+        """Return what the journal keeps of a step, so that a later run can say what changed."""
+        return {
+            "step": step.id,
+            "fingerprint": self._plan.fingerprints[step.id],
+            "action": step.action,
+            "params": step.params,
+            "checks": [asdict(check) for check in step.checks],
+            "versions": dict(self._plan.versions),
+            "inputs": self.inputs(step),
+            **({"fallbacks": step.fallbacks} if step.fallbacks else {}),
+        }
 
     def saves(self, step_id: str) -> tuple[Save, ...]:
         """Return what a step changes in place, to be saved first."""

@@ -15,7 +15,8 @@ UTC) and `event`; the others by event:
     `step` and where it runs: `host`, `pid`, `created`; or a batch system's job.
 ``step-done``
     `step`, `fingerprint`, `attempt`, `wall_s`, `cpu_s`, `peak_memory_bytes`, `writes`
-    (signature by path), `warnings` (how many), `note` (why there was nothing to do after all).
+    (signature by path), `warnings` (how many), `note` (why there was nothing to do after all),
+    `grown_bytes` (how much more disk its products and their saved states take than before).
 ``step-failed``
     As ``step-done`` without `writes`, with `cause`, `message`, `advice`.
 ``step-retry``
@@ -25,9 +26,12 @@ UTC) and `event`; the others by event:
 ``product-restored``
     `product`, `after` (the step whose change it holds last now), `whole` (from a snapshot, not
     by undoing), `reason`, `said` (all that in words).
+``product-removed``
+    `product`, an intermediate that nothing needs any more, `bytes`. It may not have come to
+    that: the line is written first.
 ``run-ended``
     `state` (``done``, ``failed``, ``interrupted``), `done`, `skipped`, `failed`, `not_run`
-    (how many of each).
+    (how many of each), `peak_disk_bytes` (what the run folder held at its most).
 
 Listeners of a run get the same events, and some that are not kept: ``step-skipped``
 (`step`, `reason`), ``step-progress`` (`step`, `wall_s`, `memory_bytes`, `log`).
@@ -68,6 +72,7 @@ _TYPES: Final[Mapping[str, type | tuple[type, ...]]] = {
     **dict.fromkeys(("params", "inputs", "writes", "fallback"), dict),
     **dict.fromkeys(("checks", "holds", "fallbacks"), list),
     **dict.fromkeys(("wall_s", "cpu_s", "wait_s", "peak_memory_bytes"), (int, float)),
+    **dict.fromkeys(("grown_bytes", "peak_disk_bytes", "bytes"), (int, float)),
 }
 """What else an event may hold, as far as it is relied on."""
 
@@ -304,16 +309,21 @@ class JournalState:
         By step id.
     runs : list of Event
         All ``run-started`` and ``run-ended``.
+    removed : set of str
+        Intermediates that were removed when nothing needed them, and not made again since.
     """
 
     steps: dict[str, StepRecord] = field(default_factory=dict)
     runs: list[Event] = field(default_factory=list)
+    removed: set[str] = field(default_factory=set)
 
     def take(self, event: Event) -> None:
         """Go on by one event."""
         kind = event["event"]
         if kind in {"run-started", "run-ended"}:
             self.runs.append(event)
+        elif kind == "product-removed":
+            self.removed.add(str(event.get("product", "")))
         if "step" not in event:
             return
         record = self.steps.setdefault(event["step"], StepRecord())
@@ -327,6 +337,7 @@ class JournalState:
         elif kind == "step-done":
             record.done = {**(record.started or {}), **event, "fell_back": record.fell_back}
             record.placed = None
+            self.removed.difference_update(event.get("writes", ()))
         elif kind == "step-failed":
             record.message, record.placed = str(event.get("message", "")), None
         elif kind == "step-retry" and "fallback" in event:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import Cause
+from .resume import Decision
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,10 @@ class Outcome:
         Steps that had to run and did not, and why.
     restored : list of str
         Products that went back to a state that was saved.
+    removed : list of str
+        Intermediates that were removed, because nothing needed them any more.
+    removed_bytes, peak_disk_bytes : int
+        How much disk that freed, and what the run folder held at its most; 0 where nothing ran.
     interrupted : bool
         The run was asked to stop.
     why : str
@@ -58,6 +64,9 @@ class Outcome:
     failed: dict[str, Failure] = field(default_factory=dict)
     not_run: dict[str, str] = field(default_factory=dict)
     restored: list[str] = field(default_factory=list)
+    removed: list[str] = field(default_factory=list)
+    removed_bytes: int = 0
+    peak_disk_bytes: int = 0
     interrupted: bool = False
     why: str = ""
 
@@ -74,3 +83,18 @@ class Outcome:
             "failed": len(self.failed),
             "not_run": len(self.not_run),
         }
+
+    def summary(self) -> dict[str, str | int]:
+        """Return what the journal keeps of it."""
+        return {"state": self.state, **self.counts(), "peak_disk_bytes": self.peak_disk_bytes}
+
+    def complete(self, decisions: Mapping[str, Decision], why: str) -> None:
+        """Say of each step that it does not know yet that it was skipped, or why it did not run."""
+        known = {*self.done, *self.failed, *self.not_run}
+        for step_id, decision in decisions.items():
+            if step_id in known or step_id in self.skipped:
+                continue
+            if decision.run:
+                self.not_run[step_id] = why
+            else:
+                self.skipped[step_id] = decision.reason

@@ -22,6 +22,8 @@
 `peak_memory_bytes` : int
 `writes` : object
     Signature of each product, made or changed, by path.
+`grown_bytes` : int
+    How much more disk the products and their saved states take than before.
 `undeclared` : list of str
     What the step left behind without having declared it; it was removed.
 """
@@ -68,6 +70,7 @@ def failure(cause: Cause, message: str, advice: str = "") -> dict[str, Any]:
         "spent_s": {},
         "peak_memory_bytes": 0,
         "writes": {},
+        "grown_bytes": 0,
         "undeclared": [],
     }
 

@@ -7,6 +7,8 @@ products are as it left them. A product that is changed in place is further need
 step that runs in exactly the state that the plan gives it there. A product that already holds
 later changes, or a part of one, is brought to the last state before that which can be had: one
 that was saved (`casarun.engine.saved`), else it is made again.
+
+An intermediate need not be there, whole, or up to date, as long as no step that runs needs it.
 """
 
 from __future__ import annotations
@@ -73,10 +75,13 @@ class Decided:
         By step id, in plan order.
     restores : tuple of Restore
         The products that first go back to a state that was saved.
+    removals : tuple of str
+        Intermediates that are there, and that nothing needs any more.
     """
 
     steps: Mapping[str, Decision]
     restores: tuple[Restore, ...] = ()
+    removals: tuple[str, ...] = ()
 
     @property
     def to_run(self) -> list[str]:
@@ -84,7 +89,9 @@ class Decided:
         return [step_id for step_id, decision in self.steps.items() if decision.run]
 
     def __bool__(self) -> bool:
-        return bool(self.restores) or any(decision.run for decision in self.steps.values())
+        if self.restores or self.removals:
+            return True
+        return any(decision.run for decision in self.steps.values())
 
 
 FindSaved = Callable[[str, Sequence[str]], SavedState | None]
@@ -154,17 +161,18 @@ def decide(
         Also which products go back to a state that was saved.
     """
     restores: tuple[Restore, ...] = ()
+    removals: tuple[str, ...] = ()
     if fresh:
         reasons = dict.fromkeys(plan.by_id, "a fresh run was asked for")
     else:
         decider = _Decider(plan, found, given_up)
         reasons = decider.reasons()
-        restores = decider.restores()
+        restores, removals = decider.restores(), decider.removals()
     steps = {
         step.id: Decision(step.id in reasons, reasons.get(step.id, UP_TO_DATE))
         for step in plan.steps
     }
-    return Decided(steps, restores)
+    return Decided(steps, restores, removals)
 
 
 def decide_part(folder: RunFolder, whole: Plan, part: Plan, *, fresh: bool = False) -> Decided:
@@ -203,6 +211,7 @@ class _Decider:
         self._reasons: dict[str, str] = {}
         self._changed: deque[str] = deque()
         self._held: dict[str, tuple[int, bool]] = {}
+        self._goal: dict[str, int] = {}
         self._present: dict[str, _Position] = {}
         self._states: dict[tuple[str, int], SavedState | None] = {}
 
@@ -232,9 +241,20 @@ class _Decider:
                 found.append(Restore(state, chain.steps[held - 1], present.short or _LATER))
         return tuple(found)
 
+    def removals(self) -> tuple[str, ...]:
+        """Return which intermediates are in nobody's way any more; ask for `reasons` first."""
+        return tuple(
+            unit
+            for unit, chain in self._chains.by_unit.items()
+            if chain.intermediate
+            and unit in self._found.products
+            and unit not in self._plan.needed_later
+            and not any(step_id in self._reasons for step_id, _ in chain.touched_by)
+        )
+
     def _is_wanted(self, chain: Chain, held: int) -> bool:
         """Say whether anything needs a product in the state after `held` changes."""
-        if held == len(chain.steps):
+        if held == len(chain.steps) and not chain.intermediate:
             return True
         return any(
             step_id in self._reasons and step_id not in self._given_up and before >= held
@@ -260,13 +280,13 @@ class _Decider:
         """Say which product is not as this step, the only one to touch it, left it."""
         for unit, _ in self._chains.changed_by[step.id]:
             chain = self._chains.by_unit[unit]
-            if chain.in_place or unit in self._found.ledgers:
+            if chain.in_place or chain.intermediate or unit in self._found.ledgers:
                 continue
             recorded = done.get("writes", {}).get(unit)
             present = self._found.products.get(unit)
             # A product that the step legitimately did not make has no signature either.
             if recorded != present:
-                return f"its product {unit} {'is gone' if present is None else 'was altered'}"
+                return self._gone(unit) if present is None else f"its product {unit} was altered"
         return ""
 
     def _difference(self, step: Step, done: Event) -> str:
@@ -300,15 +320,23 @@ class _Decider:
         return ""
 
     def _hold(self, chain: Chain) -> None:
-        """Find the state to go on from with a chain's product; run all later changes."""
+        """Find the state to go on from with a chain's product; run all later changes.
+
+        What is to be done with an intermediate hangs on who needs it; so far it is nobody.
+        """
         present = self._present[chain.unit] = self._position(chain)
+        if chain.intermediate:
+            self._held[chain.unit] = (len(chain.steps) + 1, False)
+            self._goal[chain.unit] = 0
+            return
+        self._goal[chain.unit] = len(chain.steps)
         self._go_on_from(chain, *self._last_state(chain, len(chain.steps)), present.again)
 
     def _go_on_from(self, chain: Chain, held: int, had: bool, why: str) -> None:
-        """Run the changes of a chain that come after the first `held`."""
+        """Run the changes of a chain that come after the first `held`, as far as needed."""
         self._held[chain.unit] = (held, had)
         unit, steps = chain.unit, chain.steps
-        for index in range(held, len(steps)):
+        for index in range(held, self._goal[unit]):
             if not had and index == held:
                 reason = why
             elif not had:
@@ -357,7 +385,7 @@ class _Decider:
             why += f" (step {ledger.step})" if ledger.step else ""
             return _Position(0, again + why, why)
         if state is None:
-            return _Position(0, f"its product {unit} is gone", "it is gone")
+            return _Position(0, self._gone(unit), "it is gone")
         if ledger.signature and ledger.signature != state:
             return _Position(0, f"its product {unit} was altered", "it was altered")
         held = self._matching(chain, ledger.holds)
@@ -372,8 +400,15 @@ class _Decider:
             return _Position(0, f"{chain.unit} is made again")
         if done.get("writes", {}).get(chain.unit) == state:
             return _Position(1)
-        what = "is gone" if state is None else "was altered"
-        return _Position(0, f"its product {chain.unit} {what}", f"it {what}")
+        if state is None:
+            return _Position(0, self._gone(chain.unit), "it is gone")
+        return _Position(0, f"its product {chain.unit} was altered", "it was altered")
+
+    def _gone(self, unit: str) -> str:
+        """Say that a product is not there: nobody's fault where it was an intermediate."""
+        if unit in self._found.journal.removed:
+            return f"{unit} was removed when nothing needed it; makes it again"
+        return f"its product {unit} is gone"
 
     def _matching(self, chain: Chain, holds: tuple[str, ...]) -> int:
         """Return after how many of a chain's steps it holds exactly these changes, or 0."""
@@ -388,13 +423,17 @@ class _Decider:
         held, had = self._held[chain.unit]
         changes = before < len(chain.steps) and chain.steps[before] == step_id
         makes = changes and chain.makes[before]
+        if chain.intermediate:
+            self._goal[chain.unit] = max(self._goal[chain.unit], before + changes)
+            if before > held:
+                self._go_on_from(chain, held, had, self._reasons.get(chain.steps[held], ""))
         # All steps from `held` on run already. What a step reads before anything made it can
         # not be brought back.
         if before > held or (before == held and (had or makes)) or (not before and not changes):
             return
         first, had = (before, False) if makes else self._last_state(chain, before)
-        why = f"{chain.unit} must be made again: {_LATER}"
-        self._go_on_from(chain, first, had, why)
+        why = self._present[chain.unit].again if chain.intermediate else ""
+        self._go_on_from(chain, first, had, why or f"{chain.unit} must be made again: {_LATER}")
 
 
 def _unfinished(record: StepRecord, step: Step | None = None, plan: Plan | None = None) -> str:

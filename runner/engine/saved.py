@@ -29,6 +29,7 @@ from ..files import (
     remove_tree,
     sync_folder,
     sync_tree,
+    tree_size,
     write_json,
 )
 from ..folder import RunFolder, file_safe, is_inside
@@ -222,6 +223,16 @@ class SavedStates:
     def forget(self, state: SavedState) -> None:
         """Remove a saved state's record; its copies go when the next state is saved."""
         self._record(state.unit, state.holds).unlink(missing_ok=True)
+
+    def forget_all(self, unit: str) -> None:
+        """Remove all saved states of a product, the records first."""
+        for record in sorted(self._place(unit).glob("*.json")):
+            record.unlink(missing_ok=True)
+        remove_tree(self._place(unit))
+
+    def size(self, unit: str) -> int:
+        """Return the bytes of all saved states of a product."""
+        return tree_size(self._place(unit))
 
     def _prune(self, wanted: Save) -> int:
         """Remove what belongs to another history of a product than the one that goes on now.

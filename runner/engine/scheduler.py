@@ -5,16 +5,16 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from ..errors import Cause
-from ..files import now, process_mark, remove_tree
+from ..files import now, process_mark, remove_tree, tree_size
 from ..folder import RunFolder
-from ..plan import Plan, Step
-from .disk import DiskWatch
+from ..plan import Plan
+from .disk import DiskUse, DiskWatch
 from .executors import ACTIONS, Ended, Executor, Job
 from .holdings import Holdings
+from .intermediates import Intermediates
 from .journal import Event, Journal, read_state, recording
 from .outcome import Failure, Outcome
 from .policy import Budget, RetryPolicy, Room, fallback
@@ -22,7 +22,7 @@ from .results import SKIPPED, attempt_folder
 from .resume import Decision, Restore, decide, survey
 from .signals import StopFlag
 from .soundness import check_plan
-from .status import Heartbeat
+from .status import Attempt, Heartbeat
 from .walker import Walker, needs, turns
 
 __all__ = ["Failure", "Listener", "Outcome", "run"]
@@ -116,16 +116,6 @@ def run(
             engine.end_all()
 
 
-@dataclass
-class _Attempt:
-    """What the scheduler knows of an attempt that is under way."""
-
-    number: int
-    started: float
-    since: str
-    told: float
-
-
 class _Run:
     """One call of `run`.
 
@@ -158,7 +148,7 @@ class _Run:
         self._holdings = Holdings(plan, folder)
         self._turns = turns(plan, budget.cores, seconds)
         self._room = Room(budget, self._turns)
-        self._running: dict[str, _Attempt] = {}
+        self._running: dict[str, Attempt] = {}
         self._causes: dict[str, list[Cause]] = {}
         self._later: dict[str, float] = {}
         self._next_pass: dict[str, float] = {}
@@ -168,6 +158,9 @@ class _Run:
         self._walker = Walker((), {})
         self._decisions: Mapping[str, Decision] = {}
         self._restores: tuple[Restore, ...] = ()
+        self._removals: tuple[str, ...] = ()
+        self._intermediates = Intermediates(plan, folder)
+        self._disk_use = DiskUse(0)
         self._needs = needs(plan)
         self._memory_limit = budget.memory_per_step_bytes
         self._disk = DiskWatch(folder.root, budget.disk_reserve_bytes, policy.max_wait_s)
@@ -191,6 +184,7 @@ class _Run:
                 **about,
             },
         )
+        self._disk_use = DiskUse(tree_size(self._folder.root))
         self._restore()
         self._pass()
         while self._next_pass and not self._stop.is_set() and not self._halt:
@@ -201,8 +195,9 @@ class _Run:
             self._pass()
         self._outcome.interrupted = self._stop.is_set() or bool(self._out_of_disk)
         self._outcome.why = self._stop.reason or self._out_of_disk
-        self._conclude()
-        self._tell("run-ended", {"state": self._outcome.state, **self._outcome.counts()})
+        self._outcome.complete(self._decisions, self._halt or "the run was asked to stop")
+        self._outcome.peak_disk_bytes = self._disk_use.peak_bytes
+        self._tell("run-ended", self._outcome.summary())
         self._heartbeat.beat(self._outcome.counts(), {}, self._outcome.state)
         return self._outcome
 
@@ -232,6 +227,8 @@ class _Run:
         given_up = set(lost).union(*lost.values())
         decided = decide(self._plan, found, fresh=fresh, given_up=given_up)
         self._decisions, self._restores = decided.steps, decided.restores
+        self._removals = decided.removals
+        self._intermediates.look(decided.to_run)
         self._outcome.not_run.clear()
         for failed, steps in lost.items():
             self._lose(failed, steps)
@@ -249,6 +246,7 @@ class _Run:
 
     def _pass(self) -> None:
         """Walk the plan until nothing more can be done in this pass."""
+        self._clean(self._removals)
         while self._walker or self._running:
             if self._stop.is_set():
                 self._stop_all()
@@ -328,7 +326,8 @@ class _Run:
         self._outcome.skipped.pop(step_id, None)
         laid = fallback(step, self._causes.get(step_id, ()))
         # If a loss of power takes this line, the ledger still says what was begun.
-        said = {**self._described(step), "attempt": number, **laid}
+        reason = self._decisions[step_id].reason
+        said = {**self._holdings.described(step), "reason": reason, "attempt": number, **laid}
         self._tell("step-started", said, durable=False)
         with recording(self._folder):
             self._holdings.begin(step_id)
@@ -346,22 +345,8 @@ class _Run:
         )
         placed = self._executor.start(job)
         started = time.monotonic()
-        self._running[step_id] = _Attempt(number, started, now(), started)
+        self._running[step_id] = Attempt(number, started, now(), started)
         self._tell("step-placed", {"step": step_id, **placed}, durable=False)
-
-    def _described(self, step: Step) -> dict[str, Any]:
-        """Return what the journal keeps of a step, so that a later run can say what changed."""
-        return {
-            "step": step.id,
-            "fingerprint": self._plan.fingerprints[step.id],
-            "reason": self._decisions[step.id].reason,
-            "action": step.action,
-            "params": step.params,
-            "checks": [asdict(check) for check in step.checks],
-            "versions": dict(self._plan.versions),
-            "inputs": self._holdings.inputs(step),
-            **({"fallbacks": step.fallbacks} if step.fallbacks else {}),
-        }
 
     def _take(self, ended: Ended) -> None:
         """Take note of the end of an attempt."""
@@ -381,6 +366,8 @@ class _Run:
         if ended.stopped or (self._stop.is_set() and result.get("cause") in _OF_A_STOP):
             self._tell("step-interrupted", said)
         elif result.get("ok"):
+            said["grown_bytes"] = result.get("grown_bytes", 0)
+            self._disk_use.change(attempt.started, said["grown_bytes"])
             self._succeed(ended.step_id, result, said)
         else:
             self._fail(ended.step_id, attempt.number, result, said)
@@ -398,6 +385,18 @@ class _Run:
             self._done.add(step_id)
             self._outcome.done.append(step_id)
         self._walker.finish(step_id)
+        self._clean(self._intermediates.freed(step_id))
+
+    def _clean(self, units: Iterable[str]) -> None:
+        """Remove intermediates that nothing needs any more."""
+        for unit in units:
+            n_bytes = self._intermediates.size(unit)
+            self._tell("product-removed", {"product": unit, "bytes": n_bytes}, durable=False)
+            with recording(self._folder):
+                self._intermediates.remove(unit)
+            self._disk_use.change(time.monotonic(), -n_bytes)
+            self._outcome.removed.append(unit)
+            self._outcome.removed_bytes += n_bytes
 
     def _fail(
         self, step_id: str, number: int, result: Mapping[str, Any], said: dict[str, Any]
@@ -451,17 +450,6 @@ class _Run:
             for ended in self._executor.wait(_TICK_S):
                 self._take(ended)
 
-    def _conclude(self) -> None:
-        """Say of the steps that had to run and did not, why."""
-        known = {*self._outcome.done, *self._outcome.failed, *self._outcome.not_run}
-        for step_id, decision in self._decisions.items():
-            if step_id in known or step_id in self._outcome.skipped:
-                continue
-            if decision.run:
-                self._outcome.not_run[step_id] = self._halt or "the run was asked to stop"
-            else:
-                self._outcome.skipped[step_id] = decision.reason
-
     def _sleep_until(self, due: float) -> None:
         while time.monotonic() < due and not self._stop.is_set():
             time.sleep(max(0.0, min(_TICK_S, due - time.monotonic())))
@@ -476,11 +464,7 @@ class _Run:
         running: dict[str, dict[str, Any]] = {}
         for step_id, attempt in self._running.items():
             memory_bytes = used.get(step_id, 0)
-            running[step_id] = {
-                "since": attempt.since,
-                "attempt": attempt.number,
-                "memory_bytes": memory_bytes,
-            }
+            running[step_id] = attempt.in_status(memory_bytes)
             moment = time.monotonic()
             if moment - attempt.told >= _PROGRESS_S:
                 attempt.told = moment

@@ -7,6 +7,7 @@ import os
 import socket
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from ..files import is_alive, now, process_mark, seconds_since, write_json
@@ -15,6 +16,30 @@ from ..lock import SILENT_S
 
 _EVERY_S: Final = 4.0
 _AT_MOST_EVERY_S: Final = 0.25
+
+
+@dataclass
+class Attempt:
+    """What is known of an attempt that is under way.
+
+    Attributes
+    ----------
+    number : int
+        Which it is, from 1.
+    started, told : float
+        When it was started and last told of, by the monotonic clock, in s.
+    since : str
+        When it was started, for a person.
+    """
+
+    number: int
+    started: float
+    since: str
+    told: float
+
+    def in_status(self, memory_bytes: int) -> dict[str, Any]:
+        """Return what the status says of it."""
+        return {"since": self.since, "attempt": self.number, "memory_bytes": memory_bytes}
 
 
 class Heartbeat:

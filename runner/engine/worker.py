@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ..errors import Cause, StepFailedError
-from ..files import write_json
+from ..files import tree_size, write_json
 from ..folder import RunFolder
 from ..plan import Step
 from .causes import cause_of, in_words
@@ -136,6 +136,7 @@ def _attempt(
     scene = Scene(place.work, logs / CASA_LOG, int(job["attempt"]))
     states = SavedStates(RunFolder(root))
     wanted = [] if module.idle(step, params) else [Save.from_json(save) for save in job["saves"]]
+    before = _disk(root, step, states)
     spent.on("prepare")
     saved = [_save(states, save, module, step) for save in wanted]
     spent.on("save")
@@ -154,8 +155,14 @@ def _attempt(
         if state is not None and states.find(state.unit, state.holds) is None:
             print(f"{state.unit}: the step touched what it should leave alone; not saved")
             states.forget(state)
+    result.update(ok=True, cause="", grown_bytes=_disk(root, step, states) - before)
     spent.on("place")
-    result.update(ok=True, cause="")
+
+
+def _disk(root: Path, step: Step, states: SavedStates) -> int:
+    """Return the bytes of what a step makes and changes, and of its saved states."""
+    products = sum(tree_size(root / path) for path in (*step.writes, *step.updates))
+    return products + sum(states.size(path) for path in step.updates)
 
 
 class _Spent:

@@ -226,6 +226,7 @@ class Resources:
     memory_per_step: str = "auto"
     disk_factor: float = 5.0
     disk_reserve: str = "auto"
+    keep: Literal["all", "products"] = "all"
     time_per_step: str = "24h"
     time_total: str = "none"
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from jinja2 import TemplateError
 
-from ..engine.journal import JournalState, StepRecord, read_state
+from ..engine.journal import Event, JournalState, StepRecord, read_state
 from ..engine.results import read_last_result
 from ..engine.scheduler import Outcome
 from ..errors import DataError
@@ -144,6 +144,7 @@ def conclude(
         "started": _started(state),
         "ended": now(),
         "state": outcome.state,
+        "peak_disk_bytes": _peak_disk(state),
         "command": f"casarun {name}",
         "limits": asdict(recipe.qa),
         "steps": _steps(plan, outcome, state),
@@ -199,6 +200,7 @@ def _report(folder: RunFolder, plan: Plan, meta: Mapping[str, Any]) -> dict[str,
     metrics = {**_judge(folder, plan, meta), "run": {
         "name": meta["name"], "title": meta["title"], "state": meta["state"],
         "started": meta["started"], "ended": meta["ended"], "versions": meta["versions"],
+        "peak_disk_bytes": meta.get("peak_disk_bytes", 0),
     }}  # fmt: skip
     write_json(folder.metrics, metrics)
     results = {step.id: read_last_result(folder, step.id) or {} for step in plan.steps}
@@ -296,9 +298,18 @@ def _fell_back(event: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _started(state: JournalState) -> str:
-    """Return when the run began that has just ended: imports and the rest, by one process."""
-    begun = [event for event in state.runs if event["event"] == "run-started"]
-    if not begun:
-        return now()
-    mine = (begun[-1].get("pid"), begun[-1].get("created"))
-    return str(next(e["t"] for e in begun if (e.get("pid"), e.get("created")) == mine))
+    """Return when the run began that has just ended."""
+    return str(next((event["t"] for event in _last_run(state)), now()))
+
+
+def _peak_disk(state: JournalState) -> int:
+    """Return the most that the run folder held in the run that has just ended, in bytes."""
+    return max((int(event.get("peak_disk_bytes", 0)) for event in _last_run(state)), default=0)
+
+
+def _last_run(state: JournalState) -> list[Event]:
+    """Return what the journal says of the last run: imports and the rest, by one process."""
+    by = [(event.get("pid"), event.get("created")) for event in state.runs]
+    begun = [n for n, event in enumerate(state.runs) if event["event"] == "run-started"]
+    first = next((n for n in begun if by[n] == by[begun[-1]]), 0)
+    return state.runs[first:]

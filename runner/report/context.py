@@ -75,7 +75,7 @@ def context(folder: RunFolder, plan: Plan, results: Results, meta: Meta) -> dict
         "selfcals": list(selfcal.sections(folder, plan, meta)),
         "images": list(_images(folder, plan, meta, steps)),
         "steps": steps,
-        "totals": _totals(steps),
+        "totals": {**_totals(steps), "disk": _disk(meta)},
         "versions": dict(meta.get("versions", {})),
         "recipe_text": meta.get("recipe_text", ""),
         "recipe_name": PurePosixPath(str(meta.get("recipe_name", "recipe.toml"))).name,
@@ -226,6 +226,11 @@ def _log(folder: RunFolder, step_id: str, attempts: int) -> str:
 
 def _failure(row: Mapping[str, Any]) -> dict[str, Any]:
     return {**row, "message": row["message"] or row["reason"] or "no reason is known"}
+
+
+def _disk(meta: Meta) -> str:
+    """Say how much disk the run folder held at its most; nothing where that is not known."""
+    return words.memory(meta["peak_disk_bytes"]) if meta.get("peak_disk_bytes") else ""
 
 
 def _totals(steps: list[dict[str, Any]]) -> dict[str, Any]:

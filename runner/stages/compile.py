@@ -37,6 +37,8 @@ class Compiled:
     autos: tuple[Auto, ...] = ()
     problems: tuple[Problem, ...] = ()
     warnings: tuple[Problem, ...] = ()
+    keep: str = "all"
+    needed_later: frozenset[str] = frozenset()
 
     def plan(self, inputs: Mapping[str, str], versions: Mapping[str, str]) -> Plan:
         """Return the plan, once the identities of inputs and software are known."""
@@ -44,15 +46,19 @@ class Compiled:
             f"{dotted(warning.key)}: {warning.message}" if warning.key else warning.message
             for warning in self.warnings
         )
-        return Plan(self.steps, inputs, versions, self.autos, notes)
+        return Plan(self.steps, inputs, versions, self.autos, notes, self.keep, self.needed_later)
 
 
 def imports(recipe: Recipe) -> Compiled:
-    """Compile the steps that need no metadata: import, and reading the metadata."""
+    """Compile the steps that need no metadata: import, and reading the metadata.
+
+    What they make is needed by the steps that will be known then.
+    """
     draft = Draft(recipe)
     for dataset in recipe.dataset:
         ingest.steps(draft, dataset)
-    return Compiled(tuple(draft.steps))
+    later = frozenset(path for step in draft.steps for path in step.intermediates)
+    return Compiled(tuple(draft.steps), keep=recipe.resources.keep, needed_later=later)
 
 
 def full(recipe: Recipe, observations: Mapping[str, Observation]) -> Compiled:
@@ -102,6 +108,7 @@ def _compiled(draft: Draft) -> Compiled:
         tuple(draft.autos),
         tuple(draft.problems),
         tuple(draft.warnings),
+        draft.recipe.resources.keep,
     )
 
 
