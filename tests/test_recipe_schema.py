@@ -30,6 +30,7 @@ SHORTHANDS: dict[str, set[Any]] = {
     "calibrators.flux.fluxdensity": {"number"},
     "targets.fields": {"string"},
     "image.targets": {"string"},
+    "image.average": {"string"},
     "step.only": {"string"},
     "calibrate.refant": {"integer", ("array", frozenset({"string", "integer"}))},
     "selfcal.refant": {"integer", ("array", frozenset({"string", "integer"}))},
@@ -158,7 +159,7 @@ def test_tables_are_closed() -> None:
             for child in node:
                 yield from visit(child, name)
 
-    assert len(list(visit(schema(), "recipe"))) == 18
+    assert len(list(visit(schema(), "recipe"))) == 19
 
 
 def test_defaults_written_out_change_nothing() -> None:

@@ -202,6 +202,11 @@ def _placed(draft: Draft, picture: Picture, rest_hz: float) -> None:
         )
 
 
+def step_hz(picture: Picture) -> float:
+    """Return the step from channel to channel of a cube in Hz, with its sign."""
+    return _step_hz(picture, _velocity_scale(picture))
+
+
 def _step_hz(picture: Picture, rest_hz: float) -> float:
     """Return the step from channel to channel in Hz, with its sign.
 

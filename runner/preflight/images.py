@@ -12,7 +12,7 @@ from ..observation import Field
 from ..quantities import UNITS, human_frequency, split
 from ..stages.draft import Draft, Subject
 from ..stages.picture import Picture
-from . import cubes, masks
+from . import averaging, cubes, masks
 
 _FEWEST_PIXELS: Final = 3.0
 _MOST_PIXELS: Final = 8.0
@@ -43,6 +43,7 @@ def check(draft: Draft, subjects: Sequence[Subject], pictures: Sequence[Picture]
         _pointings(draft, picture)
         centre = _phasecenter(draft, picture)
         _uvtaper(draft, picture)
+        averaging.check(draft, picture)
         masks.check(draft, picture, centre)
         if picture.cube:
             cubes.check(draft, picture)

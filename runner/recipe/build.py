@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from ..folder import file_safe
 from .model import (
+    Average,
     Calibrate,
     Calibrators,
     Contsub,
@@ -52,7 +53,7 @@ def build(document: Mapping[str, Any], path: Path) -> Recipe:
         casarun=document["casarun"],
         dataset=tuple(_make(Dataset, table) for table in document["dataset"]),
         calibrators=_calibrators(document.get("calibrators", {})),
-        targets=_make(Targets, _listed(document.get("targets", {}), "fields")),
+        targets=_targets(document.get("targets", {})),
         calibrate=_calibrate(document.get("calibrate", {})),
         selfcal=tuple(_selfcal(table) for table in document.get("selfcal", ())),
         contsub=None if contsub is None else _make(Contsub, contsub),
@@ -78,6 +79,14 @@ def _calibrators(table: Mapping[str, Any]) -> Calibrators:
     if "fluxdensity" in flux:
         flux["fluxdensity"] = [float(value) for value in flux["fluxdensity"]]
     return _make(Calibrators, plain | {"flux": _make(FluxCalibrator, flux)})
+
+
+def _targets(table: Mapping[str, Any]) -> Targets:
+    plain = _listed(table, "fields")
+    if "mosaics" in plain:
+        mosaics = plain["mosaics"]
+        plain["mosaics"] = {name: tuple(_listed(mosaics, name)[name]) for name in mosaics}
+    return _make(Targets, plain)
 
 
 def _refant(table: Mapping[str, Any]) -> dict[str, Any]:
@@ -118,7 +127,15 @@ def _image(table: Mapping[str, Any]) -> Image:
     plain = _listed(table, "targets")
     if "from" in plain:
         plain["source"] = plain.pop("from")
+    if "average" in plain:
+        plain["average"] = _average(plain["average"])
     return _make(Image, plain)
+
+
+def _average(value: str | Mapping[str, Any]) -> Average | None:
+    if isinstance(value, str):
+        return Average("auto", "auto") if value == "auto" else None
+    return _make(Average, value)
 
 
 def _listed(table: Mapping[str, Any], key: str) -> dict[str, Any]:

@@ -65,6 +65,7 @@ class Targets:
 
     fields: tuple[str, ...] = ()
     phase: Mapping[str, str] = field(default_factory=dict)
+    mosaics: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -122,6 +123,15 @@ class Contsub:
 
 
 @dataclass(frozen=True)
+class Average:
+    """``[[image]] average``: how much is averaged before imaging, and what that may cost."""
+
+    time: str = "none"
+    channels: Literal["auto"] | int = 1
+    loss: float = 0.01
+
+
+@dataclass(frozen=True)
 class Image:
     """One ``[[image]]``: an image or cube of each of its targets."""
 
@@ -153,6 +163,7 @@ class Image:
     width: int | str = ""
     restfreq: str = "auto"
     moments: tuple[int, ...] = ()
+    average: Average | None = None
     tclean: Parameters = field(default_factory=dict)
     fallback: tuple[Parameters, ...] = ()
     immoments: Parameters = field(default_factory=dict)

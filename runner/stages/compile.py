@@ -12,6 +12,7 @@ from ..plan import Auto, Plan, Step
 from ..recipe.model import Recipe
 from . import (
     apply,
+    average,
     calibrate,
     contsub,
     costs,
@@ -114,6 +115,7 @@ def _compiled(draft: Draft) -> Compiled:
 
 def _images(draft: Draft, pictures: Sequence[Picture]) -> None:
     """Add the steps of all images."""
+    average.steps(draft, pictures)
     for picture in pictures:
         image.steps(draft, picture)
         export.steps(draft, picture)

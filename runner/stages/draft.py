@@ -33,7 +33,8 @@ ORDER = (
 class Roles:
     """What each field of a dataset is for, by field id.
 
-    `phase_of` gives for each target the calibrators that its phases come from.
+    `phase_of` gives for each target the calibrators that its phases come from, `mosaic_of` for
+    each pointing of a mosaic the mosaic's name.
     """
 
     flux: tuple[int, ...] = ()
@@ -41,6 +42,7 @@ class Roles:
     phase: tuple[int, ...] = ()
     targets: tuple[int, ...] = ()
     phase_of: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+    mosaic_of: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def calibrators(self) -> tuple[int, ...]:

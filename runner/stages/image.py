@@ -46,7 +46,7 @@ def grid(picture: Picture) -> dict[str, Any]:
         "vis": list(picture.vis),
         "datacolumn": picture.datacolumn,
         "specmode": image.specmode,
-        "spw": image.spw,
+        "spw": picture.spw,
         "stokes": image.stokes,
         "imsize": list(picture.sides),
         "cell": image.cell,

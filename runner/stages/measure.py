@@ -16,6 +16,7 @@ def dataset(draft: Draft, subject: Subject, tables: Tables) -> None:
     vis = subject.pristine if subject.dataset.calibrated else subject.working
     scale = f"{tables['fluxscale'].path}.json" if "fluxscale" in tables else ""
     roles = asdict(subject.roles)
+    roles.pop("mosaic_of")
     roles["phase_of"] = {str(k): v for k, v in subject.roles.phase_of.items()}
     draft.add(
         f"{subject.name}.measure",

@@ -20,6 +20,8 @@ from ..observation import Field, Observation, SpectralWindow
 from ..plan import Json
 from ..quantities import arcsec, parse
 from ..recipe.model import Image
+from . import average
+from .average import Averaged
 from .draft import Draft, Subject
 from .split import selfcal_of
 from .split import targets as targets_of
@@ -54,7 +56,8 @@ class Picture:
     """One image of one target: its settings, its datasets, its place.
 
     `image` holds the recipe's settings without any ``auto``; `index` is its place in the recipe,
-    among the tables of the array `table`. With `selfcal` the target is self-calibrated.
+    among the tables of the array `table`. With `selfcal` the target is self-calibrated; with
+    `averages`, one for each dataset, it is made of data that are averaged.
     """
 
     image: Image
@@ -63,6 +66,7 @@ class Picture:
     subjects: tuple[Subject, ...]
     selfcal: bool = False
     table: str = "image"
+    averages: tuple[Averaged, ...] = ()
 
     @property
     def name(self) -> str:
@@ -91,6 +95,8 @@ class Picture:
     @property
     def vis(self) -> tuple[str, ...]:
         """The MSs that are imaged together."""
+        if self.averages:
+            return tuple(one.path for one in self.averages)
         contsub = self.image.source == "contsub"
         return tuple(
             subject.target_ms(self.target, contsub=contsub, selfcal=self.selfcal)
@@ -100,6 +106,8 @@ class Picture:
     @property
     def datacolumn(self) -> str:
         """The column that is imaged; the continuum is subtracted into new data."""
+        if self.averages:
+            return "data"
         corrected = self.selfcal and self.image.source != "contsub"
         return "corrected" if corrected else "data"
 
@@ -150,6 +158,19 @@ class Picture:
     def pointings(self) -> tuple[Field, ...]:
         """The fields of the target, of all datasets."""
         return tuple(field for _, observation in self.parts for field in observation.fields)
+
+    @property
+    def spread_arcsec(self) -> float:
+        """How far apart the outermost pointings are."""
+        fields = self.pointings
+        return 3600 * max(
+            (heuristics.separation_deg(a, b) for a in fields for b in fields), default=0.0
+        )
+
+    @property
+    def spw(self) -> str:
+        """What tclean selects; nothing of channels that are selected and averaged before."""
+        return "" if any(one.bins for one in self.averages) else self.image.spw
 
     @property
     def diameter_m(self) -> float:
@@ -227,8 +248,8 @@ def pictures(draft: Draft, subjects: Sequence[Subject]) -> list[Picture]:
         for name, having in by_target.items():
             if any(fnmatchcase(name, pattern) for pattern in image.targets):
                 selfcal = selfcal_of(draft.recipe, name) is not None
-                picture = Picture(image, index, name, tuple(having), selfcal)
-                found.append(decided(draft, picture))
+                picture = decided(draft, Picture(image, index, name, tuple(having), selfcal))
+                found.append(replace(picture, averages=average.decided(draft, picture)))
     return found
 
 
@@ -283,7 +304,7 @@ def _size(draft: Draft, picture: Picture) -> Decided:
         lowest,
         picture.cell_arcsec,
         cube=picture.cube,
-        spread_arcsec=_spread_arcsec(picture) if mosaicked(picture) else 0.0,
+        spread_arcsec=picture.spread_arcsec if mosaicked(picture) else 0.0,
     )
     side = draft.choose(picture.setting("imsize"), picture.name, choice)
     return {"imsize": (side, side)}
@@ -338,18 +359,10 @@ def _scales(draft: Draft, picture: Picture) -> Decided:
     return {"scales": tuple(draft.choose(picture.setting("scales"), picture.name, choice))}
 
 
-def _spread_arcsec(picture: Picture) -> float:
-    """Return how far apart the outermost pointings are."""
-    fields = picture.pointings
-    return 3600 * max(
-        (heuristics.separation_deg(a, b) for a in fields for b in fields), default=0.0
-    )
-
-
 def mosaicked(picture: Picture) -> bool:
     """Tell whether the pointings differ by more than a twentieth of the primary beam.
 
     Less is no mosaic: the epochs of one source differ by its proper motion or by rounding.
     """
     width = heuristics.primary_beam_arcsec(picture.diameter_m, picture.edges_hz[1])
-    return not math.isnan(width) and _spread_arcsec(picture) > 0.05 * width
+    return not math.isnan(width) and picture.spread_arcsec > 0.05 * width

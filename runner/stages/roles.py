@@ -29,8 +29,9 @@ def resolve(draft: Draft, dataset: Dataset, observation: Observation) -> Roles:
     finder = _Finder(draft, dataset, observation)
     targets = finder.targets()
     finder.need_data(targets, ("targets", "fields"))
+    mosaics = finder.mosaics(targets)
     if dataset.calibrated:
-        return Roles(targets=_ids(targets))
+        return Roles(targets=_ids(targets), mosaic_of=mosaics)
     calibrators = draft.recipe.calibrators
     flux = finder.role("flux", ("calibrators", "flux"), [calibrators.flux.field])
     bandpass = finder.role("bandpass", ("calibrators", "bandpass"), [calibrators.bandpass])
@@ -52,6 +53,7 @@ def resolve(draft: Draft, dataset: Dataset, observation: Observation) -> Roles:
         phase=_ids(phase),
         targets=_ids(targets),
         phase_of=finder.pair(targets, phase),
+        mosaic_of=mosaics,
     )
 
 
@@ -151,6 +153,44 @@ class _Finder:
         if not found:
             self.match(", ".join(patterns), key)
         return tuple(found)
+
+    def mosaics(self, targets: tuple[Field, ...]) -> dict[int, str]:
+        """Return the mosaic of each target field that is a pointing of one."""
+        found: dict[int, str] = {}
+        for name, patterns in self.draft.recipe.targets.mosaics.items():
+            key: KeyPath = ("targets", "mosaics", name)
+            members = [
+                field
+                for pattern in patterns
+                for field in matching_fields(pattern, self.observation)
+                if field in targets
+            ]
+            if not members and len(self.draft.recipe.dataset) == 1:
+                self.draft.problem(
+                    f"no target of dataset {self.dataset.name} matches "
+                    f"'{', '.join(patterns)}'; targets: {', '.join(f.name for f in targets)}",
+                    key,
+                )
+            for field in members:
+                if found.setdefault(field.id, name) != name:
+                    self.draft.problem(
+                        f"{field.name} is named as a pointing of {found[field.id]} and of {name}",
+                        key,
+                    )
+            self._own_name(name, targets, found, key)
+        return found
+
+    def _own_name(
+        self, name: str, targets: tuple[Field, ...], mosaic_of: dict[int, str], key: KeyPath
+    ) -> None:
+        """Refuse a mosaic of the name of a target that is no part of it."""
+        for field in targets:
+            if field.name == name and mosaic_of.get(field.id) != name:
+                self.draft.problem(
+                    f"'{name}' is a target of dataset {self.dataset.name} that is no pointing of "
+                    "this mosaic: give the mosaic another name, or add the field to it",
+                    key,
+                )
 
     def _with_intent(self, word: str) -> tuple[Field, ...]:
         return tuple(f for f in self.observation.fields_with_intent(word) if f.n_rows > 0)

@@ -220,7 +220,7 @@ def _over(image: Image, tclean: Mapping[str, Any]) -> Image:
         own = {"scales": "auto", "nterms": "auto", **own}
     rest = {name: value for name, value in image.tclean.items() if name not in OF_SOME_DATA}
     rest |= {name: value for name, value in tclean.items() if name not in OF_AN_IMAGE}
-    return replace(image, **own, name="selfcal", source="calibrated", tclean=rest)
+    return replace(image, **own, name="selfcal", source="calibrated", average=None, tclean=rest)
 
 
 def _one_plane(draft: Draft, picture: Picture) -> Image:

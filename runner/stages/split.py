@@ -24,10 +24,11 @@ def steps(draft: Draft, subject: Subject) -> None:
 
 
 def targets(subject: Subject) -> dict[str, tuple[int, ...]]:
-    """Return a dataset's targets by name; fields of one name are one target."""
+    """Return a dataset's targets by name; fields of one name or mosaic are one target."""
     found: dict[str, tuple[int, ...]] = {}
     for field in subject.fields(subject.roles.targets):
-        found[field.name] = (*found.get(field.name, ()), field.id)
+        name = subject.roles.mosaic_of.get(field.id, field.name)
+        found[name] = (*found.get(name, ()), field.id)
     return found
 
 
