@@ -146,6 +146,15 @@ def test_links_lead_somewhere(page: Path) -> None:
             assert target.resolve().is_relative_to(ROOT / "docs"), link
 
 
+LAB = """casarun = 1
+vars.target = "3C286"
+flag.manual = ["antenna='1'"]
+targets.fields = ["${target}"]
+[[image]]
+name = "hi"
+"""
+"""What a recipe in the text extends."""
+LOG = "night,file\nn1,58001\n"
 TOML = [(page, block) for page in PAGES for block in blocks(page, "toml")]
 
 
@@ -157,11 +166,16 @@ def test_readme_and_tutorial_show_recipes() -> None:
 def test_recipes_in_the_text_load(page: Path, block: str, tmp_path: Path) -> None:
     (tmp_path / "demo").mkdir()
     (tmp_path / "demo" / "NGC5921.fits").touch()
+    (tmp_path / "lab").mkdir()
+    (tmp_path / "lab" / "l-band.toml").write_text(LAB)
+    (tmp_path / "observing-log.csv").write_text(LOG)
+    (tmp_path / "data" / "58001.ms").mkdir(parents=True)
     recipe = tmp_path / "shown.toml"
     recipe.write_text(block if "casarun = " in block else FRAGMENT + block)
     for name in re.findall(r'vis += "(?!casadata:)([^"*${]+)"', block):
         (tmp_path / name).mkdir()
-    assert load(recipe, environ={}, demo_data=lambda: tmp_path).warnings == ()
+    given = {"DATA": str(tmp_path / "demo")}
+    assert load(recipe, environ=given, demo_data=lambda: tmp_path).warnings == ()
 
 
 def test_the_recipe_in_ten_lines_has_ten() -> None:

@@ -518,13 +518,6 @@ def test_keys_required_of_the_document(refused: Callable[..., str]) -> None:
     )
 
 
-@pytest.mark.parametrize("key", ["extends", "vars", "matrix"])
-def test_reserved(refused: Callable[..., str], key: str) -> None:
-    text = refused(f"{key} = 1\n{HEAD}")
-    assert text.startswith(f"recipe.toml:1:1: {key}: ")
-    assert "not available in this version of casarun" in text
-
-
 def test_newer_language_is_the_only_problem(refused: Callable[..., str]) -> None:
     assert refused("casarun = 2\nnews = 1\n") == (
         "recipe.toml:1:11: casarun: the recipe is written in version 2 of the recipe language, "

@@ -16,7 +16,7 @@ from casarun.recipe import model
 from casarun.recipe.build import build
 from casarun.recipe.formats import FORMATS, format_checker
 from casarun.recipe.reference import MARK, page
-from casarun.recipe.schema import check, resolved, schema
+from casarun.recipe.schema import against, check, resolved, schema
 from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
@@ -39,6 +39,8 @@ SHORTHANDS: dict[str, set[Any]] = {
 }
 # What the model holds for the values of a shorthand.
 WRITTEN_OUT = {"calibrate.delay": {"'yes'", "'no'"}, "calibrate.calwt": {"'yes'", "'no'"}}
+# What puts a recipe together: nothing of it is left in the model.
+COMPOSING = {("extends",), ("remove",), ("vars",), ("matrix",), ("dataset", "log")}
 PLAIN = {str: "string", int: "integer", float: "number", bool: "boolean"}
 
 
@@ -102,7 +104,18 @@ def test_every_key_was_compared() -> None:
         below = list(node.get("properties", {}).values())
         return len(below) + sum(count(child) for child in [*below, *nodes])
 
-    assert len(ALL) == count(schema()) > 90
+    assert len(ALL) + len(COMPOSING) == count(schema()) > 90
+
+
+@pytest.mark.parametrize("path", sorted(COMPOSING))
+def test_what_puts_a_recipe_together_is_described(path: tuple[str, ...]) -> None:
+    table: Mapping[str, Any] = schema()
+    for name in path[:-1]:
+        table = resolved(resolved(table["properties"][name])["items"])
+    node = table["properties"][path[-1]]
+    assert len(node["description"]) > 10
+    for value in [*node["examples"], node["default"]]:
+        assert against(value, node, path) == []
 
 
 @pytest.mark.parametrize("key", ALL, ids=lambda key: key[0])
@@ -177,7 +190,7 @@ def test_defaults_written_out_change_nothing() -> None:
     tables = {
         name: written(child)
         for name, child in schema()["properties"].items()
-        if resolved(child).get("type") == "object" and name != "contsub"
+        if resolved(child).get("properties") and name != "contsub"
     }
     recipe = build({**least, **tables}, Path("x.toml"))
     assert recipe == build(least, Path("x.toml"))

@@ -17,6 +17,8 @@ _SUFFIXES: Final = (
     ".uvfits",
     ".uvf",
     ".asdm",
+    ".csv",
+    ".ecsv",
 )
 LONGEST: Final = 64
 """Characters of a name, at most."""
@@ -49,10 +51,12 @@ def label(array: str, table: Any) -> str:
     """Return the name by which a table of an array is known, as far as the document tells."""
     if not isinstance(table, dict):
         return ""
-    name = table.get("name")
+    log = table.get("log") if array == "dataset" else None
+    name = table.get("name") if log is None else ""  # of each row, not of the table
     if isinstance(name, str) and name:
         return name
-    other = table.get({"dataset": "vis", "step": "task", "selfcal": "target"}.get(array, ""))
+    key = {"dataset": "vis", "step": "task", "selfcal": "target"}.get(array, "")
+    other = table.get(key) if log is None else log
     if not isinstance(other, str):
         return ""
     return stem(other.rstrip("/").rpartition("/")[2]) if array == "dataset" else other

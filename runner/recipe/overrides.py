@@ -28,7 +28,7 @@ class Overridden:
 
     def refuse(self, option: str, message: str) -> None:
         """Note a problem of an option itself."""
-        self.problems.append(Problem(f"{_said(option)}: {message}"))
+        self.problems.append(Problem(f"{said(option)}: {message}"))
 
 
 def override(document: dict[str, Any], options: Sequence[str]) -> Overridden:
@@ -45,26 +45,26 @@ def override(document: dict[str, Any], options: Sequence[str]) -> Overridden:
     result = Overridden()
     for option in options:
         name, equals, text = option.partition("=")
-        parts = _parts(name.strip())
+        parts = parts_of(name.strip())
         if not equals or not all(parts):
             result.refuse(option, "expected KEY=VALUE, for example calibrate.refant=15")
             continue
         try:
-            key = _set(document, parts, _value(text.strip()))
+            key = _set(document, parts, value_of(text.strip()))
         except ValueError as error:
             result.refuse(option, str(error))
         else:
-            result.sources[key] = _said(option)
+            result.sources[key] = said(option)
     return result
 
 
-def _said(option: str) -> str:
+def said(option: str) -> str:
     """Write an option for a message, not longer than a line."""
     short = option if len(option) <= _LONGEST else f"{option[: _LONGEST - 1]}…"
     return f"--set {short}"
 
 
-def _parts(name: str) -> list[str]:
+def parts_of(name: str) -> list[str]:
     """Split a dotted key; names of images need no quotes, whatever is in them."""
     if '"' not in name and "'" not in name:
         return [part.strip() for part in name.split(".")]
@@ -79,7 +79,7 @@ def _parts(name: str) -> list[str]:
     return parts
 
 
-def _value(text: str) -> Any:
+def value_of(text: str) -> Any:
     """Read a value as TOML, else take it as the string that it is."""
     try:
         table = tomli.loads(f"value = {text}")
@@ -106,15 +106,14 @@ def _set(document: dict[str, Any], parts: list[str], value: Any) -> KeyPath:
     key: KeyPath = ()
     table: Any = document
     if len(parts) > 1 and parts[0] in ARRAYS:
-        index, parts = _entry(document, parts)
+        index, parts = entry(document, parts)
         key = (parts[0], index)
         table = document[parts[0]][index]
         parts = parts[1:]
     made: KeyPath = ()
     for part in parts[:-1]:
-        if key == ("calibrators",) and part == "flux" and isinstance(table.get(part), str):
-            table[part] = {"field": table[part]}  # the shorthand, written out
         key = (*key, part)
+        set_shorthand(table, key)
         made = made or (() if part in table else key)
         table = table.setdefault(part, {})
         if not isinstance(table, dict):
@@ -123,7 +122,13 @@ def _set(document: dict[str, Any], parts: list[str], value: Any) -> KeyPath:
     return made or (*key, parts[-1])
 
 
-def _entry(document: dict[str, Any], parts: list[str]) -> tuple[int, list[str]]:
+def set_shorthand(table: dict[str, Any], key: KeyPath) -> None:
+    """Write out a text that stands for a table, before something is set in that."""
+    if key == ("calibrators", "flux") and isinstance(table.get("flux"), str):
+        table["flux"] = {"field": table["flux"]}
+
+
+def entry(document: dict[str, Any], parts: list[str]) -> tuple[int, list[str]]:
     """Find the table of an array by its name.
 
     Returns

@@ -21,16 +21,19 @@ from .naming import safe, stem
 from .rules import tables
 from .schema import shown
 
-_VARIABLE: Final = re.compile(r"(\$?)\$\{([^}]*)(\}?)")
-_IDENTIFIER: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+REFERENCE: Final = re.compile(r"(\$?)\$\{([^}]*)(\}?)")
+"""A variable: what escapes it, its name, its end."""
+IDENTIFIER: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _NAMED: Final = re.compile(r"(~|\$\{[^}]*\})(?:/|$)")
 """Begins an `output` in a place that the environment names."""
-_DEMO: Final = "casadata:"
+DEMO: Final = "casadata:"
 _LOOKED_AT: Final = 10_000
 """Entries of a folder, to suggest one of them."""
 _SUGGESTED: Final = 100
 _RECIPE: Final = "{recipe}"
 """Begins a path from the recipe's folder where other paths start from the run folder."""
+INPUT: Final = (_RECIPE, "/", "~/", "${")
+"""Begin a path of the user's own where other paths start from the run folder."""
 
 
 def casadata_folder() -> Path:
@@ -45,6 +48,52 @@ def casadata_folder() -> Path:
     if spec is None or not spec.submodule_search_locations:
         raise ModuleNotFoundError("casadata")
     return Path(spec.submodule_search_locations[0]) / "__data__"
+
+
+def expanded(text: str, environ: Mapping[str, str], quote: Callable[[str], str] = str) -> str:
+    """Replace ``~`` and ``${VAR}`` in a path, and ``$${`` by ``${``.
+
+    Parameters
+    ----------
+    text : str
+        As the recipe has it.
+    environ : mapping of str to str
+        The environment.
+    quote : callable
+        Put round each value.
+
+    Raises
+    ------
+    ValueError
+        With a message for each thing that is wrong.
+    """
+    missing: list[str] = []
+
+    def value(match: re.Match[str]) -> str:
+        escape, name, end = match.groups()
+        if escape:
+            return match[0][1:]
+        if not end or not IDENTIFIER.fullmatch(name):
+            missing.append(no_variable(match[0]))
+        elif name not in environ:
+            near = did_you_mean(name, environ)
+            missing.append(f"the environment variable {name} is not set{near}")
+        return quote(environ.get(name, ""))
+
+    home = text == "~" or text.startswith("~/")
+    if home and "HOME" in environ:
+        text = "${HOME}" + text[1:]
+    whole = REFERENCE.sub(value, text)
+    if "\0" in whole:
+        missing.append("a path cannot hold a null character")
+    if missing:
+        raise ValueError(*missing)
+    return whole
+
+
+def no_variable(text: str) -> str:
+    """Say that what looks like a variable is none."""
+    return f"{shown(text)} is not a variable; write ${{NAME}}, or $${{ for ${{"
 
 
 @dataclass
@@ -136,8 +185,10 @@ class Paths:
             return {name: self._inputs(item, (*key, name)) for name, item in value.items()}
         if isinstance(value, list):
             return [self._inputs(item, (*key, i)) for i, item in enumerate(value)]
-        if not isinstance(value, str) or not value.startswith((_RECIPE, "/", "~/", "${")):
+        if not isinstance(value, str):
             return value
+        if not value.startswith(INPUT):
+            return value.replace("$${", "${")
         expanded = self._expanded(value.removeprefix(_RECIPE), key)
         if expanded is None:
             return value
@@ -187,18 +238,18 @@ class Paths:
             path = self.folder / expanded
             if _exists(path):
                 return str(_plain(path))
-            near = did_you_mean(text, words)
+            near = did_you_mean(Path(text).name, words)
             self._problem(f"no such file: {_path(path)}{near or self._near(path)}", key)
         return text
 
     def _find(self, text: str, key: KeyPath) -> list[Path]:
         """Return the absolute paths that a `vis` stands for."""
         folder = self.folder
-        if text.startswith(_DEMO):
+        if text.startswith(DEMO):
             demo = self._demo(text, key)
             if demo is None:
                 return []
-            folder, text = demo, text.removeprefix(_DEMO)
+            folder, text = demo, text.removeprefix(DEMO)
         expanded = self._expanded(text, key)
         if expanded is None:
             return []
@@ -216,7 +267,7 @@ class Paths:
         return found
 
     def _demo(self, text: str, key: KeyPath) -> Path | None:
-        inside = text.removeprefix(_DEMO)
+        inside = text.removeprefix(DEMO)
         if inside.startswith(("/", "~")) or ".." in inside.split("/"):
             self._problem(f"{shown(text)} leads out of the casadata package", key)
             return None
@@ -229,30 +280,12 @@ class Paths:
 
     def _expanded(self, text: str, key: KeyPath, quote: Callable[[str], str] = str) -> str | None:
         """Replace ``~`` and ``${VAR}``; None after a problem."""
-        missing: list[str] = []
-
-        def value(match: re.Match[str]) -> str:
-            escape, name, end = match.groups()
-            if escape:
-                return match[0][1:]
-            if not end or not _IDENTIFIER.fullmatch(name):
-                missing.append(
-                    f"{shown(match[0])} is not a variable; write ${{NAME}}, or $${{ for ${{"
-                )
-            elif name not in self.environ:
-                near = did_you_mean(name, self.environ)
-                missing.append(f"the environment variable {name} is not set{near}")
-            return quote(self.environ.get(name, ""))
-
-        home = text == "~" or text.startswith("~/")
-        if home and "HOME" in self.environ:
-            text = "${HOME}" + text[1:]
-        expanded = _VARIABLE.sub(value, text)
-        for message in missing:
-            self._problem(message, key)
-        if "\0" in expanded:
-            self._problem("a path cannot hold a null character", key)
-        return None if missing or "\0" in expanded else expanded
+        try:
+            return expanded(text, self.environ, quote)
+        except ValueError as error:
+            for message in error.args:
+                self._problem(message, key)
+            return None
 
     def _near(self, path: Path) -> str:
         """Suggest another file; to look for thousands would take long and help nobody."""

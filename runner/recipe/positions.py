@@ -9,6 +9,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import KeyPath, Problem, dotted, printable
@@ -33,6 +34,44 @@ class Span:
     end: int
 
 
+@dataclass
+class Origin:
+    """Where a value of a recipe that several files make stands, and where what is in it does.
+
+    Attributes
+    ----------
+    source : Source
+        The file.
+    key : KeyPath
+        The value's key in that file.
+    line : int or None
+        Where the file has no keys (an observing log): the line.
+    below : dict of (str or int) to Origin
+        What of the value comes from elsewhere, by key or index. What is not in it stands in the
+        value itself.
+    """
+
+    source: Source
+    key: KeyPath = ()
+    line: int | None = None
+    below: dict[str | int, Origin] = field(default_factory=dict)
+
+    def find(self, key: KeyPath) -> Origin:
+        """Return where the value of a key below this one stands."""
+        here = self
+        for depth, part in enumerate(key):
+            if part not in here.below:
+                return Origin(here.source, here.key + key[depth:], here.line)
+            here = here.below[part]
+        return here
+
+    def span(self, at_key: bool = False) -> Span | None:
+        """Return the place of the value, or of its key."""
+        if self.line is None:
+            return self.source.own_span(self.key, at_key)
+        return Span(self.line, 1, len(self.source.lines[self.line - 1]) + 1)
+
+
 @dataclass(frozen=True)
 class Source:
     """The text that a recipe came from, for messages.
@@ -48,12 +87,18 @@ class Source:
     moved : mapping of KeyPath to KeyPath
         Keys of the loaded recipe that are others in the document: a glob makes several datasets
         of one table.
+    folder : Path
+        Where relative paths in it start.
+    origins : Origin, optional
+        Where its values stand, if not all in this text.
     """
 
     text: str
     name: str
     overrides: Mapping[KeyPath, str] = field(default_factory=dict)
     moved: Mapping[KeyPath, KeyPath] = field(default_factory=dict)
+    folder: Path = Path()
+    origins: Origin | None = None
 
     def locate(self, key: KeyPath, at_key: bool = False) -> tuple[int, int] | None:
         """Return the one-based line and column (in characters) of a key or its value.
@@ -67,13 +112,19 @@ class Source:
     def span(self, key: KeyPath, at_key: bool = False) -> Span | None:
         """Return the place of a key or its value, as `locate` does, with its end."""
         key = self.in_document(key)
-        if self.override(key) is not None:
-            return None
+        return None if self.override(key) is not None else self.origin(key).span(at_key)
+
+    def own_span(self, key: KeyPath, at_key: bool = False) -> Span | None:
+        """Return the place in this text of a key of this text, or of its value."""
         for length in range(len(key), 0, -1):
             found = self._index.get(key[:length])
             if found is not None:
                 return found[0] if at_key and length == len(key) else found[1]
         return None
+
+    def origin(self, key: KeyPath) -> Origin:
+        """Return the file in which the value of a document's key stands, and its key there."""
+        return (self.origins or Origin(self)).find(key)
 
     def in_document(self, key: KeyPath) -> KeyPath:
         """Return the key of the document that a key of the loaded recipe comes from."""
@@ -214,7 +265,8 @@ def render(problems: Iterable[Problem], source: Source) -> str:
         characters are escaped.
     """
     ordered = in_order(problems, source)
-    said = [_render(problem, _place(problem, source), source) for problem in ordered[:_MOST]]
+    paragraphs = (_render(one, _place(one, source), source) for one in ordered[:_MOST])
+    said = list(dict.fromkeys(paragraphs))  # of what several tables are made of, once is enough
     if len(ordered) > _MOST:
         said.append(f"{printable(source.name)}: and {len(ordered) - _MOST:,} more")
     return "\n".join(said)
@@ -222,32 +274,39 @@ def render(problems: Iterable[Problem], source: Source) -> str:
 
 def in_order(problems: Iterable[Problem], source: Source) -> list[Problem]:
     """Return problems as they stand in the document; those without a place come first."""
-    return sorted(problems, key=lambda problem: _order(_place(problem, source)))
+    return sorted(problems, key=lambda problem: _order(_place(problem, source), source))
 
 
-def _place(problem: Problem, source: Source) -> Span | None:
+def _place(problem: Problem, source: Source) -> tuple[Origin, Span | None]:
+    """Return where a problem stands."""
+    key = source.in_document(problem.key)
     if problem.line is not None:
         column = problem.column or 1
-        return Span(problem.line, column, column + 1)
-    return source.span(problem.key, problem.at_key) if problem.key else None
+        return Origin(source, key), Span(problem.line, column, column + 1)
+    if source.override(key) is not None:
+        return Origin(source, key), None
+    origin = source.origin(key)
+    return origin, origin.span(problem.at_key) if key else None
 
 
-def _order(span: Span | None) -> tuple[int, int]:
-    """Problems of the document as a whole come first."""
-    return (span.line, span.column) if span else (0, 0)
+def _order(place: tuple[Origin, Span | None], source: Source) -> tuple[str, int, int]:
+    """Problems of the document as a whole come first, then those of the recipe's own text."""
+    origin, span = place
+    file = "" if origin.source.name == source.name else origin.source.name
+    return (file, span.line, span.column) if span else ("", 0, 0)
 
 
-def _render(problem: Problem, span: Span | None, source: Source) -> str:
-    key = source.in_document(problem.key)
-    where = source.override(key) or source.name
+def _render(problem: Problem, place: tuple[Origin, Span | None], source: Source) -> str:
+    origin, span = place
+    where = source.override(source.in_document(problem.key)) or origin.source.name
     if span:
         where += f":{span.line}:{span.column}"
     about = [where, "warning"] if problem.severity == "warning" else [where]
-    about += [dotted(key)] if key else []
+    about += [dotted(origin.key)] if origin.key else []
     head = printable(": ".join([*about, problem.message]).replace("\n", "\\n"))
     if len(head) > _LONGEST:
         head = f"{head[: _LONGEST - 1]}…"
-    return "\n".join([head, *_snippet(span, source)])
+    return "\n".join([head, *_snippet(span, origin.source)])
 
 
 def _snippet(span: Span | None, source: Source) -> list[str]:

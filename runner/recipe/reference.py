@@ -42,10 +42,10 @@ def reference(document: Schema) -> str:
     sections = [_section("Top level", "", document)]
     for name, node in document["properties"].items():
         whole = resolved(node)
-        if whole["type"] == "array":
-            row = resolved(whole["items"])
+        row = resolved(whole.get("items", {}))
+        if row.get("properties"):
             sections.extend(_tables(f"[[{name}]]", {**row, "description": whole["description"]}))
-        elif whole["type"] == "object":
+        elif whole.get("properties"):
             sections.extend(_tables(f"[{name}]", whole))
     return "\n".join(sections)
 

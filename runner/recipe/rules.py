@@ -16,13 +16,6 @@ from .schema import against, resolved, shown
 
 Document = Mapping[str, Any]
 
-_RESERVED: Final = {
-    "extends": "recipes that extend others are not available in this version of casarun",
-    "vars": "variables are not available in this version of casarun; paths take ${VAR} from the "
-    "environment",
-    "matrix": "a matrix of recipes is not available in this version of casarun",
-}
-
 _SELECTED: Final = {"vis": "", "selectdata": "", "field": "", "docallib": "", "callib": ""}
 _CHAIN: Final = {
     "gaintable": "",
@@ -152,13 +145,6 @@ SET_BY_CASARUN: Final[dict[tuple[str, str], dict[str, str]]] = {
     },
 }
 """Parameters of tasks that are not passed through, and the recipe's own key for each."""
-
-
-def reserved(document: Document) -> list[Problem]:
-    """Return a problem for each key that a later casarun will know."""
-    return [
-        Problem(_RESERVED[name], (name,), at_key=True) for name in document if name in _RESERVED
-    ]
 
 
 def check(document: Document) -> list[Problem]:

@@ -230,7 +230,7 @@ def _tables() -> Iterator[tuple[str, Schema]]:
     """Yield the recipe's tables as they are headed in TOML."""
     for name, node in schema()["properties"].items():
         node = resolved(node)
-        if node["type"] == "array":
+        if node.get("type") == "array":
             yield f"[[{name}]]", resolved(node["items"])
         else:
             yield f"[{name}]", node

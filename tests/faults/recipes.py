@@ -76,8 +76,16 @@ STATIC: tuple[Fault, ...] = (
     Fault("robust-idle", "set robust with natural weighting, where it does nothing",
           GOOD + MAP + 'weighting = "natural"\n«robust» = 0.5\n', "static",
           tclean(weighting="natural", robust=0.5), warns=True, exit_code=0),
-    Fault("vars-reserved", "asked for what this version cannot do",
-          GOOD + '[«vars»]\nepoch = "may"\n', "static", _NO_RECIPE),
+    Fault("variable-misspelt", "misspelt a variable",
+          GOOD + '[vars]\nepoch = "may"\n[project]\ntitle = «"NGC 5921, ${epohc}"»\n', "static",
+          _NO_RECIPE),
+    Fault("extends-missing", "extended a recipe that is not there",
+          'extends = «"vla-l-bond.toml"»\n' + GOOD, "static", _NO_RECIPE,
+          build=lambda folder, _: (folder / "vla-l-band.toml").write_text("casarun = 1\n")),
+    Fault("extends-network", "extended a recipe at an address",
+          'extends = «"https://example.org/vla.toml"»\n' + GOOD, "static", _NO_RECIPE),
+    Fault("matrix-calibration", "swept a key of the calibration",
+          GOOD + '[matrix]\n«"calibrate.minsnr"» = [3, 5]\n', "static", _NO_RECIPE),
 )  # fmt: skip
 
 CASA: tuple[Fault, ...] = (

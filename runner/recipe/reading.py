@@ -1,0 +1,161 @@
+"""A recipe's file becomes a document: text, TOML, and no more of it than any recipe needs."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import tomli
+
+from ..errors import Problem, RefusedError, did_you_mean
+from . import bounds
+from .positions import Source, render
+
+VERSION: Final = 1
+"""Of the recipe language."""
+
+_SYNTAX = re.compile(
+    r"(?P<what>.*) \(at (?:line (?P<line>\d+), column (?P<column>\d+)|end of document)\)"
+)
+
+_OF_VALUE = re.compile(r"Invalid value|Expected newline|Unclosed (array|inline table)")
+_UNQUOTED = re.compile(r"""(?<=[=,\[{])\s*[^\s"'#=,\[\]{}][^"'#=,\[\]{}]*(?=[,\]}#]|$)""")
+"""A value without quotes: of a key, in an array or an inline table."""
+
+
+def read(path: Path, name: str = "", kind: str = "a recipe", most: int = bounds.BYTES) -> str:
+    """Return the text of a recipe, or of a file that belongs to one.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    name : str
+        What to call it in messages; by default its path.
+    kind : str
+        What it should be, with its article.
+    most : int
+        Bytes that it may have.
+
+    Raises
+    ------
+    RefusedError
+        If there is no text that could be that.
+    """
+
+    def refused(what: str) -> RefusedError:
+        source = Source("", name or str(path))
+        problem = Problem(what)
+        return RefusedError([problem], render([problem], source))
+
+    try:
+        if path.is_dir():
+            raise refused(f"is a folder, not {kind}")
+        if path.exists() and not path.is_file():
+            raise refused("is not a regular file")
+        with path.open("rb") as file:
+            content = file.read(most + 1)
+    except (FileNotFoundError, NotADirectoryError):
+        raise refused(f"no such file{near(path)}") from None
+    except (OSError, ValueError) as error:
+        raise refused(f"cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    if len(content) > most:
+        raise refused(f"is larger than {most // 1_000_000} MB: no {kind.partition(' ')[2]} is")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise refused(
+            f"is not UTF-8 text: byte 0x{content[error.start]:02x} in line {line}"
+        ) from None
+
+
+def beside(source: Source, path: str) -> str:
+    """Return what to call a file in messages that a file names by its path."""
+    return os.path.normpath(Path(source.name).parent / path)
+
+
+def near(path: Path) -> str:
+    """Suggest another file of that folder with that ending."""
+    try:
+        siblings = [one.name for one in path.parent.iterdir() if one.suffix == path.suffix]
+    except OSError:
+        return ""
+    return did_you_mean(path.name, siblings)
+
+
+def parse(source: Source) -> dict[str, Any]:
+    """Return the document of a TOML text.
+
+    Raises
+    ------
+    RefusedError
+        With the one syntax error that ends the reading.
+    """
+    try:
+        return tomli.loads(source.text)
+    except tomli.TOMLDecodeError as error:
+        problem = _syntax(str(error), source)
+    except RecursionError:
+        problem = Problem("the values are nested too deeply")
+    except ValueError:  # Python refuses to read thousands of digits
+        problem = Problem("a number has too many digits")
+    raise RefusedError([problem], render([problem], source))
+
+
+def _syntax(message: str, source: Source) -> Problem:
+    match = _SYNTAX.fullmatch(message)
+    if match is None:
+        return Problem(message)
+    if match["line"]:
+        line, column = int(match["line"]), int(match["column"])
+        hint = _quotes(source.lines[line - 1], column - 1) if _OF_VALUE.match(message) else ""
+        return Problem(match["what"] + hint, line=line, column=column)
+    line = max(number for number, text in enumerate(source.lines, 1) if text or number == 1)
+    return Problem(match["what"], line=line, column=len(source.lines[line - 1]) + 1)
+
+
+def require_bounded(document: Mapping[str, Any], source: Source) -> None:
+    """Refuse at once what would only cost time and memory.
+
+    Raises
+    ------
+    RefusedError
+        If the recipe is larger than any real one.
+    """
+    problems = bounds.beyond(document)
+    if problems:
+        raise RefusedError(problems, render(problems, source))
+
+
+def _quotes(line: str, place: int) -> str:
+    """Say that text goes in quotes, where the value in which TOML's reader stopped has none."""
+    found = next((m for m in _UNQUOTED.finditer(line) if m.start() <= place <= m.end()), None)
+    text = found[0].strip() if found else ""
+    plain = text.casefold()
+    if not any(letter.isalpha() for letter in text):
+        return ""
+    if plain in ("true", "false"):
+        return f": write {plain}" if text != plain else ""
+    return f': text goes in quotes: "{text}"'
+
+
+def require_known_version(document: Mapping[str, Any], source: Source) -> None:
+    """Refuse a newer language at once: its other keys would only seem to be wrong.
+
+    Raises
+    ------
+    RefusedError
+        If the recipe needs a newer casarun.
+    """
+    version = document.get("casarun")
+    if isinstance(version, int) and not isinstance(version, bool) and version > VERSION:
+        problem = Problem(
+            f"the recipe is written in version {version} of the recipe language, "
+            f"this casarun reads version {VERSION}: it takes a newer casarun",
+            ("casarun",),
+        )
+        raise RefusedError([problem], render([problem], source))
