@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections import Counter
@@ -10,11 +11,13 @@ from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
+from unittest import mock
 
 import pytest
-from casarun.engine import journal
+from casarun.engine import journal, journal_state
 from casarun.engine.chains import Chains
-from casarun.engine.journal import JournalState, last_event, read_events
+from casarun.engine.journal import last_event, read_events
+from casarun.engine.journal_state import JournalState, read_state
 from casarun.engine.policy import Budget, RetryPolicy
 from casarun.engine.resume import decide, survey
 from casarun.engine.scheduler import run
@@ -141,15 +144,73 @@ def test_a_run_works_and_waits_in_proportion(
     assert waits[1] <= LARGE * 2 * (20 + changed_in_place) + 2
 
 
-def test_equal_texts_of_a_journal_are_kept_once() -> None:
-    events = [
-        {"event": "step-started", "step": f"s{n}", "params": {"vis": "".join(["x", ".ms"])}}
-        for n in range(2)
-    ]
-    steps = JournalState.of(events).steps
-    first, second = (steps[name].started or {} for name in ("s0", "s1"))
-    assert first == events[0]
-    assert first["params"]["vis"] is second["params"]["vis"]
+def told(state: JournalState) -> dict[str, Any]:
+    """Return all that a journal says of its steps."""
+    return {
+        step: (r.done, r.last, r.message, r.fingerprint, r.attempt, r.fell_back, r.made, r.placed)
+        for step, r in state.steps.items()
+    }
+
+
+def test_a_journal_read_by_its_beginnings_says_the_same(tmp_path: Path) -> None:
+    _, folder = ran(tmp_path, SMALL)
+    fast, whole = read_state(folder.journal), JournalState.of(read_events(folder.journal))
+    assert told(fast) == told(whole)
+    assert fast.runs == whole.runs
+    made = [record.made for record in fast.steps.values()]
+    assert {"vis", "niter"} <= made[0]["params"].keys()
+    assert len(made) == 20 * SMALL
+
+
+def test_what_steps_were_made_from_is_not_read_unless_asked_for(tmp_path: Path) -> None:
+    _, folder = ran(tmp_path, SMALL)
+    with mock.patch.object(journal_state, "event_of", wraps=journal_state.event_of) as read:
+        state = read_state(folder.journal)
+        assert read.call_count == 20 * SMALL + 2  # the ends of steps, and both of the run's own
+        assert state.steps["day0000.flag"].made["action"] == "casa:flagdata"
+        assert read.call_count == 20 * SMALL + 3
+
+
+PLACED = {"t": "1", "event": "step-placed", "step": "a", "host": "h", "pid": 1, "created": 2.0}
+STARTED = {"t": "1", "event": "step-started", "step": "a", "fingerprint": "0f", "attempt": 2,
+           "reason": "never run", "params": {"x": [1]}}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        PLACED,
+        STARTED,
+        {**STARTED, "step": ".."},
+        {**STARTED, "step": "a/b"},
+        {**STARTED, "step": "\u00e4"},
+        {**STARTED, "fingerprint": "x"},
+        {**STARTED, "attempt": "2"},
+        {**STARTED, "params": 1},
+        {key: STARTED[key] for key in sorted(STARTED)},
+        {**PLACED, "step": "."},
+        {**PLACED, "pid": "x"},
+        {**PLACED, "event": "step-other"},
+    ],
+)
+def test_lines_of_any_make_are_taken_alike(tmp_path: Path, event: dict[str, Any]) -> None:
+    path = tmp_path / "journal.jsonl"
+    path.write_text(json.dumps(event, separators=(",", ":")) + "\n" + "{}\n" + '{"t":"')
+    fast, whole = read_state(path), JournalState.of(read_events(path))
+    if event.get("params") != 1 and event.get("pid") != "x":
+        assert told(fast) == told(whole)
+    else:  # known too late to be left out; nothing is made of it
+        (record,) = fast.steps.values()
+        assert (record.made, record.placed) == ({}, None)
+
+
+def test_a_line_that_is_broken_in_its_middle_comes_to_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    done = {"t": "1", "event": "step-done", "step": "a", "fingerprint": "0f"}
+    broken = json.dumps(STARTED, separators=(",", ":")).replace('"params"', '"par')
+    path.write_text(broken + "\n" + json.dumps(done) + "\n")
+    record = read_state(path).steps["a"]
+    assert (record.last, record.done, record.made) == ("step-done", {**done, "fell_back": []}, {})
 
 
 LINES = st.lists(

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 from casarun.engine.causes import cause_of
 from casarun.engine.executors import Ended, Job
-from casarun.engine.journal import Journal, read_events, read_state
+from casarun.engine.journal import Journal, read_events
+from casarun.engine.journal_state import read_state
 from casarun.engine.late import resolve
 from casarun.engine.ledger import Ledgers
 from casarun.engine.policy import Budget, RetryPolicy, Room

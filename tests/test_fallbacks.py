@@ -15,7 +15,7 @@ from casarun.casa.recipe_parameters import static
 from casarun.cli.tables import show_log
 from casarun.cli.terminal import Lines
 from casarun.engine.executors import Job
-from casarun.engine.journal import JournalState, read_state
+from casarun.engine.journal_state import JournalState, read_state
 from casarun.engine.policy import Budget, RetryPolicy
 from casarun.engine.results import failure
 from casarun.engine.scheduler import Outcome, run

@@ -14,7 +14,8 @@ from ..errors import Cause, DataError
 from ..files import read_json
 from ..folder import RunFolder
 from ..plan import Plan, Step
-from .journal import Event, JournalState, StepRecord, read_events
+from .journal import Event, read_events
+from .journal_state import JournalState, StepRecord
 
 _ENOUGH_S: Final = 5.0
 _MOST_RUNS: Final = 20

@@ -111,11 +111,16 @@ class Holdings:
         inputs = self._plan.inputs
         return {path: inputs[path] for path in step.reads if path in inputs}
 
-    def described(self, step: Step) -> dict[str, Any]:
-        """Return what the journal keeps of a step, so that a later run can say what changed."""
+    def described(self, step: Step, attempt: int, reason: str) -> dict[str, Any]:
+        """Return what the journal keeps of a step, so that a later run can say what changed.
+
+        The first three are first, as `casarun.engine.journal_state` wants them.
+        """
         return {
             "step": step.id,
             "fingerprint": self._plan.fingerprints[step.id],
+            "attempt": attempt,
+            "reason": reason,
             "action": step.action,
             "params": step.params,
             "checks": [asdict(check) for check in step.checks],

@@ -7,7 +7,8 @@ UTC) and `event`; the others by event:
     `pid`, `host`, `created` (of the process), `steps` (how many), `to_run`, `versions`,
     `casarun`.
 ``step-started``
-    `step`, `fingerprint`, `attempt`, `reason` (why it runs), and what the fingerprint was
+    `step`, `fingerprint`, `attempt` (in this order: they can be had without reading the rest of the
+    line), `reason` (why it runs), and what the fingerprint was
     made from: `action`, `params`, `checks`, `versions`, `inputs` (identities by path),
     `fallbacks` where it has any. `fallback`: what is laid over `params` this time, because the
     step diverged before.
@@ -44,8 +45,7 @@ import errno
 import json
 import math
 import os
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Never, Self
@@ -57,7 +57,7 @@ from .causes import cause_of
 
 Event = dict[str, Any]
 
-_LONGEST_LINE: Final = 64_000_000
+LONGEST_LINE: Final = 64_000_000
 """Bytes of a line; a longer one is read, and left out, in pieces."""
 
 _END_BYTES: Final = 65_536
@@ -210,10 +210,10 @@ def read_events(path: Path) -> Iterator[Event]:
     except (FileNotFoundError, NotADirectoryError):
         return
     with stream:
-        while line := stream.readline(_LONGEST_LINE):
+        while line := stream.readline(LONGEST_LINE):
             if not line.endswith(b"\n"):
                 continue
-            entry = _event_of(line)
+            entry = event_of(line)
             if entry is not None:
                 yield entry
 
@@ -229,7 +229,7 @@ def last_event(path: Path) -> Event | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     for line in reversed(lines[1:] if start else lines):
-        entry = _event_of(line)
+        entry = event_of(line)
         if entry is not None:
             return entry
     last = None
@@ -245,7 +245,7 @@ def _no_number(name: str) -> Never:
 _DECODER: Final = json.JSONDecoder(parse_constant=_no_number)
 
 
-def _event_of(line: bytes) -> Event | None:
+def event_of(line: bytes) -> Event | None:
     """Return the event that a whole line holds, or None."""
     try:
         entry = _DECODER.decode(line.decode())
@@ -268,105 +268,3 @@ def _is_event(entry: Mapping[str, Any]) -> bool:
         if types is not None and (not isinstance(value, types) or value in _NO_NUMBERS):
             return False
     return True
-
-
-@dataclass
-class StepRecord:
-    """What the journal says of one step.
-
-    Attributes
-    ----------
-    done : Event or None
-        Its last ``step-done``, with what the ``step-started`` before it said.
-    last : str
-        The name of its last event.
-    message : str
-        Why it failed last.
-    started : Event or None
-        Its last ``step-started``.
-    placed : Event or None
-        Where its last attempt runs or ran, as long as no end of it is known.
-    fell_back : list of Event
-        The ``step-retry`` with a fallback of its last series of attempts, each with the `message`
-        of the failure before it. `done` has those of its own series, under the same name.
-    """
-
-    done: Event | None = None
-    last: str = ""
-    message: str = ""
-    started: Event | None = None
-    placed: Event | None = None
-    fell_back: list[Event] = field(default_factory=list)
-
-
-@dataclass
-class JournalState:
-    """What a journal comes to.
-
-    Attributes
-    ----------
-    steps : dict of str to StepRecord
-        By step id.
-    runs : list of Event
-        All ``run-started`` and ``run-ended``.
-    removed : set of str
-        Intermediates that were removed when nothing needed them, and not made again since.
-    """
-
-    steps: dict[str, StepRecord] = field(default_factory=dict)
-    runs: list[Event] = field(default_factory=list)
-    removed: set[str] = field(default_factory=set)
-
-    def take(self, event: Event) -> None:
-        """Go on by one event."""
-        kind = event["event"]
-        if kind in {"run-started", "run-ended"}:
-            self.runs.append(event)
-        elif kind == "product-removed":
-            self.removed.add(str(event.get("product", "")))
-        if "step" not in event:
-            return
-        record = self.steps.setdefault(event["step"], StepRecord())
-        record.last = kind
-        if kind == "step-started":
-            record.started, record.placed = event, None
-            if event.get("attempt") == 1:
-                record.fell_back = []
-        elif kind == "step-placed":
-            record.placed = event
-        elif kind == "step-done":
-            record.done = {**(record.started or {}), **event, "fell_back": record.fell_back}
-            record.placed = None
-            self.removed.difference_update(event.get("writes", ()))
-        elif kind == "step-failed":
-            record.message, record.placed = str(event.get("message", "")), None
-        elif kind == "step-retry" and "fallback" in event:
-            record.fell_back = [*record.fell_back, {**event, "message": record.message}]
-        elif kind == "step-interrupted":
-            record.placed = None
-
-    @classmethod
-    def of(cls, events: Iterable[Event]) -> JournalState:
-        """Sum up events."""
-        state = cls()
-        texts: dict[str, str] = {}
-        for event in events:
-            state.take(_sharing(event, texts))
-        return state
-
-
-def _sharing(value: Any, texts: dict[str, str]) -> Any:
-    """Return JSON data with each text kept once: events of many steps are much alike."""
-    kind = type(value)
-    if kind is str:
-        return texts.setdefault(value, value)
-    if kind is dict:
-        return {texts.setdefault(key, key): _sharing(inner, texts) for key, inner in value.items()}
-    if kind is list:
-        return [_sharing(inner, texts) for inner in value]
-    return value
-
-
-def read_state(path: Path) -> JournalState:
-    """Sum up a journal file."""
-    return JournalState.of(read_events(path))

@@ -21,7 +21,8 @@ from ..files import state_now
 from ..folder import RunFolder
 from ..plan import Json, Plan, Step, digest
 from .chains import Chain, Chains
-from .journal import Event, JournalState, StepRecord, read_state
+from .journal import Event
+from .journal_state import JournalState, StepRecord, read_state
 from .ledger import Ledgers, LedgerState
 from .saved import SavedState, SavedStates
 
@@ -274,7 +275,7 @@ class _Decider:
             return _unfinished(record) or "never run"
         if record.done.get("fingerprint") == self._plan.fingerprints[step.id]:
             return self._lost_product(step, record.done)
-        return _unfinished(record, step, self._plan) or self._difference(step, record.done)
+        return _unfinished(record, step, self._plan) or self._difference(step, record.made)
 
     def _lost_product(self, step: Step, done: Event) -> str:
         """Say which product is not as this step, the only one to touch it, left it."""
@@ -291,6 +292,8 @@ class _Decider:
 
     def _difference(self, step: Step, done: Event) -> str:
         """Say what makes a step's fingerprint another than that of its last success."""
+        if not done:
+            return "the journal does not say what it was made from"
         if done.get("action") != step.action:
             return f"another action: {step.action} instead of {done.get('action')}"
         keys = differing(done.get("params", {}), step.params)
@@ -438,8 +441,7 @@ class _Decider:
 
 def _unfinished(record: StepRecord, step: Step | None = None, plan: Plan | None = None) -> str:
     """Say how a step's last attempt ended, if it ended badly."""
-    started = (record.started or {}).get("fingerprint")
-    if step and plan and started != plan.fingerprints[step.id]:
+    if step and plan and record.fingerprint != plan.fingerprints[step.id]:
         return ""
     if record.last == "step-failed":
         return f"it failed: {record.message}"

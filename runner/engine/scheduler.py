@@ -15,7 +15,8 @@ from .disk import DiskUse, DiskWatch
 from .executors import ACTIONS, Ended, Executor, Job
 from .holdings import Holdings
 from .intermediates import Intermediates
-from .journal import Event, Journal, read_state, recording
+from .journal import Event, Journal, recording
+from .journal_state import read_state
 from .outcome import Failure, Outcome
 from .policy import Budget, RetryPolicy, Room, fallback
 from .results import SKIPPED, attempt_folder
@@ -327,7 +328,7 @@ class _Run:
         laid = fallback(step, self._causes.get(step_id, ()))
         # If a loss of power takes this line, the ledger still says what was begun.
         reason = self._decisions[step_id].reason
-        said = {**self._holdings.described(step), "reason": reason, "attempt": number, **laid}
+        said = {**self._holdings.described(step, number, reason), **laid}
         self._tell("step-started", said, durable=False)
         with recording(self._folder):
             self._holdings.begin(step_id)

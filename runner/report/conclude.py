@@ -12,7 +12,8 @@ from typing import Any
 
 from jinja2 import TemplateError
 
-from ..engine.journal import Event, JournalState, StepRecord, read_state
+from ..engine.journal import Event
+from ..engine.journal_state import JournalState, StepRecord, read_state
 from ..engine.results import read_last_result
 from ..engine.scheduler import Outcome
 from ..errors import DataError
@@ -265,9 +266,8 @@ def _steps(plan: Plan, outcome: Outcome, state: JournalState) -> dict[str, Any]:
     for step in plan.steps:
         record = state.steps.get(step.id, StepRecord())
         last = record.done or {}
-        started = record.started or {}
         if step.id in done:
-            came, reason = "done", str(last.get("reason", ""))
+            came, reason = "done", str(record.made.get("reason", ""))
         elif step.id in outcome.skipped:
             came, reason = "skipped", outcome.skipped[step.id]
         elif step.id in outcome.failed:
@@ -278,7 +278,7 @@ def _steps(plan: Plan, outcome: Outcome, state: JournalState) -> dict[str, Any]:
         found[step.id] = {
             "state": came,
             "reason": reason,
-            "attempts": int(started.get("attempt", 0)),
+            "attempts": record.attempt,
             "wall_s": last.get("wall_s"),
             "peak_memory_bytes": last.get("peak_memory_bytes"),
         }
