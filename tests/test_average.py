@@ -77,7 +77,7 @@ def compiled(*images: Image, observations: tuple[Observation, ...] = (), **table
     names = ("day1", "day2")[: len(observations)]
     recipe = Recipe(
         casarun=1,
-        dataset=tuple(Dataset(vis=f"/data/{name}.ms", name=name, calibrated=True) for name in names),
+        dataset=tuple(Dataset(f"/data/{name}.ms", name, calibrated=True) for name in names),
         targets=Targets(fields=("N5921",)), image=images, **tables,
     )  # fmt: skip
     return full(recipe, dict(zip(names, observations, strict=True)))

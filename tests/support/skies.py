@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from casarun.casa.config import configure
+from scipy.special import j1
 
 from .arrays import ARRAYS, places
 
@@ -111,6 +112,9 @@ class Sky:
         How much each antenna's phase drifts over the observation (standard deviation).
     bandpass_slope : float
         Change of the bandpass' amplitude over a window (standard deviation over antennas).
+    airy_m : tuple of float
+        Diameter and blockage of dishes whose primary beam weakens what is off axis; empty for
+        none.
     leakage : float
         Standard deviation over antennas of the real and imaginary parts of the D terms, which
         are in the data where the cross-hands are recorded, to first order.
@@ -139,6 +143,7 @@ class Sky:
     gain_phase_deg: float = 0.0
     phase_drift_deg: float = 0.0
     bandpass_slope: float = 0.0
+    airy_m: tuple[float, ...] = ()
     leakage: float = 0.0
     dead: tuple[int, ...] = ()
     flagged_fields: tuple[int, ...] = ()
@@ -366,8 +371,31 @@ def _visibilities(part: Any, sky: Sky, spw: Spw) -> Complex:
             path_m = np.array([l, m, np.sqrt(1 - l * l - m * m) - 1]) @ uvw[:, rows]
             turns = 2j * np.pi * np.outer(hertz / LIGHT_M_S, path_m)
             flux = _flux(one, source, hertz, sky.spws[0].start_hz)
+            flux = flux * primary_beam(np.hypot(l, m), hertz, sky.airy_m)
             data[:, :, rows] += flux[None, :, None] * np.exp(turns)[None]
     return data
+
+
+def primary_beam(
+    off_axis: float, hertz: npt.NDArray[np.float64], airy_m: tuple[float, ...]
+) -> npt.NDArray[np.float64]:
+    """Return the power that evenly lit round dishes with a round blockage take from off axis.
+
+    Parameters
+    ----------
+    off_axis : float
+        Sine of the angle from the axis.
+    hertz : ndarray
+        Frequencies.
+    airy_m : tuple of float
+        Diameters of dish and blockage; none: all of it, everywhere.
+    """
+    if not airy_m or not off_axis:
+        return np.ones_like(hertz)
+    dish, hole = airy_m
+    x = np.pi * off_axis * hertz / LIGHT_M_S
+    lit = (dish * j1(x * dish) - hole * j1(x * hole)) * 2 / x
+    return np.asarray((lit / (dish**2 - hole**2)) ** 2)
 
 
 def _leaked(part: Any, parallel: Complex, leakage: Complex) -> Complex:
