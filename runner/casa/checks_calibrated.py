@@ -7,9 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+import numpy.typing as npt
+
 from ..files import read_json
 from . import invoke
 from .checks_evidence import Evidence, Json, failed
+from .checks_visibilities import chunks
 from .tables import open_table
 
 _ABSURD: Final = 2.0
@@ -43,12 +47,12 @@ def amplitude(given: Mapping[str, Any], evidence: Evidence) -> dict[str, Json]:
         If the two differ by more than a factor of 2 in a spectral window.
     """
     path, field = Path(given["path"]), str(given["field"])
-    found = _means(path, field, "corrected")
+    found = _means_corrected(path, int(field))
     if given.get("fluxscale"):
         wanted = _scaled(Path(given["fluxscale"]), field)
         origin = "fluxscale"
     else:
-        wanted = {spw: mean for spw, (mean, _) in _means(path, field, "model").items()}
+        wanted = _means_of_model(path, field)
         origin = "its model"
     ratios: dict[str, float] = {}
     for spw in sorted(found.keys() & wanted.keys()):
@@ -75,42 +79,64 @@ def amplitude(given: Mapping[str, Any], evidence: Evidence) -> dict[str, Json]:
     return {"ratio": ratios} | ({"warnings": warnings} if warnings else {})
 
 
-def _means(path: Path, field: str, column: str) -> dict[int, tuple[float, float]]:
-    """Return mean and its error (Jy) of the real part by spectral window.
+def _means_corrected(path: Path, field: int) -> dict[int, tuple[float, float]]:
+    """Return mean and its error (Jy) of the real part of CORRECTED_DATA by spectral window."""
+    sums: dict[int, npt.NDArray[np.float64]] = {}
+    hands = _hands(path)
+    where = f"FIELD_ID=={field} && ANTENNA1!=ANTENNA2"
+    for chunk in chunks(path, ("CORRECTED_DATA",), where):
+        of_piece = hands[chunk.spw, chunk.flagged.shape[0]]
+        rows = [number for number, name in enumerate(of_piece) if name]
+        real = chunk.columns["CORRECTED_DATA"].real[rows][~chunk.flagged[rows]]
+        here = np.array([real.size, real.sum(), np.square(real).sum()], dtype=float)
+        sums[chunk.spw] = sums.get(chunk.spw, np.zeros(3)) + here
+    found = {}
+    for spw, (n, total, squares) in sums.items():
+        if n > 1 and math.isfinite(total):
+            variance = max(0.0, squares - total**2 / n) / (n - 1)
+            found[spw] = (total / n, math.sqrt(variance / n))
+    return found
+
+
+def _means_of_model(path: Path, field: str) -> dict[int, float]:
+    """Return the mean (Jy) of the real part of the model by spectral window.
 
     visstat is the one way to read a model that setjy keeps as a recipe (usescratch=False).
     """
     with open_table(path / "DATA_DESCRIPTION") as table:
         spws = [int(spw) for spw in table.getcol("SPECTRAL_WINDOW_ID")]
+    hands = {name for names in _hands(path).values() for name in names}
     result = invoke.task(
         "visstat",
         {
             "vis": str(path),
             "axis": "real",
-            "datacolumn": column,
+            "datacolumn": "model",
             "field": field,
             "antenna": "*&*",
-            "correlation": ",".join(_hands(path)),
+            "correlation": ",".join(name for name in _PARALLEL.values() if name in hands),
             "reportingaxes": "ddid",
             "useflags": True,
         },
     )
     found = {}
     for key, entry in (result or {}).items():
-        n = float(entry.get("npts", 0))
-        if n > 1 and math.isfinite(float(entry["mean"])):
-            spw = spws[int(key.rpartition("=")[2])]
-            found[spw] = (float(entry["mean"]), float(entry["stddev"]) / math.sqrt(n))
+        if float(entry.get("npts", 0)) > 1 and math.isfinite(float(entry["mean"])):
+            found[spws[int(key.rpartition("=")[2])]] = float(entry["mean"])
     return found
 
 
-def _hands(path: Path) -> list[str]:
-    """Return the parallel hands in the data."""
+def _hands(path: Path) -> dict[tuple[int, int], list[str]]:
+    """Return correlations by spectral window and their number, "" for those not parallel."""
     with open_table(path / "POLARIZATION") as table:
-        codes = {
-            int(code) for row in range(table.nrows()) for code in table.getcell("CORR_TYPE", row)
-        }
-    return [name for code, name in _PARALLEL.items() if code in codes]
+        codes = [table.getcell("CORR_TYPE", row) for row in range(table.nrows())]
+    with open_table(path / "DATA_DESCRIPTION") as table:
+        spws, setups = (table.getcol(name) for name in ("SPECTRAL_WINDOW_ID", "POLARIZATION_ID"))
+    names = [[_PARALLEL.get(int(code), "") for code in setup] for setup in codes]
+    return {
+        (int(spw), len(names[int(setup)])): names[int(setup)]
+        for spw, setup in zip(spws, setups, strict=True)
+    }
 
 
 def _scaled(path: Path, field: str) -> dict[int, float]:

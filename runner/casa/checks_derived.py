@@ -17,6 +17,9 @@ from .tables import open_table
 _LEFT_OVER: Final = 0.5
 """Of the continuum, at most; a fit takes it to the precision of the numbers."""
 
+_TELL_ENOUGH: Final = 500_000
+"""Visibilities that tell whether a fit of the continuum took."""
+
 
 def kept(given: Mapping[str, Any], evidence: Evidence) -> dict[str, Json]:
     """Check that a split took every unflagged visibility of its fields.
@@ -130,7 +133,7 @@ def _continuum(
     """
     found: dict[int, float] = {}
     done: set[int] = set(_windows(path) - channels.keys())
-    for chunk in chunks(path, (column,), "ANTENNA1!=ANTENNA2", done):
+    for chunk in chunks(path, (column,), "ANTENNA1!=ANTENNA2", done, _TELL_ENOUGH):
         chosen = channels[chunk.spw]
         good = ~chunk.flagged[:, chosen]
         count = good.sum(axis=1)

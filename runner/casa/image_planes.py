@@ -6,10 +6,13 @@ import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from ..files import signature
 
 
 @dataclass(frozen=True)
@@ -51,18 +54,27 @@ def _open_image(path: Path) -> Iterator[Any]:
 
 
 def read_planes(path: Path) -> Planes:
-    """Read an image a channel at a time; axes are x, y, Stokes, channel."""
+    """Read an image a channel at a time; axes are x, y, Stokes, channel.
+
+    An image that is as it was when it was last read is not read again.
+    """
+    return _planes_of(path.absolute(), signature(path) or "")
+
+
+@lru_cache(maxsize=64)
+def _planes_of(path: Path, _state: str) -> Planes:
     peak: list[float] = []
     largest, not_finite, nonzero = -math.inf, 0, 0
     with _open_image(path) as tool:
         shape = tuple(int(side) for side in tool.shape())
         last = [side - 1 for side in shape]
+        masked = any(tool.maskhandler("default"))
         for channel in range(shape[3] if len(shape) > 3 else 1):
             blc, trc = [0] * len(shape), list(last)
             if len(shape) > 3:
                 blc[3] = trc[3] = channel
             pixels = tool.getchunk(blc, trc)
-            valid = pixels[tool.getchunk(blc, trc, getmask=True)]
+            valid = pixels[tool.getchunk(blc, trc, getmask=True)] if masked else pixels
             finite = valid[np.isfinite(valid)]
             not_finite += valid.size - finite.size
             nonzero += int(np.count_nonzero(finite))
