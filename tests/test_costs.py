@@ -21,7 +21,7 @@ from casarun.recipe.model import (
     Recipe,
     Targets,
 )
-from casarun.stages import costs_images
+from casarun.stages import costs, costs_images
 from casarun.stages.compile import full
 from support import cli
 from support.observations import spw, vla
@@ -174,8 +174,32 @@ def test_tclean_against_measurements(name: str) -> None:
     """On the target of NGC 5921, one thread: memory to a factor of 1.6, time to one of 3."""
     params, memory_mb, seconds = MEASURED[name]
     shape = costs_images.shape_of(params, 63)
-    assert 1 / 1.3 < costs_images.memory_of(shape, params) / (memory_mb * MB) < 1.6
-    assert 1 / 3 < costs_images.seconds_of(shape, params, 1.62e6) / seconds < 3
+    assert 1 / 1.3 < costs_images.memory_of(shape, params, {"VLA"}) / (memory_mb * MB) < 1.6
+    assert 1 / 3 < costs_images.seconds_of(shape, params, 1.62e6, {"VLA"}) / seconds < 3
+
+
+@pytest.mark.parametrize(("side", "memory_mb", "seconds"), [(320, 26, 1.2), (640, 54, 1.8)])
+def test_a_mosaic_of_alma_against_measurements(side: int, memory_mb: float, seconds: float) -> None:
+    """Over the 260 MB of a process that does nothing; 8448 visibilities, dirty."""
+    params = {"imsize": side, "gridder": "mosaic"}
+    shape = costs_images.shape_of(params, 8)
+    assert costs_images.memory_of(shape, params, {"ALMA"}) < 4 * memory_mb * MB
+    assert 1 / 3 < costs_images.seconds_of(shape, params, 8448, {"ALMA"}) / seconds < 3
+
+
+def test_averages_cost_what_is_left() -> None:
+    """Of 20 s and 4 channels of a quarter of the size: an eighth of the visibilities."""
+    observation = vla(spws=(spw(0),))
+    known = costs._Known({"a.ms": costs.Visibilities.of(observation)})
+    step = Step("s", "image", "", "casa:mstransform", {
+        "vis": "a.ms", "outputvis": "b.ms", "datacolumn": "data", "usewtspectrum": True,
+        "timeaverage": True, "timebin": "20s", "chanaverage": True, "chanbin": [4],
+    })  # fmt: skip
+    cost = costs._new_ms(step, known)
+    whole, made = known.visibilities["a.ms"], known.visibilities["b.ms"]
+    assert made.n_values == pytest.approx(whole.n_values / 8)
+    assert (made.channels, made.integration_s) == (16, 20.0)
+    assert cost.disk_bytes == pytest.approx(4e5 + 1500 * 140 + whole.n_values / 8 * (16 + 1 / 8))
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from ..observation import Observation
 from ..plan import Step
+from ..quantities import parse
 from . import costs_images
 from .costs_images import Shape
 from .draft import Subject
@@ -58,12 +59,18 @@ class Visibilities:
         The columns of MAIN.
     channels : int
         Channels of the widest spectral window.
+    integration_s : float
+        How long an integration is; 0 where that is not known.
+    telescopes : frozenset of str
+        Which telescopes observed it.
     """
 
     rows: Mapping[int, float] = field(default_factory=dict)
     values: Mapping[int, float] = field(default_factory=dict)
     columns: frozenset[str] = frozenset({"DATA"})
     channels: int = 1
+    integration_s: float = 0.0
+    telescopes: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, observation: Observation) -> Visibilities:
@@ -76,7 +83,11 @@ class Visibilities:
             each = sum(s.n_chan * max(1, len(s.correlations)) for s in seen) / max(1, len(seen))
             rows[one.id], values[one.id] = float(one.n_rows), one.n_rows * each
         channels = max((spw.n_chan for spw in observation.spws), default=1)
-        return cls(rows, values, frozenset(observation.columns), channels)
+        integration_s = max((scan.integration_s for scan in observation.scans), default=0.0)
+        telescopes = frozenset({observation.telescope})
+        return cls(
+            rows, values, frozenset(observation.columns), channels, integration_s, telescopes
+        )
 
     @property
     def n_values(self) -> float:
@@ -136,6 +147,7 @@ class _Known:
             {i: one.n_values for i, one in enumerate(found)},
             frozenset({"DATA"}.union(*(one.columns for one in found))),
             max((one.channels for one in found), default=1),
+            telescopes=frozenset().union(*(one.telescopes for one in found)),
         )
 
     def largest(self, paths: Iterable[str]) -> Shape:
@@ -256,8 +268,31 @@ def _new_ms(step: Step, known: _Known) -> Cost:
         values=part.values if kept else dict(enumerate(part.values.values())),
         columns=part.columns if everything else part.columns - _FIELD_COLUMNS | {"DATA"},
     )
+    made = known.visibilities[out] = _averaged(step, known.visibilities[out])
     seconds = 0.3 + 0.2e-6 * columns * part.n_values + (0.6e-6 if kept else 0) * part.n_values
-    return Cost(part.bytes_of(columns), 2e7, seconds)
+    return Cost(made.bytes_of(columns), 2e7, seconds)
+
+
+def _averaged(step: Step, made: Visibilities) -> Visibilities:
+    """Return what is left of an MS whose times and channels a step averages."""
+    length, (times, channels) = made.integration_s, (1.0, 1.0)
+    if step.params.get("timeaverage") and length:
+        length = max(length, parse(str(step.params["timebin"]), "duration"))
+        times = made.integration_s / length
+    if step.params.get("chanaverage"):
+        bins = [float(n) for n in step.params["chanbin"]]
+        channels = len(bins) / sum(bins)
+    columns = (
+        made.columns | {"WEIGHT_SPECTRUM"} if step.params.get("usewtspectrum") else made.columns
+    )
+    return replace(
+        made,
+        rows={i: n * times for i, n in made.rows.items()},
+        values={i: n * times * channels for i, n in made.values.items()},
+        columns=columns,
+        channels=max(1, round(made.channels * channels)),
+        integration_s=length,
+    )
 
 
 def _tclean(step: Step, known: _Known) -> Cost:
@@ -267,8 +302,8 @@ def _tclean(step: Step, known: _Known) -> Cost:
     known.makes(step, shape)
     return Cost(
         costs_images.disk_of(shape.pixels, step.writes),
-        costs_images.memory_of(shape, params),
-        costs_images.seconds_of(shape, params, data.n_values),
+        costs_images.memory_of(shape, params, data.telescopes),
+        costs_images.seconds_of(shape, params, data.n_values, data.telescopes),
     )
 
 

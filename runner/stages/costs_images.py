@@ -6,7 +6,7 @@ million visibilities) with images of 512 to 4096 pixels a side; see `memory_of` 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -52,7 +52,13 @@ class _Gridder:
     pixel_s: float = 0.0
 
 
-_MOSAIC: Final = _Gridder(3, 2.6e9, 24, 350, 9e-6)
+_MOSAIC: Final = _Gridder(3, 1e7, 0.8, 40, 2e-6)
+_MOSAIC_BY_NAME: Final = _Gridder(3, 2.6e9, 24, 350, 9e-6)
+BEAMS_BY_NAME: Final = frozenset({"VLA", "ATCA", "WSRT", "GMRT"})
+"""Telescopes of which CASA has one primary beam, and makes a mosaic's convolution function of it
+on a grid of some 10 000 pixels whatever the image; for others (ALMA, EVLA, and those that it does
+not know) it computes dishes, on a grid of the image's size."""
+
 _W_PLANES: Final = 128
 """What is assumed where CASA chooses the number of w-planes."""
 
@@ -129,7 +135,7 @@ def disk_of(pixels: float, paths: Iterable[str]) -> float:
     return images * 1.03 * _PIXEL_BYTES * pixels + _TABLES_BYTES * len(paths)
 
 
-def memory_of(shape: Shape, params: Mapping[str, Any]) -> float:
+def memory_of(shape: Shape, params: Mapping[str, Any], telescopes: Collection[str] = ()) -> float:
     """Return tclean's memory over that of a process that does nothing, in bytes.
 
     Measured peaks a pixel of a plane, less 40 MB of the visibilities' buffers: 41 to 59 bytes for
@@ -138,7 +144,8 @@ def memory_of(shape: Shape, params: Mapping[str, Any]) -> float:
     all its planes (51 to 54 bytes a pixel dirty, 69 while cleaning) as long as they fit; CASA takes
     a larger one in pieces, so that more than 4 GB is counted for a single plane only.
     ``auto-multithresh`` takes 40 more, ``wproject`` with 32 planes 110 and with 128 280, ``mosaic``
-    350 and 2.6 GB before the first pixel (VLA at 1.4 GHz, 512 to 2048 pixels a side).
+    40, and for `BEAMS_BY_NAME` 350 and 2.6 GB before the first pixel (VLA at 1.4 GHz, 512 to 2048
+    pixels a side; with TELESCOPE_NAME changed to EVLA 280 MB in all, standard 274).
 
     Parameters
     ----------
@@ -146,6 +153,8 @@ def memory_of(shape: Shape, params: Mapping[str, Any]) -> float:
         What is made.
     params : mapping
         tclean's parameters.
+    telescopes : collection of str
+        Whose data are imaged.
     """
     each = _GRID_BYTES * shape.terms
     deconvolver = params.get("deconvolver", "hogbom")
@@ -157,7 +166,7 @@ def memory_of(shape: Shape, params: Mapping[str, Any]) -> float:
     if params.get("usemask") == "auto-multithresh":
         each += _MASK_BYTES
     plane = each * shape.side_pixels * shape.polarizations
-    gridder = _gridder(params)
+    gridder = _gridder(params, telescopes)
     return (
         _WORK_BYTES
         + gridder.start_bytes
@@ -166,14 +175,17 @@ def memory_of(shape: Shape, params: Mapping[str, Any]) -> float:
     )
 
 
-def seconds_of(shape: Shape, params: Mapping[str, Any], values: float) -> float:
+def seconds_of(
+    shape: Shape, params: Mapping[str, Any], values: float, telescopes: Collection[str] = ()
+) -> float:
     """Return how long tclean takes on one core.
 
     A gridding or degridding takes 0.3 us a visibility (times the gridder's support) and
     0.4 us a pixel for the Fourier transform. A dirty image needs one each for ``2 terms - 1``
-    PSFs and the residuals; a major cycle two a term. Convolution functions come before: 24 s for
-    ``mosaic`` whatever the image, and 9 us a pixel; 5 us for ``wproject`` with 32 planes, 13 with
-    128. How many major cycles and iterations there will be nobody knows: five are assumed, three
+    PSFs and the residuals; a major cycle two a term. Convolution functions come before: 0.8 s
+    for ``mosaic`` and 2 us a pixel, for `BEAMS_BY_NAME` 24 s and 9 us; 5 us for ``wproject`` with
+    32 planes, 13 with 128. How many major cycles and iterations there will be nobody knows: five
+    are assumed, three
     for a cube, and a minor cycle's work by pixel as measured.
 
     Parameters
@@ -184,8 +196,10 @@ def seconds_of(shape: Shape, params: Mapping[str, Any], values: float) -> float:
         tclean's parameters.
     values : float
         Visibilities (rows times channels times correlations) that are imaged.
+    telescopes : collection of str
+        Whose data are imaged.
     """
-    gridder = _gridder(params)
+    gridder = _gridder(params, telescopes)
     once = _PIXEL_S * shape.pixels + _VISIBILITY_S * gridder.support * values
     planes = _PLANE_S * shape.channels * shape.polarizations if shape.channels > 1 else 0.0
     seconds = _START_S + planes + gridder.start_s + gridder.pixel_s * shape.side_pixels
@@ -198,12 +212,14 @@ def seconds_of(shape: Shape, params: Mapping[str, Any], values: float) -> float:
     return seconds
 
 
-def _gridder(params: Mapping[str, Any]) -> _Gridder:
+def _gridder(params: Mapping[str, Any], telescopes: Collection[str]) -> _Gridder:
     name = params.get("gridder", "standard")
     if name in ("wproject", "widefield"):
         planes = _count(params.get("wprojplanes", 1), _W_PLANES)
         return _Gridder(2, 0, 0, 50 + 1.8 * planes, 2e-6 + 0.09e-6 * planes)
-    return _MOSAIC if name in MOSAIC else _Gridder()
+    if name not in MOSAIC:
+        return _Gridder()
+    return _MOSAIC_BY_NAME if BEAMS_BY_NAME.intersection(telescopes) else _MOSAIC
 
 
 def _count(value: Any, default: int) -> int:
