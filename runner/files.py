@@ -55,6 +55,10 @@ _SAMPLE_BYTES: Final = 262_144
 
 _FICLONE: Final = 0x40049409
 
+_FEW: Final = 8
+_SYNCS_AT_ONCE: Final = 16
+"""So many files wait for the disk together; with one after the other it takes twice as long."""
+
 
 def now() -> str:
     """Return the present time as ISO 8601 text in UTC, to the millisecond."""
@@ -382,20 +386,40 @@ def clone_file(source: Path, target: Path) -> bool:
     return True
 
 
-def sync_tree(path: Path) -> None:
-    """Make a file, or a folder with all in it, survive a loss of power."""
+def sync_trees(paths: Iterable[Path]) -> None:
+    """Make files, and folders with all in them, survive a loss of power.
+
+    Many files are waited for together: the disk writes them down in one go.
+    """
+    found = [place for path in paths for place in _to_sync(path)]
+    if len(found) < _FEW:
+        for place in found:
+            _sync(place)
+        return
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(_SYNCS_AT_ONCE) as pool:
+        list(pool.map(_sync, found))
+
+
+def _to_sync(path: Path) -> Iterator[Path]:
+    """Yield a file, or a folder and all in it, without links."""
     if path.is_dir():
         with os.scandir(path) as entries:
             for entry in entries:
                 if not entry.is_symlink():
-                    sync_tree(Path(entry.path))
-        sync_folder(path)
+                    yield from _to_sync(Path(entry.path))
+        yield path
     elif path.is_file():
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        yield path
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def remove_tree(path: Path) -> None:

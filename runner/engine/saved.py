@@ -28,7 +28,7 @@ from ..files import (
     read_json,
     remove_tree,
     sync_folder,
-    sync_tree,
+    sync_trees,
     tree_size,
     write_json,
 )
@@ -217,7 +217,7 @@ class SavedStates:
             copy_file(store / _key(name, mark), fresh)
             fresh.replace(target)
         _remove_empty(product, wanted)
-        sync_tree(product)
+        sync_trees((product,))
         sync_folder(product.parent)
 
     def forget(self, state: SavedState) -> None:
@@ -350,7 +350,7 @@ def _keep(source: Path, copy: Path) -> None:
     remove_tree(fresh)
     try:
         copy_file(source, fresh)
-        sync_tree(fresh)
+        sync_trees((fresh,))
     except OSError:
         with contextlib.suppress(OSError):
             fresh.unlink()

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 from ..errors import Cause, StepFailedError
-from ..files import product_state, remove_tree, sync_folder, sync_tree, walk
+from ..files import product_state, remove_tree, sync_folder, sync_trees, walk
 from ..plan import Step
 
 
@@ -107,8 +107,8 @@ class Workplace:
             If a product is missing, or an updated one was replaced.
         """
         self._check_written(set(absent))
-        for path in (*self._step.writes, *self._step.updates):
-            sync_tree((self.work / path).resolve())
+        changed = (*self._step.writes, *self._step.updates)
+        sync_trees((self.work / path).resolve() for path in changed)
         old = self.work / ".replaced"
         old.mkdir()
         for number, path in enumerate(self._step.writes):
@@ -119,10 +119,7 @@ class Workplace:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 made.rename(target)
                 sync_folder(target.parent)
-        states = {
-            path: product_state(self._root / path)
-            for path in (*self._step.writes, *self._step.updates)
-        }
+        states = {path: product_state(self._root / path) for path in changed}
         return {path: state for path, state in states.items() if state is not None}
 
     def _check_written(self, absent: set[str]) -> None:
