@@ -36,7 +36,7 @@ def write(output: Path, *folders: RunFolder) -> tuple[Page, dict[str, Any]]:
 @pytest.fixture(scope="module")
 def nights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Ten runs of which night 6 is noisy and night 8 heavily flagged."""
-    root = tmp_path_factory.mktemp("nights")
+    root = tmp_path_factory.mktemp("survey") / "nights"
     for night in range(10):
         noise = 5e-3 if night == 6 else 1e-3 * (1 + 0.01 * (night % 3))
         make(
