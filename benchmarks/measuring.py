@@ -35,7 +35,7 @@ RECIPE = HERE.parent / "recipes" / "ngc5921.toml"
 CASARUN = (sys.executable, "-P", "-c", "import sys; from casarun.cli import main; sys.exit(main())")
 """The command ``casarun``, as its entry point starts it."""
 
-THREADS = ("OMP", "OPENBLAS", "MKL", "BLIS", "NUMEXPR", "VECLIB")
+THREADS = ("OMP", "OPENBLAS", "MKL", "BLIS", "NUMEXPR")
 PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 SAMPLE_S = 0.2
 
@@ -200,10 +200,9 @@ def timed(
     SystemExit
         With what it said, where it fails or takes too long.
     """
-    adopt_orphans()
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     started = time.perf_counter()
-    with tempfile.TemporaryFile() as said:
+    with tempfile.TemporaryFile() as said, orphans_adopted():
         process = subprocess.Popen(
             [str(word) for word in command], cwd=cwd,
             env=bare_environment() if env is None else env,
@@ -217,7 +216,7 @@ def timed(
                 end_session(process.pid)
                 process.wait()
         wall_s = time.perf_counter() - started
-        wait_for_orphans()
+        wait_for_orphans(process.pid)
         if code not in codes:
             said.seek(0)
             words = said.read().decode(errors="replace")
@@ -231,25 +230,38 @@ def timed(
 def end_session(leader: int) -> None:
     """Kill all processes of a session that was started here."""
     for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error, ProcessLookupError):
-            if os.getsid(process.pid) == leader:
+        with contextlib.suppress(psutil.Error):
+            if _session(process.pid) == leader:
                 process.send_signal(signal.SIGKILL)
 
 
-def adopt_orphans() -> None:
+@contextlib.contextmanager
+def orphans_adopted() -> Iterator[None]:
     """Have the system hand over orphaned grandchildren, so that their CPU time is counted.
 
     casarun's steps are forked from a server process that outlives casarun by a moment.
     """
-    if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
+    try:
+        yield
+    finally:
+        libc.prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
 
 
-def wait_for_orphans() -> None:
-    """Wait for all processes that were handed over."""
-    with contextlib.suppress(ChildProcessError):
-        while True:
-            os.wait()
+def wait_for_orphans(leader: int) -> None:
+    """Wait for the processes of a session that were handed over."""
+    while mine := [p.pid for p in psutil.Process().children() if _session(p.pid) == leader]:
+        for pid in mine:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, 0)
+
+
+def _session(pid: int) -> int:
+    with contextlib.suppress(ProcessLookupError):
+        return os.getsid(pid)
+    return 0
 
 
 @contextlib.contextmanager

@@ -1,0 +1,159 @@
+"""Eight datasets calibrated and imaged: casarun beside plain CASA, and beside the limit.
+
+In turns, each from the start of its process to its end: a loop over datasets, as one writes first;
+a ``multiprocessing.Pool`` over them; both with CASA's own number of threads, and with one thread,
+for those who know to set it; and casarun with checks, journal, plots and report.
+
+The limit is the CPU time of the tasks over the cores: of casarun's own steps, as the run recorded
+them, and of the loop with one thread, which has no overhead but the import of CASA.
+
+    python benchmarks/eight.py --scratch DISK --times 3
+
+The datasets are copies of the NGC 5921 data (casadata) whose targets have names of their own.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import statistics
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import casadata
+import compare
+import measuring
+from measuring import CASARUN, Figure, Part, Sample
+
+LOOP, LOOP_ONE = "script", "script, one thread"
+POOL, POOL_ONE = "pool", "pool, one thread"
+OURS = "casarun"
+EFFICIENCY, FASTER = 0.9, 3.0
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+LIMIT_S = 900.0
+RECIPE = """casarun = 1
+[project]
+name = "eight"
+[[dataset]]
+vis = "*.fits"
+[calibrators]
+flux     = { field = "1331+305*", standard = "Perley-Butler 2017" }
+bandpass = "1331+305*"
+phase    = "1445+099*"
+[targets]
+fields = ["N5921*"]
+[flag]
+quack = "10s"
+[calibrate]
+spw    = "0:6~56"
+refant = "15"
+[[image]]
+name      = "continuum"
+spw       = "0:4~6;50~59"
+imsize    = 256
+cell      = "15arcsec"
+niter     = 1000
+threshold = "5mJy"
+[[image]]
+name      = "hi"
+specmode  = "cube"
+start     = 10
+nchan     = 40
+restfreq  = "1420.405752MHz"
+imsize    = 256
+cell      = "15arcsec"
+niter     = 2000
+threshold = "10mJy"
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure and print; 1 where a bar is missed or images differ."""
+    options = measuring.parser(__doc__).parse_args(argv)
+    part = Part(
+        "b", "eight datasets calibrated and imaged: by plain CASA, and by casarun with report"
+    )
+    cores = len(os.sched_getaffinity(0))
+    tasks: list[float] = []
+    peaks: dict[str, list[float]] = {}
+    with measuring.scratch_folder(options) as scratch:
+        data = datasets(scratch / "data", 2 if options.quick else 8)
+
+        def turn(who: str, number: int) -> Sample:
+            folder = scratch / f"{who}-{number}".replace(", ", "-").replace(" ", "-")
+            sample = run(who, folder, data, cores)
+            peaks[who] = [peak(who, folder, number) for number in range(len(data))]
+            if who == OURS:
+                tasks.append(task_cpu_s(folder))
+            shutil.rmtree(folder)
+            return sample
+
+        times = 1 if options.quick else options.times
+        part.samples += measuring.in_turns(times, (LOOP, LOOP_ONE, POOL, POOL_ONE, OURS), turn)
+    part.wrong = differences(peaks)
+    wall_s, limit_s = part.median(OURS), statistics.median(tasks) / cores
+    part.figures = [
+        Figure(
+            "CPU time of its steps over cores and wall time", limit_s / wall_s, least=EFFICIENCY
+        ),
+        Figure(
+            "CPU time of the script with one thread over cores and casarun's wall time",
+            part.median(LOOP_ONE, "cpu_s") / cores / wall_s,
+        ),
+        Figure("times faster than the pool", part.ratio(POOL, OURS), least=FASTER),
+        Figure("times faster than the pool with one thread", part.ratio(POOL_ONE, OURS)),
+        Figure("times faster than the script", part.ratio(LOOP, OURS)),
+        Figure("times faster than the script with one thread", part.ratio(LOOP_ONE, OURS)),
+    ]
+    return measuring.finish([part], options)
+
+
+def datasets(folder: Path, number: int) -> list[Path]:
+    """Write copies of the NGC 5921 data whose targets have names of their own."""
+    folder.mkdir()
+    original = Path(casadata.datapath, "demo", "NGC5921.fits").read_bytes()
+    (folder / "recipe.toml").write_text(RECIPE)
+    found = [folder / f"day{day}.fits" for day in range(number)]
+    for day, path in enumerate(found):
+        path.write_bytes(original.replace(b"N5921_2", b"N5921_%d" % day))
+    return found
+
+
+def run(who: str, folder: Path, data: Sequence[Path], cores: int) -> Sample:
+    """Run one of them once."""
+    if who == OURS:
+        command = [*CASARUN, data[0].parent / "recipe.toml", "--output", folder]
+        return measuring.timed(who, command, limit_s=LIMIT_S)
+    env = measuring.bare_environment() | (ONE_THREAD if who in (LOOP_ONE, POOL_ONE) else {})
+    processes = cores if who in (POOL, POOL_ONE) else 1
+    script = measuring.HERE / "eight_script.py"
+    command = [sys.executable, script, folder, str(processes), *data]
+    return measuring.timed(who, command, env=env, limit_s=LIMIT_S)
+
+
+def task_cpu_s(folder: Path) -> float:
+    """Return the CPU time of all steps of a run."""
+    paths = (folder / "logs").glob("*/result.json")
+    return sum(json.loads(path.read_text())["cpu_s"] for path in paths)
+
+
+def peak(who: str, folder: Path, day: int) -> float:
+    """Return the peak of a dataset's cube in Jy/beam."""
+    name = f"N5921_{day}.hi.fits" if who == OURS else f"day{day}.hi.image.fits"
+    return compare.peak(folder / "images" / name)
+
+
+def differences(peaks: dict[str, list[float]]) -> list[str]:
+    """Return where casarun's cubes do not have the peaks of the others'."""
+    return [
+        f"day{day}: peak {ours:.6g} Jy/beam by casarun, {theirs:.6g} by {who}"
+        for who, others in peaks.items()
+        for day, (ours, theirs) in enumerate(zip(peaks[OURS], others, strict=True))
+        if not abs(ours / theirs - 1) <= compare.TOLERANCE
+    ]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
