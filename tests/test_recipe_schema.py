@@ -31,6 +31,7 @@ SHORTHANDS: dict[str, set[Any]] = {
     "targets.fields": {"string"},
     "image.targets": {"string"},
     "image.average": {"string"},
+    "cube.targets": {"string"},
     "step.only": {"string"},
     "calibrate.refant": {"integer", ("array", frozenset({"string", "integer"}))},
     "selfcal.refant": {"integer", ("array", frozenset({"string", "integer"}))},
@@ -172,7 +173,7 @@ def test_tables_are_closed() -> None:
             for child in node:
                 yield from visit(child, name)
 
-    assert len(list(visit(schema(), "recipe"))) == 19
+    assert len(list(visit(schema(), "recipe"))) == 25
 
 
 def test_defaults_written_out_change_nothing() -> None:

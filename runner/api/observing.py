@@ -5,14 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from ..cubes.chain import Cube
 from ..engine.executors.local import LocalExecutor
 from ..engine.resume import decide, survey
 from ..engine.signals import StopFlag
-from ..errors import CasarunError, DataError, Problem, with_advice
+from ..errors import CasarunError, DataError, KeyPath, Problem, with_advice
 from ..files import read_json
 from ..folder import RunFolder
 from ..observation import Observation
 from ..stages import compile as stages
+from ..stages.cube import header_file
 from ..stages.ingest import observation_file
 from .opening import Options, Reduction, held, open_recipe
 from .steps import Listener, as_plan, disk_problem, executor_here, need_casa, run_steps
@@ -53,7 +55,7 @@ def observe(
         outcome = run_steps(reduction, plan, executor, listener, stop)
         problems = [
             Problem(with_advice(failure.message, failure.advice),
-                    ("dataset", _index(reduction, step_id), "vis"))
+                    _key(reduction, step_id))
             for step_id, failure in outcome.failed.items()
         ]  # fmt: skip
         if problems:
@@ -62,6 +64,34 @@ def observe(
     found = {d.name: _observation(folder, observation_file(d)) for d in recipe.dataset
             if (folder.root / observation_file(d)).is_file()}  # fmt: skip
     return found, done
+
+
+def _key(reduction: Reduction, step_id: str) -> KeyPath:
+    """Return the key of what a step that failed was to read."""
+    for index, cube in enumerate(reduction.loaded.recipe.cube):
+        if step_id == f"{cube.name}.cube.inspect":
+            return ("cube", index, "image")
+    return ("dataset", _index(reduction, step_id), "vis")
+
+
+def cube_headers(reduction: Reduction) -> dict[str, Cube]:
+    """Return what the recipe's own cubes are, by the name of their ``[[cube]]``, after `observe`.
+
+    Raises
+    ------
+    DataError
+        If that cannot be read.
+    """
+    root = reduction.folder.root
+    found = {}
+    for cube in reduction.loaded.recipe.cube:
+        path = root / header_file(cube)
+        if path.is_file():
+            try:
+                found[cube.name] = Cube.from_json(read_json(path))
+            except (OSError, ValueError, TypeError, KeyError) as error:
+                raise DataError(f"{path} is damaged: remove it and run again") from error
+    return found
 
 
 def _index(reduction: Reduction, step_id: str) -> int:

@@ -14,7 +14,7 @@ from ..observation import Observation
 from ..plan import Plan
 from ..recipe.positions import render
 from ..stages import compile as stages
-from .observing import observe
+from .observing import cube_headers, observe
 from .opening import Options, Reduction, held, judged, open_recipe
 from .steps import Listener, as_plan, executor_here, expect
 
@@ -80,7 +80,7 @@ def prepare(
         Where recipe and data do not fit, with each problem at its place in the recipe.
     """
     loaded, options = reduction.loaded, reduction.options
-    compiled = stages.full(loaded.recipe, observations)
+    compiled = stages.full(loaded.recipe, observations, cube_headers(reduction))
     of_another = _of_another(reduction)
     warnings = tuple(dict.fromkeys((*loaded.warnings, *of_another, *compiled.warnings)))
     if compiled.problems:

@@ -39,7 +39,10 @@ _CORRELATIONS = {
     9: "XX", 10: "XY", 11: "YX", 12: "YY",
 }  # fmt: skip
 _PARALLEL = {"RR", "LL", "XX", "YY", "I"}
-_DEGREES = {"rad": 180 / math.pi, "deg": 1.0, "arcmin": 1 / 60, "arcsec": 1 / 3600}
+_DEGREES = {
+    "rad": 180 / math.pi, "deg": 1.0, "arcmin": 1 / 60, "'": 1 / 60, "arcsec": 1 / 3600,
+    '"': 1 / 3600,
+}  # fmt: skip
 _ARCSECONDS = {unit: 3600 * factor for unit, factor in _DEGREES.items()}
 _HERTZ = {"Hz": 1.0, "kHz": 1e3, "MHz": 1e6, "GHz": 1e9}
 
@@ -351,8 +354,8 @@ class ImageFile:
             raise DataError(f"{path}: cannot be opened as an image: {error}") from error
         coordinates = self._tool.coordsys()
         try:
-            self._axes = _axes(coordinates.axiscoordinatetypes(), str(path))
-            self.header = _header(self._tool, coordinates, self._axes, str(path))
+            self._axes = image_axes(coordinates.axiscoordinatetypes(), str(path))
+            self.header = image_header(self._tool, coordinates, self._axes, str(path))
         finally:
             coordinates.done()
         shape = (0, self.header.n_y, self.header.n_x)
@@ -403,8 +406,8 @@ class ImageFile:
         return np.ascontiguousarray(moved.reshape(-1, self.header.n_y, self.header.n_x))
 
 
-def _axes(types: list[str], path: str) -> dict[str, int | None]:
-    """Return which axis is x, y, stokes and spectral."""
+def image_axes(types: list[str], path: str) -> dict[str, int | None]:
+    """Return which axis is x, y, stokes and spectral; raise `DataError` without a sky."""
     directions = [index for index, name in enumerate(types) if name == "Direction"]
     if len(directions) != 2:
         raise DataError(f"{path}: not an image of the sky: it has no two direction axes")
@@ -414,7 +417,10 @@ def _axes(types: list[str], path: str) -> dict[str, int | None]:
     return found
 
 
-def _header(tool: Any, coordinates: Any, axes: dict[str, int | None], path: str) -> ImageHeader:
+def image_header(
+    tool: Any, coordinates: Any, axes: dict[str, int | None], path: str
+) -> ImageHeader:
+    """Return shape and coordinates of an open image."""
     shape = [int(length) for length in tool.shape()]
     x, y, stokes, spectral = axes["x"], axes["y"], axes["stokes"], axes["spectral"]
     units = coordinates.units()

@@ -19,7 +19,7 @@ from ..files import copy_tree, write_json
 from ..plan import Check, Step
 from ..qa import collect
 from ..quantities import parse
-from . import selfcal_apply, selfcal_image, selfcal_plots, selfcal_solve
+from . import cube_join, selfcal_apply, selfcal_image, selfcal_plots, selfcal_solve
 from .results import SKIPPED
 from .scene import Scene
 
@@ -320,6 +320,7 @@ _ACTIONS: dict[str, Callable[[Params], Outcome]] = {
     "noise": lambda params: collect.measure_noise(dict(params)),
     "observe": _observe,
     "unpack": _unpack,
+    **cube_join.ACTIONS,
     **selfcal_image.ACTIONS,
     **selfcal_plots.ACTIONS,
     **selfcal_solve.ACTIONS,

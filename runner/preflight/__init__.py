@@ -9,10 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ..stages.cube import Product
 from ..stages.draft import Draft, Subject
 from ..stages.image import Picture
 from ..stages.selfcal import Loop
-from . import calibrators, datasets, images, parameters, selections, selfcal, solutions
+from . import (
+    calibrators,
+    cube_products,
+    datasets,
+    images,
+    parameters,
+    selections,
+    selfcal,
+    solutions,
+)
 
 
 def check(
@@ -20,6 +30,7 @@ def check(
     subjects: Sequence[Subject],
     pictures: Sequence[Picture],
     loops: Sequence[Loop] = (),
+    products: Sequence[Product] = (),
 ) -> None:
     """Hold a recipe against its data, once all stages have added their steps.
 
@@ -33,6 +44,8 @@ def check(
         The images that are to be made.
     loops : sequence of Loop
         The self-calibrations.
+    products : sequence of Product
+        What is made of cubes.
     """
     datasets.check(draft, subjects)
     parameters.check(draft)
@@ -41,3 +54,4 @@ def check(
     selections.check(draft, subjects, pictures)
     images.check(draft, subjects, pictures)
     selfcal.check(draft, subjects, loops)
+    cube_products.check(draft, products)

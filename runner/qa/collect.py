@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..cubes.chain import Cube
 from ..files import write_atomic
-from . import datasets, images
+from . import cubes, datasets, images
 
 Params = Mapping[str, Any]
 
@@ -91,6 +92,29 @@ def measure_image(params: Params) -> dict[str, Any]:
     """
     result = images.measure(params)
     return _write(result, params["data"])
+
+
+def measure_cube(params: Params, cube: Cube, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Measure and plot what was made of a cube.
+
+    Parameters
+    ----------
+    params : mapping
+        ``target``, ``image`` (the name of the ``[[cube]]``), ``of`` (what it was made from),
+        ``done`` (what was done, in words), ``products`` (paths), ``fits`` (path, or empty),
+        ``displayed`` (image whose spectrum is shown), ``moments`` (images by moment), ``masked``,
+        ``stats``, ``data`` (JSON to write), ``plots`` (folder for PNGs).
+    cube : Cube
+        The result: shape, axes, beams.
+    rows : list of dict
+        The numbers of its channels.
+
+    Returns
+    -------
+    dict
+        What was written to ``data``.
+    """
+    return _write(cubes.measure(params, cube, rows), params["data"])
 
 
 def _write(content: dict[str, Any], path: str) -> dict[str, Any]:

@@ -180,7 +180,7 @@ def measure(params: Params) -> dict[str, Any]:
         "rms_jy_per_beam": _listed(found.rms),
         "peak_jy_per_beam": _listed(found.peak),
     }
-    drawing = _Drawing(params, found, beside, shown, _sky(found.header, beam), numbers)
+    drawing = _Drawing(params, found, beside, shown, sky_of(found.header, beam), numbers)
     numbers["plots"] = drawing.all()
     return numbers
 
@@ -228,7 +228,7 @@ def _grid_numbers(numbers: dict[str, Any], found: Scan) -> None:
     for key, value in (("min", np.min), ("max", np.max)):
         number = float(value(frequencies)) if frequencies.size else None
         put(numbers, f"frequency_{key}_hz", number, "the image has no spectral axis")
-    wcs = _sky(header, None).wcs()
+    wcs = sky_of(header, None).wcs()
     right_ascension, declination = wcs.wcs_pix2world(x, y, 0)
     numbers["peak_position"] = {
         "ra_deg": float(right_ascension),
@@ -265,7 +265,8 @@ def _cleaning_numbers(
     put(numbers, "residual_peak_sigma", ratio, "the noise is not known")
 
 
-def _sky(header: read.ImageHeader, beam: tuple[float, float, float] | None) -> sky.Sky:
+def sky_of(header: read.ImageHeader, beam: tuple[float, float, float] | None) -> sky.Sky:
+    """Return the coordinates of an image's plane, as plots take them."""
     return sky.Sky(
         frame=header.frame,
         projection=header.projection,

@@ -26,6 +26,7 @@ def assemble(
     missing: Sequence[Mapping[str, str]] = (),
     fallbacks: Sequence[Mapping[str, Any]] = (),
     selfcal: Mapping[str, Numbers] | None = None,
+    cubes: Sequence[Numbers] = (),
 ) -> dict[str, Any]:
     """Gather all numbers of a run and judge them.
 
@@ -45,6 +46,8 @@ def assemble(
         ``diverged`` (how many attempts) and ``parameters`` (as text); each warns.
     selfcal : mapping, optional
         What the steps ``selfcal.finish`` wrote, by target; one that declined warns.
+    cubes : sequence of mapping
+        What `collect.measure_cube` returned.
 
     Returns
     -------
@@ -77,7 +80,18 @@ def assemble(
         "selfcal": {
             target: selfcal_table.table(numbers) for target, numbers in (selfcal or {}).items()
         },
+        "cubes": {
+            name_of_cube(numbers): {
+                key: value for key, value in numbers.items() if key not in ("kind", "plots")
+            }
+            for numbers in cubes
+        },
     }
+
+
+def name_of_cube(numbers: Numbers) -> str:
+    """Return the name by which what was made of a cube is known: ``<target>.<name>``."""
+    return ".".join(part for part in (numbers["target"], numbers["image"]) if part)
 
 
 _NOT_METRICS = ("kind", "target", "image", "plots", "per_channel")

@@ -13,6 +13,12 @@ from .model import (
     Calibrate,
     Calibrators,
     Contsub,
+    Cube,
+    CubeContsub,
+    CubeMask,
+    CubeRebin,
+    CubeRegrid,
+    CubeSmooth,
     CustomStep,
     Dataset,
     Flag,
@@ -51,13 +57,14 @@ def build(document: Mapping[str, Any], path: Path) -> Recipe:
     contsub = document.get("contsub")
     return Recipe(
         casarun=document["casarun"],
-        dataset=tuple(_make(Dataset, table) for table in document["dataset"]),
+        dataset=tuple(_make(Dataset, table) for table in document.get("dataset", ())),
         calibrators=_calibrators(document.get("calibrators", {})),
         targets=_targets(document.get("targets", {})),
         calibrate=_calibrate(document.get("calibrate", {})),
         selfcal=tuple(_selfcal(table) for table in document.get("selfcal", ())),
         contsub=None if contsub is None else _make(Contsub, contsub),
         image=tuple(_image(table) for table in document.get("image", ())),
+        cube=tuple(_cube(table) for table in document.get("cube", ())),
         retry=_retry(document.get("retry", {})),
         step=tuple(_make(CustomStep, _listed(table, "only")) for table in document.get("step", ())),
         **tables,
@@ -136,6 +143,23 @@ def _average(value: str | Mapping[str, Any]) -> Average | None:
     if isinstance(value, str):
         return Average("auto", "auto") if value == "auto" else None
     return _make(Average, value)
+
+
+def _cube(table: Mapping[str, Any]) -> Cube:
+    plain = _listed(table, "targets")
+    for key, cls in _CUBE.items():
+        if key in plain:
+            plain[key] = _make(cls, plain[key])
+    return _make(Cube, plain)
+
+
+_CUBE: dict[str, type[Any]] = {
+    "contsub": CubeContsub,
+    "smooth": CubeSmooth,
+    "rebin": CubeRebin,
+    "regrid": CubeRegrid,
+    "mask": CubeMask,
+}
 
 
 def _listed(table: Mapping[str, Any], key: str) -> dict[str, Any]:

@@ -10,12 +10,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from ..quantities import parse, split
+from .channel_list import channels
 
 if TYPE_CHECKING:
     from jsonschema import FormatChecker
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_+][A-Za-z0-9_+.-]{0,63}")
-_CHANNELS: Final = re.compile(r"[1-9][0-9]*ch")
+_CHANNELS_LONG: Final = re.compile(r"[1-9][0-9]*ch")
 
 
 def _name(text: str) -> None:
@@ -66,6 +67,12 @@ def _channel(text: str) -> None:
         raise ValueError(f"{error}; or a velocity in m/s, km/s") from None
 
 
+def _channels(text: str) -> None:
+    """Accept the channels of a cube, or none."""
+    if text:
+        channels(text)
+
+
 def _solint(text: str) -> None:
     """Accept CASA's solution intervals, but for units that CASA takes for something else."""
     time, comma, frequency = text.partition(",")
@@ -83,7 +90,7 @@ def _solint(text: str) -> None:
             raise ValueError(f'{found}; use "auto", "inf", "int", or a time in s, min, h')
         if number <= 0:
             raise ValueError(f"'{text}' must be more than zero")
-    if comma and not _CHANNELS.fullmatch(frequency.strip()):
+    if comma and not _CHANNELS_LONG.fullmatch(frequency.strip()):
         try:
             _quantity("frequency", zero=False)(frequency.strip())
         except ValueError as error:
@@ -107,6 +114,7 @@ FORMATS: Final[dict[str, Callable[[str], None]]] = {
     "threshold": _threshold,
     "channel": _channel,
     "solint": _solint,
+    "channels": _channels,
 }
 """Formats by the name that the schema gives them."""
 

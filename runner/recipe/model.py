@@ -204,6 +204,75 @@ class Selfcal:
 
 
 @dataclass(frozen=True)
+class CubeContsub:
+    """``[[cube]] contsub``: the continuum, subtracted in the image plane."""
+
+    channels: str = ""
+    order: int = 0
+
+
+@dataclass(frozen=True)
+class CubeSmooth:
+    """``[[cube]] smooth``: to another synthesized beam, and along the channels."""
+
+    beam: str | tuple[str, ...] = ""
+    spectral: Literal["none", "hanning", "boxcar"] = "none"
+    width: int = 3
+
+
+@dataclass(frozen=True)
+class CubeRebin:
+    """``[[cube]] rebin``: averages of pixels and channels."""
+
+    pixels: int = 1
+    channels: int = 1
+
+
+@dataclass(frozen=True)
+class CubeRegrid:
+    """``[[cube]] regrid``: other channels, another image's grid.
+
+    After loading, `template` is absolute.
+    """
+
+    template: str = ""
+    start: str = ""
+    width: str = ""
+    nchan: int = -1
+    interpolation: Literal["linear", "nearest"] = "linear"
+
+
+@dataclass(frozen=True)
+class CubeMask:
+    """``[[cube]] mask``: what is significant in a smoothed copy of the cube."""
+
+    sigma: float = 3.0
+    beam: str | tuple[str, ...] = "auto"
+    spectral: Literal["none", "hanning"] = "hanning"
+    channels: int = 2
+
+
+@dataclass(frozen=True)
+class Cube:
+    """One ``[[cube]]``: what is made of a spectral cube.
+
+    After loading, `image` is the name of an image of the recipe, or an absolute path.
+    """
+
+    name: str
+    image: str
+    targets: tuple[str, ...] = ("*",)
+    contsub: CubeContsub = CubeContsub()
+    smooth: CubeSmooth = CubeSmooth()
+    rebin: CubeRebin = CubeRebin()
+    regrid: CubeRegrid = CubeRegrid()
+    mask: CubeMask | None = None
+    moments: tuple[int, ...] = ()
+    stats: bool = True
+    fits: bool = True
+
+
+@dataclass(frozen=True)
 class CustomStep:
     """One ``[[step]]``: any CASA task by its name."""
 
@@ -270,7 +339,7 @@ class Recipe:
     """A recipe: the whole TOML document, after overrides, checked."""
 
     casarun: int
-    dataset: tuple[Dataset, ...]
+    dataset: tuple[Dataset, ...] = ()
     project: Project = Project()
     calibrators: Calibrators = Calibrators()
     targets: Targets = Targets()
@@ -279,6 +348,7 @@ class Recipe:
     selfcal: tuple[Selfcal, ...] = ()
     contsub: Contsub | None = None
     image: tuple[Image, ...] = ()
+    cube: tuple[Cube, ...] = ()
     step: tuple[CustomStep, ...] = ()
     qa: Qa = Qa()
     resources: Resources = Resources()

@@ -13,7 +13,7 @@ from ..errors import KeyPath, Problem, did_you_mean
 from .naming import label
 from .schema import kind, shown
 
-ARRAYS: Final = ("dataset", "selfcal", "image", "step")
+ARRAYS: Final = ("dataset", "selfcal", "image", "cube", "step")
 """Tables of which a recipe has several, addressed by their names or, from 0 on, their numbers."""
 
 _LONGEST: Final = 100

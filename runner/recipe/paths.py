@@ -9,7 +9,7 @@ import glob
 import os
 import re
 import shlex
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from itertools import islice
@@ -125,6 +125,10 @@ class Paths:
         result = dict(document)
         result["dataset"] = list(self._datasets(document))
         result["image"] = [self._image(index, table) for index, table in tables(document, "image")]
+        images = {table.get("name") for _, table in tables(document, "image")}
+        result["cube"] = [
+            self._cube(index, table, images) for index, table in tables(document, "cube")
+        ]
         result["step"] = [self._step(index, table) for index, table in tables(document, "step")]
         for table, key in (("project", "output"), ("calibrators", "flux")):
             if isinstance(document.get(table), dict) and key in document[table]:
@@ -173,6 +177,18 @@ class Paths:
             return table
         found = self._one(mask, ("image", index, "mask"), ("none", "auto-multithresh"))
         return table | {"mask": found}
+
+    def _cube(self, index: int, table: dict[str, Any], images: set[Any]) -> dict[str, Any]:
+        """Return a cube's table with absolute paths of files; an image's name stays one."""
+        image, regrid = table.get("image"), table.get("regrid")
+        if isinstance(image, str) and image and image not in images:
+            found = self._one(image, ("cube", index, "image"), [str(name) for name in images])
+            table = table | {"image": found}
+        template = regrid.get("template") if isinstance(regrid, dict) else None
+        if isinstance(template, str) and template:
+            found = self._one(template, ("cube", index, "regrid", "template"), ())
+            table = table | {"regrid": {**table["regrid"], "template": found}}
+        return table
 
     def _step(self, index: int, table: dict[str, Any]) -> dict[str, Any]:
         """Return a step with absolute paths of the user's own files."""
@@ -231,7 +247,7 @@ class Paths:
                 key,
             )
 
-    def _one(self, text: str, key: KeyPath, words: tuple[str, ...]) -> str:
+    def _one(self, text: str, key: KeyPath, words: Iterable[str]) -> str:
         """Return the absolute path of a file that must be there."""
         expanded = self._expanded(text, key)
         if expanded is not None:

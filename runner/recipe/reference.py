@@ -26,6 +26,7 @@ _FORMATS: Final = {
     "size": "size",
     "threshold": "`Nsigma` or flux density",
     "channel": "frequency or velocity",
+    "channels": "channels",
     "solint": "solution interval",
 }
 _TYPES: Final = {"object": "table", "array": "list", "number": "number"}

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from ..errors import KeyPath, Problem, did_you_mean
 from ..standards import STANDARDS
+from . import cube_rules
 from .naming import label
 from .schema import against, resolved, shown
 
@@ -159,6 +160,7 @@ def check(document: Document) -> list[Problem]:
         _selfcal,
         _steps,
         _contsub,
+        cube_rules.check,
     )
     return [problem for rule in rules for problem in rule(document)]
 
@@ -178,7 +180,7 @@ def _listed(value: object) -> list[Any]:
 
 def _names(document: Document) -> Iterator[Problem]:
     """Yield names that stand twice: files of one would overwrite the other's."""
-    for array in ("image", "step"):
+    for array in ("image", "cube", "step"):
         seen: dict[str, int] = {}
         for index, table in tables(document, array):
             name = label(array, table)

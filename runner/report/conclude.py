@@ -213,13 +213,15 @@ def _judge(folder: RunFolder, plan: Plan, meta: Mapping[str, Any]) -> dict[str, 
     """Gather what the measuring steps wrote; name what they could not."""
     datasets: dict[str, Any] = {}
     images: list[Any] = []
+    cubes: list[Any] = []
     selfcal: dict[str, Any] = {}
     missing: list[dict[str, str]] = []
     for step in plan.steps:
         if not (step.action.startswith("measure.") or step.action == SELFCAL):
             continue
         said = meta["steps"][step.id]
-        subject = step.dataset or f"{step.target}, {step.image or 'self-calibration'}"
+        whose = [word for word in (step.target, step.image or "self-calibration") if word]
+        subject = step.dataset or ", ".join(whose)
         if said["state"] not in ("done", "skipped"):
             missing.append({"subject": subject, "reason": said["reason"]})
             continue
@@ -234,6 +236,8 @@ def _judge(folder: RunFolder, plan: Plan, meta: Mapping[str, Any]) -> dict[str, 
             selfcal[step.target] = numbers
         elif step.action == "measure.dataset":
             datasets[step.dataset] = numbers
+        elif step.action == "measure.cube":
+            cubes.append(numbers)
         else:
             images.append(numbers)
     if not missing:  # a run that failed has not passed, even where nothing was to be measured
@@ -243,7 +247,7 @@ def _judge(folder: RunFolder, plan: Plan, meta: Mapping[str, Any]) -> dict[str, 
             if said["state"] == "failed"
         ]
     fallbacks = list(_fallbacks(plan, meta))
-    return assemble(datasets, images, meta["limits"], missing, fallbacks, selfcal)
+    return assemble(datasets, images, meta["limits"], missing, fallbacks, selfcal, cubes)
 
 
 def _fallbacks(plan: Plan, meta: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

@@ -10,7 +10,7 @@ from typing import Any
 from ..engine.results import SKIPPED
 from ..folder import RunFolder
 from ..plan import Plan, Step
-from . import measured, selfcal, words
+from . import cubes, measured, selfcal, words
 from .places import link, load
 
 Results = Mapping[str, Mapping[str, Any]]
@@ -74,6 +74,7 @@ def context(folder: RunFolder, plan: Plan, results: Results, meta: Meta) -> dict
         "datasets": list(_datasets(folder, plan, meta)),
         "selfcals": list(selfcal.sections(folder, plan, meta)),
         "images": list(_images(folder, plan, meta, steps)),
+        "cubes": list(_cubes(folder, plan, meta)),
         "steps": steps,
         "totals": {**_totals(steps), "disk": _disk(meta)},
         "versions": dict(meta.get("versions", {})),
@@ -291,3 +292,8 @@ def _images(
             "missing": missing,
             "fallback": fell_back.get((step.target, step.image), ""),
         }
+
+
+def _cubes(folder: RunFolder, plan: Plan, meta: Meta) -> Iterator[dict[str, Any]]:
+    for step, numbers, missing in _measured(folder, plan, meta, "measure.cube"):
+        yield {**cubes.cube(step.target, step.image, numbers, link), "missing": missing}

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from .. import preflight
+from ..cubes.chain import Cube as CubeHeader
 from ..errors import Problem, dotted
 from ..observation import Observation
 from ..plan import Auto, Plan, Step
@@ -16,6 +17,7 @@ from . import (
     calibrate,
     contsub,
     costs,
+    cube,
     custom,
     export,
     flag,
@@ -58,11 +60,16 @@ def imports(recipe: Recipe) -> Compiled:
     draft = Draft(recipe)
     for dataset in recipe.dataset:
         ingest.steps(draft, dataset)
+    cube.inspections(draft)
     later = frozenset(path for step in draft.steps for path in step.intermediates)
     return Compiled(tuple(draft.steps), keep=recipe.resources.keep, needed_later=later)
 
 
-def full(recipe: Recipe, observations: Mapping[str, Observation]) -> Compiled:
+def full(
+    recipe: Recipe,
+    observations: Mapping[str, Observation],
+    headers: Mapping[str, CubeHeader] | None = None,
+) -> Compiled:
     """Compile the whole recipe.
 
     Parameters
@@ -71,6 +78,8 @@ def full(recipe: Recipe, observations: Mapping[str, Observation]) -> Compiled:
         The checked recipe.
     observations : mapping of str to Observation
         Metadata by dataset name, one for each dataset of the recipe.
+    headers : mapping of str to Cube, optional
+        What the cubes are that exist already, by the name of their ``[[cube]]``.
 
     Returns
     -------
@@ -93,11 +102,16 @@ def full(recipe: Recipe, observations: Mapping[str, Observation]) -> Compiled:
         contsub.steps(draft, subject)
         measure.dataset(draft, subject, tables[subject.name])
     _images(draft, pictures)
+    cube.inspections(draft)
+    products = cube.products(draft, pictures, headers or {})
+    for product in products:
+        cube.steps(draft, product)
+        measure.product(draft, product)
     for loop in loops:
         measure.selfcal(draft, loop)
     custom.insert(draft, subjects, pictures)
     _clashes(draft)
-    preflight.check(draft, subjects, pictures, loops)
+    preflight.check(draft, subjects, pictures, loops, products)
     if not draft.problems:
         draft.steps[:] = costs.estimated(draft.steps, subjects)
     return _compiled(draft)

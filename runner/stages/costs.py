@@ -183,6 +183,9 @@ def estimated(steps: Sequence[Step], subjects: Sequence[Subject]) -> list[Step]:
     for step in steps:
         task = step.action.removeprefix("casa:")
         cost = _MODELS.get(task, _any)(step, known)
+        if step.resources.seconds:  # the stage has said it
+            found.append(step)
+            continue
         resources = replace(
             step.resources,
             disk_bytes=round(cost.disk_bytes),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..errors import KeyPath, Problem
@@ -23,6 +23,7 @@ ORDER = (
     "selfcal",
     "contsub",
     "image",
+    "cube",
     "export",
     "measure",
 )
@@ -129,11 +130,12 @@ class Draft:
             self.warnings.append(warning)
 
     def add(self, step_id: str, action: str, params: Mapping[str, Any], **more: Any) -> None:
-        """Add a step; `more` are further attributes of `Step`."""
-        resources = Resources(
-            cores=1,
-            time_limit_s=parse(self.recipe.resources.time_per_step, "duration"),
-        )
+        """Add a step; `more` are further attributes of `Step`.
+
+        Its `resources` are what the stage itself knows better than `stages.costs`.
+        """
+        limit = parse(self.recipe.resources.time_per_step, "duration")
+        resources = replace(more.pop("resources", Resources()), time_limit_s=limit)
         more["checks"] = tuple(more.get("checks", ()))
         for key in ("reads", "writes", "updates", "intermediates"):
             more[key] = tuple(more.get(key, ()))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from .calibrate import Tables
+from .cube import Product
 from .draft import Draft, Subject
 from .image import Picture, final, suffixes
 from .selfcal import Loop
@@ -73,6 +74,42 @@ def picture(draft: Draft, picture: Picture) -> None:
         writes=(data, plots),
         target=picture.target,
         image=picture.image.name,
+    )
+
+
+def product(draft: Draft, product: Product) -> None:
+    """Add the step that measures and draws what was made of a cube."""
+    cube, prefix = product.cube, product.prefix
+    setup, pieces = f"{product.heap}/setup", product.pieces
+    moments = {str(moment): f"{prefix}.mom{moment}" for moment in cube.moments}
+    displayed = f"{prefix}.image" if product.changes else product.source
+    data, plots = f"qa/data/cubes/{product.name}.json", f"qa/plots/cubes/{product.name}"
+    draft.add(
+        f"{product.name}.cube.measure",
+        "measure.cube",
+        {
+            "target": product.target,
+            "image": cube.name,
+            "of": cube.image,
+            "done": product.words,
+            "products": product.images,
+            "fits": f"{prefix}.fits" if cube.fits and (product.changes or product.copied) else "",
+            "displayed": displayed,
+            "moments": moments,
+            "masked": cube.mask is not None,
+            "stats": cube.stats,
+            "setup": setup,
+            "pieces": pieces,
+            "data": data,
+            "plots": plots,
+        },
+        stage="measure",
+        title=f"measure the cube '{cube.name}'"
+        + (f" of {product.target}" if product.target else ""),
+        reads=(setup, *pieces, displayed, *moments.values()),
+        writes=(data, plots),
+        target=product.target,
+        image=cube.name,
     )
 
 

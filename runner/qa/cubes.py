@@ -1,0 +1,146 @@
+"""What was made of a cube, in numbers and plots: noise by channel, a spectrum, moment maps."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from ..casa import read
+from ..casa.cube_file import CubeFile
+from ..cubes.chain import Cube
+from . import sky
+from .datasets import plot
+from .images import sky_of
+from .metrics import put
+
+Floats = npt.NDArray[np.float64]
+Params = Mapping[str, Any]
+
+_MAPS: Final = 3
+"""Moment maps in a row."""
+
+
+def measure(params: Params, cube: Cube, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Measure and plot what was made of a cube; see `collect.measure_cube`.
+
+    Parameters
+    ----------
+    params : mapping
+        Of `collect.measure_cube`.
+    cube : Cube
+        The result: shape, axes, beams.
+    rows : list of dict
+        The numbers of its channels.
+    """
+    numbers: dict[str, Any] = {
+        "kind": "cube",
+        "target": params["target"],
+        "image": params["image"],
+        "of": params["of"],
+        "products": list(params["products"]),
+        "fits": params["fits"],
+        "shape": [cube.n_x, cube.n_y, 1, cube.axis.n_chan],
+        "done": list(params["done"]),
+    }
+    _beam(numbers, cube)
+    _brightness(numbers, cube, rows)
+    folder = Path(params["plots"])
+    folder.mkdir(parents=True, exist_ok=True)
+    drawn = [_channels(params, cube, rows, folder)] if len(rows) > 1 and params["stats"] else []
+    numbers["plots"] = [*_moments(params, cube, folder), *drawn]
+    return numbers
+
+
+def _beam(numbers: dict[str, Any], cube: Cube) -> None:
+    beams = sorted(
+        (beam for beam in cube.beams if beam.major_arcsec > 0), key=lambda one: one.area_arcsec2
+    )
+    middle = beams[len(beams) // 2] if beams else None
+    for key, name in (
+        ("bmaj_arcsec", "major_arcsec"),
+        ("bmin_arcsec", "minor_arcsec"),
+        ("bpa_deg", "pa_deg"),
+    ):
+        value = None if middle is None else float(getattr(middle, name))
+        put(numbers, key, value, "the cube has no synthesized beam")
+    numbers["beams_differ_by_channel"] = len(cube.beams) > 1
+
+
+def _column(rows: list[dict[str, Any]], name: str) -> Floats:
+    return np.array([math.nan if row.get(name) is None else row[name] for row in rows], float)
+
+
+def _brightness(numbers: dict[str, Any], cube: Cube, rows: list[dict[str, Any]]) -> None:
+    reason = "the channels were not measured: stats = false"
+    noise, peak = _column(rows, "noise"), _column(rows, "max")
+    finite, high = noise[np.isfinite(noise)], peak[np.isfinite(peak)]
+    put(numbers, "rms_noise", float(np.median(finite)) if finite.size else None, reason)
+    put(numbers, "peak", float(high.max()) if high.size else None, reason)
+    numbers["unit"] = cube.unit
+    numbers["peak_channel"] = int(np.nanargmax(peak)) if high.size else None
+    flux = _column(rows, "flux_in_mask_jy")
+    if rows and "flux_in_mask_jy" in rows[0]:
+        total = None
+        if cube.axis.rest_hz > 0 and np.isfinite(flux).any():
+            total = float(np.nansum(flux)) * cube.axis.width_km_s
+        put(numbers, "line_flux_jy_km_s", total, "no rest frequency, or nothing in the mask")
+
+
+def _channels(
+    params: Params, cube: Cube, rows: list[dict[str, Any]], folder: Path
+) -> dict[str, str]:
+    """Draw noise by channel, and the spectrum at the brightest pixel and in all."""
+    velocities = cube.axis.rest_hz > 0
+    x = _column(rows, "velocity_km_s") if velocities else _column(rows, "frequency_hz") / 1e9
+    label = "velocity (km/s, radio)" if velocities else "frequency (GHz)"
+    peak = _column(rows, "max")
+    brightest = rows[int(np.nanargmax(peak))] if np.isfinite(peak).any() else None
+    spectrum = np.full(len(rows), math.nan)
+    where = "nothing is bright"
+    if brightest is not None:
+        with CubeFile(params["displayed"]) as file:
+            place = (int(brightest["max_x"]), int(brightest["max_y"]))
+            if file.header.n_chan == len(rows):
+                spectrum = file.spectrum(*place).astype(float)
+                where = f"at the brightest pixel ({place[0]}, {place[1]})"
+            else:
+                spectrum, where = peak, "the largest pixel of each channel"
+    masked = "flux_in_mask_jy" in rows[0]
+    total = _column(rows, "flux_in_mask_jy" if masked else "flux_jy")
+    path = sky.spectrum(
+        folder / "channels.png", (x, label), (spectrum, where),
+        (total, "in the mask" if masked else "in all") if np.isfinite(total).any() else None,
+        _column(rows, "noise"),
+    )  # fmt: skip
+    return plot("cube", path, "Spectrum and noise", "Grey: the noise of each channel, one sigma.")
+
+
+def _moments(params: Params, cube: Cube, folder: Path) -> Iterator[dict[str, str]]:
+    """Draw the moment maps, three to a row."""
+    found = []
+    for number, path in params["moments"].items():
+        with read.ImageFile(path) as image:
+            pixels, valid = image.plane(0)
+            header = image.header
+        shown = np.where(valid, pixels, np.nan)
+        found.append((sky.moment_map(int(number), shown, header.unit), header))
+    beam = cube.beams[0] if cube.beams else None
+    for start in range(0, len(found), _MAPS):
+        drawn = [one for one, _ in found[start : start + _MAPS]]
+        row = None if beam is None else (beam.major_arcsec, beam.minor_arcsec, beam.pa_deg)
+        about = sky_of(found[start][1], row)
+        path = sky.maps(folder / f"moments{start or ''}.png", about, drawn)
+        yield plot("cube", path, "Moments", _how(params))
+
+
+def _how(params: Params) -> str:
+    if params["masked"]:
+        return "Of the pixels in the mask."
+    if {1, 2, 9} & {int(number) for number in params["moments"]}:
+        return "Velocities of the pixels above 3 times their channel's noise."
+    return "Of all pixels."
