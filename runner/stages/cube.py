@@ -295,6 +295,7 @@ def _begin(draft: Draft, product: Product, setup: str) -> None:
         },
         reads=(product.source, *([template] if template else [])),
         writes=(setup,),
+        intermediates=(setup,),
     )
 
 
@@ -318,6 +319,7 @@ def _fits(draft: Draft, product: Product, setup: str) -> list[str]:
             },
             reads=(product.source, setup),
             writes=(out,),
+            intermediates=(out,),
             resources=Resources(memory_bytes=memory, seconds=0.2 + _FITTED_S * work),
         )
         found.append(out)
@@ -348,6 +350,7 @@ def _pieces(draft: Draft, product: Product, setup: str, fits: Sequence[str]) -> 
             },
             reads=(product.source, setup, *fits),
             writes=(out,),
+            intermediates=(out,),
             resources=Resources(
                 memory_bytes=round(memory),
                 seconds=0.3 + _PIXEL_S * work,
