@@ -56,8 +56,9 @@ def ms(given: Mapping[str, Any], evidence: Evidence) -> dict[str, Json]:
     raw = bool(given.get("raw"))
     n_rows = _n_rows(path, column, evidence)
     try:
-        for row in {*range(min(n_rows, 5)), *range(max(n_rows - 5, 0), n_rows)}:
-            _read_row(path, column, row, raw=raw)
+        with open_table(path) as table:
+            for row in {*range(min(n_rows, 5)), *range(max(n_rows - 5, 0), n_rows)}:
+                _read_row(table, path, column, row, raw=raw)
     except RuntimeError as error:
         raise failed(
             f"expected to read {column} and weights of {path} from the first row to the last, but "
@@ -118,16 +119,15 @@ def _n_rows(path: Path, column: str, evidence: Evidence) -> int:
     return n_rows
 
 
-def _read_row(path: Path, column: str, row: int, *, raw: bool) -> None:
-    """Read a row of data; refuse one that is not finite where it is unflagged."""
-    with open_table(path) as table:
-        if not table.iscelldefined(column, row):
-            return
-        data, flag = table.getcell(column, row), table.getcell("FLAG", row)
-        for name in ("WEIGHT", "SIGMA"):  # where SIGMA is cut off, gaincal only lacks solutions
-            if table.iscelldefined(name, row):
-                table.getcell(name, row)
-        flagged = bool(table.getcell("FLAG_ROW", row))
+def _read_row(table: Any, path: Path, column: str, row: int, *, raw: bool) -> None:
+    """Read a row of an open MS; refuse one that is not finite where it is unflagged."""
+    if not table.iscelldefined(column, row):
+        return
+    data, flag = table.getcell(column, row), table.getcell("FLAG", row)
+    for name in ("WEIGHT", "SIGMA"):  # where SIGMA is cut off, gaincal only lacks solutions
+        if table.iscelldefined(name, row):
+            table.getcell(name, row)
+    flagged = bool(table.getcell("FLAG_ROW", row))
     if not raw and not flagged and not np.isfinite(data[~flag]).all():
         raise failed(
             f"expected finite visibilities in {column} of {path}, found NaN or infinity in row "
