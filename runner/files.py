@@ -35,7 +35,7 @@ CONTENT_LIMIT_BYTES: Final = 64_000_000
 JSON_LIMIT_BYTES: Final = 256_000_000
 """No JSON file of a run comes near: a plan of 10,000 steps has 20 MB."""
 
-_SAYS_NOTHING: Final = frozenset({"table.lock", "HISTORY"})
+SAYS_NOTHING: Final = frozenset({"table.lock", "HISTORY"})
 """What CASA changes in tables that it only reads: the lock, and an MS's list of commands."""
 
 _BY_WORDS: Final = frozenset({"table.dat", "table.info"})
@@ -47,7 +47,7 @@ and the letters of their words are compared, sorted.
 
 _WORDS: Final = re.compile(rb"[ -~]{4,}")
 
-_NOT_COUNTED: Final = _SAYS_NOTHING | _BY_WORDS
+_NOT_COUNTED: Final = SAYS_NOTHING | _BY_WORDS
 
 _SAMPLES: Final = 64
 _SAMPLE_BYTES: Final = 262_144
@@ -301,7 +301,7 @@ def _states(folder: Path, prefix: str = "") -> Iterator[str]:
     with os.scandir(folder) as entries:
         for entry in entries:
             name = prefix + entry.name
-            if entry.name in _SAYS_NOTHING:
+            if entry.name in SAYS_NOTHING:
                 continue
             if entry.is_dir(follow_symlinks=False):
                 yield f"{name}/"

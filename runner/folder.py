@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,6 +69,11 @@ class RunFolder:
         return self.root / "scripts" / "recipe.json"
 
     @property
+    def seen(self) -> Path:
+        """How the products looked when they were last looked at."""
+        return self.private / "seen.json"
+
+    @property
     def plan(self) -> Path:
         """The plan of the last run."""
         return self.root / "scripts" / "plan.json"
@@ -78,6 +82,11 @@ class RunFolder:
     def metrics(self) -> Path:
         """The QA numbers and verdict."""
         return self.root / "qa" / "metrics.json"
+
+    @property
+    def metrics_state(self) -> Path:
+        """As what the QA numbers were left; see `casarun.files.product_state`."""
+        return self.private / "metrics.state"
 
     @property
     def report(self) -> Path:
@@ -114,26 +123,32 @@ def strange_in(folder: RunFolder) -> tuple[Path, str] | None:
         if top.is_symlink():
             return top, "a symbolic link"
     for top in (folder.private, *(folder.root / name for name in _RECORDS)):
-        for entry in _below(top, folder.private / "work"):
-            if entry.is_symlink():
-                return Path(entry.path), "a symbolic link"
-            if not entry.is_dir() and not entry.is_file():
-                return Path(entry.path), "no regular file"
+        entry = _strange_below(top, str(folder.private / "work"))
+        if entry is not None:
+            what = "a symbolic link" if entry.is_symlink() else "no regular file"
+            return Path(entry.path), what
     return None
 
 
-def _below(top: Path, leaving_out: Path) -> Iterator[os.DirEntry[str]]:
-    """Yield all entries below a folder but for those of one folder; links are not followed."""
+def _strange_below(top: Path, leaving_out: str) -> os.DirEntry[str] | None:
+    """Return an entry below a folder, but for those of one folder, that is neither file nor folder.
+
+    A link is neither; nothing is looked up that the folder's own list of entries tells.
+    """
     waiting = [str(top)]
     while waiting:
         try:
             with os.scandir(waiting.pop()) as entries:
                 for entry in entries:
-                    yield entry
-                    if entry.is_dir(follow_symlinks=False) and entry.path != str(leaving_out):
+                    if entry.is_file(follow_symlinks=False):
+                        continue
+                    if not entry.is_dir(follow_symlinks=False):
+                        return entry
+                    if entry.path != leaving_out:
                         waiting.append(entry.path)
         except (FileNotFoundError, NotADirectoryError):
             continue
+    return None
 
 
 def file_safe(name: str) -> str:

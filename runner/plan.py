@@ -361,4 +361,9 @@ _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), default=lis
 
 def digest(content: Json) -> str:
     """Hash JSON data, independent of the order of keys."""
-    return hashlib.sha256(_CANONICAL.encode(content).encode()).hexdigest()[:32]
+    return hashlib.sha256(json_line(content).encode()).hexdigest()[:32]
+
+
+def json_line(content: Json) -> str:
+    """Write JSON data in one line, the keys in order."""
+    return _CANONICAL.encode(content)

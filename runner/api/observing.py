@@ -44,7 +44,7 @@ def observe(
         If a dataset cannot be imported or is not what it claims to be.
     """
     recipe = reduction.loaded.recipe
-    plan = as_plan(stages.imports(recipe))
+    plan = as_plan(stages.imports(recipe), reduction.folder)
     folder = reduction.folder
     done: list[str] = []
     if decide(plan, survey(plan, folder)):

@@ -85,7 +85,7 @@ def prepare(
     warnings = tuple(dict.fromkeys((*loaded.warnings, *of_another, *compiled.warnings)))
     if compiled.problems:
         raise reduction.refused([*compiled.problems, *warnings])
-    whole = as_plan(compiled)
+    whole = as_plan(compiled, reduction.folder)
     part = stages.asked_for(whole, options.only, options.until)
     decided = decide_part(reduction.folder, whole, part, fresh=fresh)
     expected = expect(reduction, part, decided.to_run)

@@ -16,10 +16,12 @@ from ..engine.forecast import Forecast, forecast
 from ..engine.policy import Budget, RetryPolicy
 from ..engine.scheduler import Outcome
 from ..engine.scheduler import run as run_plan
+from ..engine.seen import Seen
 from ..engine.signals import StopFlag, walltime
 from ..errors import Cause, Problem, refuse, with_advice
-from ..files import identity, tree_size
-from ..plan import Plan
+from ..files import tree_size
+from ..folder import RunFolder
+from ..plan import Plan, Step
 from ..quantities import parse
 from ..recipe.model import Retry
 from ..stages import compile as stages
@@ -28,15 +30,21 @@ from .opening import Reduction, versions
 Listener = Callable[[dict[str, Any]], None]
 
 
-def input_identities(plan_steps: Sequence[Any]) -> dict[str, str]:
+def input_identities(plan_steps: Sequence[Step], folder: RunFolder) -> dict[str, str]:
     """Return the identity of each path outside of the run folder that steps read."""
     paths = {path for step in plan_steps for path in step.reads if path.startswith("/")}
-    return {path: identity(Path(path)) for path in sorted(paths) if Path(path).exists()}
+    seen = Seen(folder)
+    found = {path: seen.identity(path) for path in sorted(paths) if Path(path).exists()}
+    seen.keep()
+    return found
 
 
-def as_plan(compiled: stages.Compiled) -> Plan:
-    """Return the plan of compiled steps, with today's inputs and software."""
-    return compiled.plan(input_identities(compiled.steps), versions())
+def as_plan(compiled: stages.Compiled, folder: RunFolder) -> Plan:
+    """Return the plan of compiled steps, with today's inputs and software.
+
+    The `folder` is where it will run, and has a memory of how the inputs looked.
+    """
+    return compiled.plan(input_identities(compiled.steps, folder), versions())
 
 
 @contextmanager

@@ -79,6 +79,8 @@ def wrong(name: str, params: Mapping[str, Any]) -> dict[str, str]:
     for key, value in params.items():
         if key not in known:
             found[key] = f"{name} has no parameter '{key}'{did_you_mean(key, known)}"
+        elif type(value) in known[key].plain:
+            continue  # most of them, of many datasets
         elif not _late(value) and (problem := check_value(known[key], value)):
             found[key] = f"{name}: {problem}"
     return found

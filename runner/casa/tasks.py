@@ -10,9 +10,9 @@ import importlib.util
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from ..errors import did_you_mean, refuse
 
@@ -61,6 +61,14 @@ class Condition:
         return _same(value, self.value) is self.equal
 
 
+_PLAIN: Final[Mapping[type, frozenset[str]]] = {
+    str: frozenset({"string", "path", "variant"}),
+    bool: frozenset({"bool", "variant"}),
+    int: frozenset({"int", "double", "variant"}),
+    float: frozenset({"double", "variant"}),
+}
+
+
 @dataclass(frozen=True)
 class ParameterSpec:
     """One parameter of a task.
@@ -98,6 +106,14 @@ class ParameterSpec:
     must_exist: bool = False
     description: str = ""
     conditions: tuple[Condition, ...] = ()
+
+    @cached_property
+    def plain(self) -> frozenset[type]:
+        """Types of Python whose values all pass."""
+        if self.allowed or self.minimum is not None or self.maximum is not None:
+            return frozenset()
+        known = {*self.types, *(VECTORS[kind] for kind in self.types if kind in VECTORS)}
+        return frozenset(kind for kind, names in _PLAIN.items() if not names.isdisjoint(known))
 
     @property
     def subparameter_of(self) -> str:

@@ -7,11 +7,12 @@ looked at, and the rest read when it is asked for.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, BinaryIO, Final
 
 from .journal import LONGEST_LINE, Event, event_of
 
@@ -194,16 +195,31 @@ class JournalState:
         return state
 
 
+_last: list[tuple[tuple[Any, ...], JournalState]] = []
+
+
 def read_state(path: Path) -> JournalState:
-    """Sum up a journal file; see `casarun.engine.journal.read_events` for what is left out."""
-    state, offset = JournalState(), 0
+    """Sum up a journal file; see `casarun.engine.journal.read_events` for what is left out.
+
+    What was read last is kept: a run asks again for a journal that has not grown since. It is
+    nobody's to change.
+    """
     try:
         stream = path.open("rb")
     except (FileNotFoundError, NotADirectoryError):
-        return state
+        return JournalState()
     with stream:
-        while line := stream.readline(LONGEST_LINE):
-            if line.endswith(b"\n"):
-                state.take_line(line, path, offset)
-            offset += len(line)
+        there = os.fstat(stream.fileno())
+        key = (path, there.st_ino, there.st_size, there.st_mtime_ns, there.st_ctime_ns)
+        if not _last or _last[0][0] != key:
+            _last[:] = [(key, _read(stream, path))]
+        return _last[0][1]
+
+
+def _read(stream: BinaryIO, path: Path) -> JournalState:
+    state, offset = JournalState(), 0
+    while line := stream.readline(LONGEST_LINE):
+        if line.endswith(b"\n"):
+            state.take_line(line, path, offset)
+        offset += len(line)
     return state

@@ -17,7 +17,6 @@ from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
-from ..files import state_now
 from ..folder import RunFolder
 from ..plan import Json, Plan, Step, digest
 from .chains import Chain, Chains
@@ -25,6 +24,7 @@ from .journal import Event
 from .journal_state import JournalState, StepRecord, read_state
 from .ledger import Ledgers, LedgerState
 from .saved import SavedState, SavedStates
+from .seen import Seen
 
 
 @dataclass(frozen=True)
@@ -125,17 +125,18 @@ _LATER = "it already holds later changes"
 
 
 def survey(plan: Plan, folder: RunFolder) -> Found:
-    """Look at what a run folder holds of a plan's products. Changes nothing."""
+    """Look at what a run folder holds of a plan's products. Changes none of them."""
     journal, ledgers = read_state(folder.journal), Ledgers(folder.ledgers).states()
     known: dict[str, list[str]] = {path: [state.signature] for path, state in ledgers.items()}
     for record in journal.steps.values():
         for path, state in (record.done or {}).get("writes", {}).items():
             known.setdefault(path, []).append(str(state))
-    products = {}
+    products, seen = {}, Seen(folder)
     for path in dict.fromkeys(p for step in plan.steps for p in (*step.writes, *step.updates)):
-        now = state_now(folder.root / path, known.get(path, ()))
+        now = seen.state(path, known.get(path, ()))
         if now is not None:
             products[path] = now
+    seen.keep()
     return Found(journal, ledgers, products, SavedStates(folder).find)
 
 

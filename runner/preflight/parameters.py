@@ -34,9 +34,7 @@ def check(draft: Draft) -> None:
     found = static(draft.recipe)
     said = {str(problem.key[-1]) for problem in found if problem.key}
     for problem in found:
-        into = draft.problems if problem.severity == "error" else draft.warnings
-        if problem not in into:
-            into.append(problem)
+        draft.take(problem)
     for step in draft.steps:
         if step.stage == "step":
             continue

@@ -17,7 +17,7 @@ from ..engine.journal_state import JournalState, StepRecord, read_state
 from ..engine.results import read_last_result
 from ..engine.scheduler import Outcome
 from ..errors import DataError
-from ..files import now, read_json, write_atomic, write_json
+from ..files import now, product_state, read_json, write_atomic, write_json
 from ..folder import RunFolder, is_inside
 from ..plan import Auto, Plan, Step, written
 from ..qa.verdict import assemble
@@ -156,15 +156,31 @@ def conclude(
 
 def _kept(folder: RunFolder) -> dict[str, Any]:
     """Return the metrics that an earlier run left; nothing if they are not as it left them."""
+    try:
+        found: dict[str, Any] = read_json(folder.metrics)
+        left = folder.metrics_state.read_text() if folder.metrics_state.is_file() else ""
+        if product_state(folder.metrics) == left:
+            return found
+        if _are_metrics(found):
+            _note_state(folder)
+            return found
+    except (OSError, DataError, RecursionError):
+        pass
+    return {}
+
+
+def _note_state(folder: RunFolder) -> None:
+    """Note that the metrics are in order as they are now: to look through them takes its time."""
+    write_atomic(folder.metrics_state, product_state(folder.metrics) or "", durable=False)
+
+
+def _are_metrics(data: Any) -> bool:
+    """Say whether data are as ``schemas/metrics.schema.json`` describes them."""
     from jsonschema import Draft202012Validator
 
     text = files(__package__.partition(".")[0]).joinpath("schemas/metrics.schema.json")
-    try:
-        found: dict[str, Any] = read_json(folder.metrics)
-        whole = Draft202012Validator(json.loads(text.read_text(encoding="utf-8"))).is_valid(found)
-    except (OSError, DataError, RecursionError):
-        return {}
-    return found if whole else {}
+    schema = json.loads(text.read_text(encoding="utf-8"))
+    return bool(Draft202012Validator(schema).is_valid(data))
 
 
 def render_again(folder: RunFolder) -> Path:
@@ -204,6 +220,7 @@ def _report(folder: RunFolder, plan: Plan, meta: Mapping[str, Any]) -> dict[str,
         "peak_disk_bytes": meta.get("peak_disk_bytes", 0),
     }}  # fmt: skip
     write_json(folder.metrics, metrics)
+    _note_state(folder)
     results = {step.id: read_last_result(folder, step.id) or {} for step in plan.steps}
     render(folder, plan, results, dict(meta))
     return metrics

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from ..observation import Observation
-from ..plan import Step
+from ..plan import Resources, Step
 from ..quantities import parse
 from . import costs_images
 from .costs_images import Shape
@@ -186,11 +186,12 @@ def estimated(steps: Sequence[Step], subjects: Sequence[Subject]) -> list[Step]:
         if step.resources.seconds:  # the stage has said it
             found.append(step)
             continue
-        resources = replace(
-            step.resources,
-            disk_bytes=round(cost.disk_bytes),
-            memory_bytes=round(_BASE_BYTES + cost.memory_bytes),
-            seconds=round(cost.seconds, 2),
+        resources = Resources(
+            step.resources.cores,
+            round(_BASE_BYTES + cost.memory_bytes),
+            step.resources.time_limit_s,
+            round(cost.disk_bytes),
+            round(cost.seconds, 2),
         )
         found.append(replace(step, resources=resources))
     return found

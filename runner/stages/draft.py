@@ -111,6 +111,7 @@ class Draft:
     autos: list[Auto] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     warnings: list[Problem] = field(default_factory=list)
+    _said: set[Problem] = field(default_factory=set)
 
     def choose(self, key: str, subject: str, choice: Choice) -> Any:
         """Record a value that casarun chose, and return it."""
@@ -119,15 +120,17 @@ class Draft:
 
     def problem(self, message: str, key: KeyPath) -> None:
         """Record something that is wrong with the recipe or the data."""
-        problem = Problem(message, key)
-        if problem not in self.problems:
-            self.problems.append(problem)
+        self.take(Problem(message, key))
 
     def warn(self, message: str, key: KeyPath) -> None:
         """Record something that the user should know, but that does not refuse the recipe."""
-        warning = Problem(message, key, "warning")
-        if warning not in self.warnings:
-            self.warnings.append(warning)
+        self.take(Problem(message, key, "warning"))
+
+    def take(self, said: Problem) -> None:
+        """Record a problem or a warning, once: of 1000 datasets, much is alike."""
+        if said not in self._said:
+            self._said.add(said)
+            (self.problems if said.severity == "error" else self.warnings).append(said)
 
     def add(self, step_id: str, action: str, params: Mapping[str, Any], **more: Any) -> None:
         """Add a step; `more` are further attributes of `Step`.
