@@ -17,12 +17,16 @@ KeyPath = tuple[str | int, ...]
 
 
 class ExitCode(IntEnum):
-    """Exit codes of the command line; scripts and batch systems rely on them."""
+    """Exit codes of the command line; scripts and batch systems rely on them.
+
+    3 is a no after the work was done: of the QA to a run, of ``compare`` to two runs.
+    """
 
     DONE = 0
     STEP_FAILED = 1
     REFUSED = 2
     QA_FAILED = 3
+    DIFFER = 3
     LOCKED = 4
     BUG = 70
     INTERRUPTED = 75

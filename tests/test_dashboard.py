@@ -38,7 +38,7 @@ def nights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Ten runs of which night 6 is noisy and night 8 heavily flagged."""
     root = tmp_path_factory.mktemp("survey") / "nights"
     for night in range(10):
-        noise = 5e-3 if night == 6 else 1e-3 * (1 + 0.01 * (night % 3))
+        noise = 3e-3 if night == 6 else 1e-3 * (1 + 0.01 * (night % 3))
         make(
             root / f"night{night}",
             Story(
@@ -219,10 +219,10 @@ def test_outliers_are_named(nights: Path) -> None:
     }
     noise = next(one for one in odd if one.what == "noise")
     assert (noise.value, noise.usual, noise.series) == (
-        "5.00 mJy/beam", "1.01 mJy/beam", "continuum",
+        "3.00 mJy/beam", "1.01 mJy/beam", "continuum",
     )  # fmt: skip
     # 1.4826 times the median absolute deviation of the ten, which is 1e-5.
-    assert noise.sigma == pytest.approx((5e-3 - 1.01e-3) / 1.4826e-5, rel=0.01)
+    assert noise.sigma == pytest.approx((3e-3 - 1.01e-3) / 1.4826e-5, rel=0.01)
     assert next(one for one in odd if one.what == "dynamic range").sigma < 0
 
 
@@ -259,7 +259,7 @@ def test_trends_go_with_the_date_of_the_observation(nights: Path) -> None:
     # The vertical axis goes down the page; the noisy night is at the top, others on one level.
     assert min(noise["marks"], key=lambda mark: mark["y"])["row"] == 6
     assert noise["unit"] == "mJy/beam"
-    assert [text for _, text in noise["y_ticks"]] == ["0", "2.50", "5.00"]
+    assert [text for _, text in noise["y_ticks"]] == ["0", "1.50", "3.00"]
 
 
 # -- thumbnails
@@ -335,7 +335,7 @@ def test_json_and_csv_hold_every_row(nights: Path, tmp_path: Path) -> None:
     _, data = write(tmp_path / "page", *runs.find([str(nights)]))
     assert data["dashboard_version"] == 1
     assert [row["run"] for row in data["rows"]] == [f"night{night}" for night in range(10)]
-    assert data["rows"][6]["rms_noise_jy_per_beam"] == 5e-3
+    assert data["rows"][6]["rms_noise_jy_per_beam"] == 3e-3
     with (tmp_path / "page" / "dashboard.csv").open() as stream:
         told = list(csv.DictReader(stream))
     assert [float(row["rms_noise_jy_per_beam"]) for row in told] == [

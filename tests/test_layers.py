@@ -13,7 +13,7 @@ LAYERS = {
     "plan": 2, "heuristics": 2, "casa": 2,
     "cubes": 3, "stages": 3, "preflight": 3, "starter": 3, "qa": 3,
     "engine": 4,
-    "report": 5, "share": 5,
+    "report": 5, "share": 5, "compare": 5,
     "api": 6,
     "cli": 7, "__main__": 7,
 }  # fmt: skip

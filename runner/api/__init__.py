@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from .comparing import compare
     from .observing import info
     from .opening import Options, Reduction, open_recipe, run_folder
     from .planning import Planned, plan
@@ -20,6 +21,7 @@ __all__ = [
     "Planned",
     "Reduction",
     "RunResult",
+    "compare",
     "dashboard",
     "info",
     "open_recipe",
@@ -34,6 +36,7 @@ _HOME: Final = {
     "Planned": "planning",
     "Reduction": "opening",
     "RunResult": "running",
+    "compare": "comparing",
     "dashboard": "surveying",
     "info": "observing",
     "open_recipe": "opening",

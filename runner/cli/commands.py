@@ -198,6 +198,59 @@ def report(run_folder: Path) -> None:
 
 
 @cli.command()
+@click.argument("a", metavar="RUN_A", type=click.Path(path_type=Path))
+@click.argument("b", metavar="RUN_B", type=click.Path(path_type=Path))
+@click.option(
+    "--rtol",
+    type=click.FloatRange(0),
+    default=0.01,
+    show_default=True,
+    help="Numbers agree whose relative difference is no larger.",
+)
+@click.option(
+    "--sigma",
+    type=click.FloatRange(0),
+    default=1.0,
+    show_default=True,
+    help="So do those that differ by no more than so many of their errors.",
+)
+@click.option(
+    "--tolerance",
+    "own",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="For some numbers: dynamic_range=5%, peak*=3sigma. Repeatable.",
+)
+@click.option(
+    "--output",
+    "-o",
+    type=click.Path(path_type=Path),
+    help="Write a page to this folder: with pictures, and compare.json.",
+)
+@click.option("--all", "everything", is_flag=True, help="Show the numbers that are the same, too.")
+@click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
+def compare(
+    a: Path,
+    b: Path,
+    rtol: float,
+    sigma: float,
+    own: tuple[str, ...],
+    output: Path | None,
+    everything: bool,
+    as_json: bool,
+) -> int:
+    """Say what differs between the runs in two folders.
+
+    Recipes, chosen values, steps, versions, flags, calibration tables, fluxes, images. Exits with 0
+    if they agree within the tolerances, with 3 if not.
+    """
+    from . import comparing
+
+    allowed = (rtol, sigma, own)
+    return comparing.compare(a, b, allowed, output, as_json=as_json, everything=everything)
+
+
+@cli.command()
 @click.argument("runs", metavar="RUN...", nargs=-1, required=True)
 @click.option(
     "--output",

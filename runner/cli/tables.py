@@ -28,14 +28,16 @@ from .plain import escape
 _MJD_OF_UNIX = 40587 * 86400.0
 
 
-def _console() -> Console:
+def screen() -> Console:
+    """Return a console; a wide one where no terminal says how wide it is."""
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = 200
     return console
 
 
-def _table(*columns: str, right: Sequence[str] = ()) -> Table:
+def bare_table(*columns: str, right: Sequence[str] = ()) -> Table:
+    """Return an empty table without lines; columns in `right` are aligned to that side."""
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for name in columns:
         table.add_column(name, justify="right" if name in right else "left")
@@ -55,11 +57,11 @@ def show_check(recipe: Path, planned: Planned) -> None:
 
 def show_plan(planned: Planned) -> None:
     """Print the steps, what each would do and why, and the values that casarun chose."""
-    console = _console()
+    console = screen()
     console.print(f"run folder {planned.reduction.folder.root}", markup=False, soft_wrap=True)
     if planned.warnings:
         click.echo(planned.warned, err=True)
-    table = _table("", "step", "what", "why", right=("",))
+    table = bare_table("", "step", "what", "why", right=("",))
     for number, step in enumerate(planned.plan.steps, 1):
         decision = planned.decided.steps[step.id]
         style = "" if decision.run else "dim"
@@ -68,7 +70,7 @@ def show_plan(planned: Planned) -> None:
     console.print(table)
     if planned.plan.autos:
         console.print("\nchosen by casarun", style="bold")
-        table = _table("key", "of", "value", "because")
+        table = bare_table("key", "of", "value", "because")
         for auto in planned.plan.autos:
             value = auto.value
             if isinstance(value, Mapping):
@@ -106,11 +108,11 @@ def _clock(mjd_s: float) -> str:
 
 def show_observation(observation: Observation) -> None:
     """Print a dataset's metadata."""
-    console = _console()
+    console = screen()
     o = observation
     hours = human_seconds(o.end_mjd_s - o.start_mjd_s)
     console.print(f"{escape(o.vis)}", style="bold", soft_wrap=True)
-    table = _table("", "")
+    table = bare_table("", "")
     for key, value in (
         ("telescope", f"{o.telescope}, observer {o.observer}"),
         ("time", f"{_clock(o.start_mjd_s)} to {_clock(o.end_mjd_s)} UTC ({hours})"),
@@ -131,7 +133,7 @@ def show_observation(observation: Observation) -> None:
 
 def _show_fields(console: Console, o: Observation) -> None:
     console.print("\nfields", style="bold")
-    table = _table("id", "name", "RA deg", "Dec deg", "rows", "intents",
+    table = bare_table("id", "name", "RA deg", "Dec deg", "rows", "intents",
                    right=("id", "RA deg", "Dec deg", "rows"))  # fmt: skip
     for f in o.fields:
         intents = ", ".join(f.intents) or "none"
@@ -143,7 +145,7 @@ def _show_fields(console: Console, o: Observation) -> None:
 def _show_spws(console: Console, o: Observation) -> None:
     console.print("\nspectral windows", style="bold")
     right = ("id", "channels", "width kHz", "bandwidth MHz")
-    table = _table("id", "name", "channels", "first", "last", "width kHz", "bandwidth MHz",
+    table = bare_table("id", "name", "channels", "first", "last", "width kHz", "bandwidth MHz",
                    "frame", "correlations", right=right)  # fmt: skip
     for s in o.spws:
         table.add_row(str(s.id), escape(s.name), str(s.n_chan), human_frequency(s.first_hz),
@@ -155,7 +157,7 @@ def _show_spws(console: Console, o: Observation) -> None:
 def _show_scans(console: Console, o: Observation) -> None:
     names = {f.id: f.name for f in o.fields}
     console.print("\nscans", style="bold")
-    table = _table("scan", "start UTC", "duration", "field", "spw", "integration", "intents",
+    table = bare_table("scan", "start UTC", "duration", "field", "spw", "integration", "intents",
                    right=("scan", "duration", "integration"))  # fmt: skip
     for s in o.scans:
         table.add_row(
@@ -169,7 +171,7 @@ def _show_scans(console: Console, o: Observation) -> None:
 
 def _show_antennas(console: Console, o: Observation) -> None:
     console.print("\nantennas", style="bold")
-    table = _table("id", "name", "station", "diameter m", "from centre m", "flagged",
+    table = bare_table("id", "name", "station", "diameter m", "from centre m", "flagged",
                    right=("id", "diameter m", "from centre m", "flagged"))  # fmt: skip
     for a in o.antennas:
         table.add_row(str(a.id), escape(a.name), escape(a.station), f"{a.diameter_m:g}",
@@ -265,7 +267,7 @@ def _event_line(event: Mapping[str, Any]) -> str:
 
 def show_findings(findings: Sequence[Finding]) -> None:
     """Print what the doctor found."""
-    console = _console()
+    console = screen()
     marks = {"good": ("ok", "green"), "warn": ("!", "yellow"), "bad": ("x", "bold red")}
     for finding in findings:
         mark, style = marks[finding.state]

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +20,7 @@ from ..folder import RunFolder, is_inside
 from ..plan import Auto, Plan, Step, written
 from ..qa.verdict import assemble
 from ..recipe.load import LoadedRecipe
+from . import schemas
 from .render import render
 from .selfcal import FINISH as SELFCAL
 
@@ -93,17 +92,9 @@ def _as_described(data: Any) -> None:
     DataError
         With the first place where it differs.
     """
-    from jsonschema import Draft202012Validator
-
-    text = files(__package__.partition(".")[0]).joinpath("schemas/plan.schema.json")
-    schema = json.loads(text.read_text(encoding="utf-8"))
-    try:
-        error = next(Draft202012Validator(schema).iter_errors(data), None)
-    except RecursionError:
-        raise DataError("its values are nested too deeply") from None
-    if error is not None:
-        where = "/".join(map(str, error.absolute_path)) or "all of it"
-        raise DataError(f"{where} is not as in plan.schema.json")
+    wrong = schemas.damage(data, "plan")
+    if wrong:
+        raise DataError(wrong)
     for step in data["steps"]:
         paths = [step["params"].get(key, "") for key in ("data", "out")]
         if step["action"].startswith("casa:"):
@@ -161,10 +152,10 @@ def _kept(folder: RunFolder) -> dict[str, Any]:
         left = folder.metrics_state.read_text() if folder.metrics_state.is_file() else ""
         if product_state(folder.metrics) == left:
             return found
-        if _are_metrics(found):
+        if not schemas.damage(found, "metrics"):
             _note_state(folder)
             return found
-    except (OSError, DataError, RecursionError):
+    except (OSError, DataError):
         pass
     return {}
 
@@ -172,15 +163,6 @@ def _kept(folder: RunFolder) -> dict[str, Any]:
 def _note_state(folder: RunFolder) -> None:
     """Note that the metrics are in order as they are now: to look through them takes its time."""
     write_atomic(folder.metrics_state, product_state(folder.metrics) or "", durable=False)
-
-
-def _are_metrics(data: Any) -> bool:
-    """Say whether data are as ``schemas/metrics.schema.json`` describes them."""
-    from jsonschema import Draft202012Validator
-
-    text = files(__package__.partition(".")[0]).joinpath("schemas/metrics.schema.json")
-    schema = json.loads(text.read_text(encoding="utf-8"))
-    return bool(Draft202012Validator(schema).is_valid(data))
 
 
 def render_again(folder: RunFolder) -> Path:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-import os
 from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -15,9 +14,9 @@ from urllib.parse import quote
 
 from markupsafe import Markup
 
-from ..errors import DataError
 from ..files import now, write_atomic, write_json
 from . import survey, thumbnails, trends, words
+from .places import relative, require_own
 from .render import environment, template_text
 from .runs import Run
 from .survey import Row
@@ -62,7 +61,7 @@ def write(runs: Sequence[Run], output: Path) -> Path:
     DataError
         If `output` holds something else than such a page.
     """
-    _require_own(output)
+    require_own(output, _DATA, "dashboard")
     labels = survey.labels(runs)
     rows: list[Row] = []
     owners: list[Run] = []
@@ -96,22 +95,6 @@ def write(runs: Sequence[Run], output: Path) -> Path:
     )
     write_atomic(output / _PAGE, page.encode("utf-8", "backslashreplace"), durable=False)
     return output / _PAGE
-
-
-def _require_own(output: Path) -> None:
-    """Refuse to write where something else is.
-
-    Raises
-    ------
-    DataError
-        With what to do.
-    """
-    if output.exists() and not output.is_dir():
-        raise DataError(f"{output} is not a folder; choose another with --output")
-    if output.is_dir() and any(output.iterdir()) and not (output / _DATA).is_file():
-        raise DataError(
-            f"{output} is not empty and holds no earlier dashboard; choose another with --output"
-        )
 
 
 def _hash(script: str) -> str:
@@ -180,11 +163,6 @@ def _thumbnail(row: Row, run: Run, output: Path) -> str:
     name = f"{row.folder}\0{row.target}\0{row.image}".encode("utf-8", "backslashreplace")
     path = Path("thumbs") / f"{hashlib.sha256(name).hexdigest()[:20]}.png"
     return str(path) if thumbnails.make(image, row.channel, output / path) else ""
-
-
-def relative(path: Path, folder: Path) -> str:
-    """Return the link from a page in a folder to a file."""
-    return quote(os.fsencode(os.path.relpath(path, folder)))
 
 
 def _write_data(

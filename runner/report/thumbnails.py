@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from pathlib import Path
 from typing import Any, Final
 
@@ -81,7 +82,8 @@ def _plane(image: Path, channel: int | None) -> Floats:
     ValueError
         If the file has no image.
     """
-    with fits.open(image, memmap=True, lazy_load_hdus=True) as units:
+    with warnings.catch_warnings(), fits.open(image, memmap=True) as units:
+        warnings.simplefilter("ignore")  # of a truncated file, whose reading fails
         unit: Any = units[0]
         shape = unit.shape
         if len(shape) < 2 or 0 in shape:

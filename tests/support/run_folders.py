@@ -16,6 +16,7 @@ import numpy as np
 from astropy.io import fits
 from casarun.folder import RunFolder
 from casarun.qa.verdict import assemble
+from scipy.ndimage import gaussian_filter
 
 BMAJ_PIXELS = 5.0
 CELL_DEG = 10 / 3600
@@ -38,7 +39,7 @@ class Sky:
     sources : tuple
         Each (x, y, Jy/beam); pixels count from 0 and may be fractions.
     noise_jy : float
-        Sigma of the noise, per pixel.
+        Sigma of the noise, which is seen with the synthesized beam.
     seed : int
         Of the noise.
     n_pixels, n_chan : int
@@ -63,9 +64,10 @@ class Sky:
                 y - at_y + self.offset_pixels[1]
             ) ** 2
             sky += peak * np.exp(-4 * np.log(2) * square / BMAJ_PIXELS**2)
-        noise = np.random.default_rng(self.seed).normal(
-            0, self.noise_jy, (self.n_chan, 1, *sky.shape)
-        )
+        white = np.random.default_rng(self.seed).normal(size=(self.n_chan, 1, *sky.shape))
+        width = BMAJ_PIXELS / np.sqrt(8 * np.log(2))
+        seen = gaussian_filter(white, (0, 0, width, width), mode="wrap")
+        noise = seen * (self.noise_jy / seen.std())
         return (sky + noise).astype(np.float32)
 
     def write(self, path: Path) -> None:
@@ -184,9 +186,9 @@ def _plan(story: Story) -> dict[str, Any]:
     for target, name in story.images:
         vis = f"calibrated/{story.dataset}.{target}.ms"
         steps += [
-            _step(f"{story.dataset}.split.{target}", "casa:split", {}, dataset=story.dataset,
+            step(f"{story.dataset}.split.{target}", "casa:split", {}, dataset=story.dataset,
                   target=target, writes=[vis]),
-            _step(f"{target}.{name}.clean", "clean", {"tclean": {"niter": 100}}, target=target,
+            step(f"{target}.{name}.clean", "clean", {"tclean": {"niter": 100}}, target=target,
                   image=name, reads=[vis]),
         ]  # fmt: skip
     return {
@@ -199,7 +201,7 @@ def _plan(story: Story) -> dict[str, Any]:
     }
 
 
-def _step(name: str, action: str, params: Mapping[str, Any], **changes: Any) -> dict[str, Any]:
+def step(name: str, action: str, params: Mapping[str, Any], **changes: Any) -> dict[str, Any]:
     return {
         "id": name, "stage": "image", "title": name, "action": action, "params": dict(params),
         "reads": [], "writes": [], "updates": [], "dataset": "", "target": "", "image": "",

@@ -1,0 +1,1 @@
+"""Two runs side by side: what they were told, what they made, and whether that agrees."""
