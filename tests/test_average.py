@@ -184,7 +184,7 @@ def test_a_cube_keeps_its_channels() -> None:
     assert plan.problems == ()
     (made,) = [step(plan, name) for name in averages(plan)]
     assert "chanbin" not in made.params
-    assert step(plan, "N5921.l.dirty").params["start"] == 3
+    assert step(plan, "N5921.l.dirty.0").params["tclean"]["start"] == 3
 
 
 def cube_problem(**more: Any) -> str:

@@ -94,7 +94,7 @@ def test_twice_the_pixels_cost_twice() -> None:
 def test_a_cube_without_nchan_has_the_channels_of_the_data() -> None:
     given = steps(image=(Image(name="i", specmode="cube", imsize=256, cell="10arcsec", nchan=63),))
     auto = steps(image=(Image(name="i", specmode="cube", imsize=256, cell="10arcsec"),))
-    assert auto["N5921.i.dirty"].resources == given["N5921.i.dirty"].resources
+    assert auto["N5921.i.dirty.0"].resources == given["N5921.i.dirty.0"].resources
 
 
 def test_a_moment_is_one_plane() -> None:

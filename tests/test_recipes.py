@@ -94,7 +94,7 @@ def test_continuum_starter_plans_from_intents(data: Path) -> None:
 
 def test_line_starter_plans_a_cube_of_the_line_alone(data: Path) -> None:
     steps = planned("vla-line", data, vla(intents=True))
-    cube = next(step for step in steps if step.id == "N5921.line.clean")
+    cube = next(step for step in steps if step.id == "N5921.line.clean1.0")
     assert cube.params["tclean"]["specmode"] == "cube"
     assert cube.params["tclean"]["vis"] == ["calibrated/day1.N5921.contsub.ms"]
     assert {"N5921.line.mom0", "N5921.line.mom1"} <= {step.id for step in steps}

@@ -144,7 +144,7 @@ def test_a_second_run_does_nothing(demo: tuple[Path, str]) -> None:
     again = casarun_(RECIPE, "--output", run, cwd=run.parent)
     assert again.returncode == 0
     assert len(events(run)) == before
-    assert "nothing to do: all 38 steps are up to date" in again.stdout
+    assert "nothing to do: all 52 steps are up to date" in again.stdout
 
 
 def test_an_imaging_parameter_runs_imaging_again_and_nothing_else(demo: tuple[Path, str]) -> None:
@@ -154,9 +154,9 @@ def test_an_imaging_parameter_runs_imaging_again_and_nothing_else(demo: tuple[Pa
         RECIPE, "--output", run, "--set", "image.continuum.threshold=6sigma", cwd=run.parent
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert ran(run, before) == [
-        "N5921_2.continuum.clean", "N5921_2.continuum.pbcor", "N5921_2.continuum.export",
-        "N5921_2.continuum.export.pbcor", "N5921_2.continuum.measure",
+    assert sorted(ran(run, before)) == [
+        "N5921_2.continuum.clean", "N5921_2.continuum.export", "N5921_2.continuum.export.pbcor",
+        "N5921_2.continuum.measure", "N5921_2.continuum.pbcor",
     ]  # fmt: skip
 
 
@@ -176,7 +176,8 @@ def test_a_run_killed_in_the_middle_ends_with_the_same_bits(
         process.wait()
     again = casarun_(RECIPE, *settings, cwd=tmp_path)
     assert again.returncode == 0, again.stdout + again.stderr
-    assert "apr13.copy" in [e["step"] for e in events(run)[-200:] if e["event"] == "step-started"]
+    started = [e["step"] for e in events(run) if e["event"] == "step-started"]
+    assert started.count("apr13.copy") == 2
     for name in ("continuum.fits", "hi.fits", "hi.mom1.fits"):
         np.testing.assert_array_equal(
             pixels(run / "images" / f"N5921_2.{name}"),

@@ -95,7 +95,8 @@ def test_the_split_ms_is_only_copied_and_images_are_of_the_copy() -> None:
 
 def test_what_is_made_of_subtracted_data_reads_their_only_column() -> None:
     image = Image(name="hi", specmode="cube", source="contsub")
-    params = steps(contsub=Contsub(fitspec="0:0~9"), image=(image,))["N5921.hi.dirty"].params
+    found = steps(contsub=Contsub(fitspec="0:0~9"), image=(image,))
+    params = found["N5921.hi.dirty.0"].params["tclean"]
     assert params["vis"] == ["calibrated/day1.N5921.contsub.ms"]
     assert params["datacolumn"] == "data"
 

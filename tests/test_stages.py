@@ -259,7 +259,7 @@ def test_datasets_of_one_target_are_imaged_together() -> None:
 def test_a_cube_is_made_from_the_continuum_subtracted_data() -> None:
     image = Image(name="hi", specmode="cube", source="contsub", nchan=10, moments=(0, 1))
     found = steps(contsub=Contsub(fitspec="0:0~9"), image=(image,))
-    assert found["N5921.hi.dirty"].reads == ("calibrated/day1.N5921.contsub.ms",)
+    assert found["N5921.hi.dirty.0"].reads[0] == "calibrated/day1.N5921.contsub.ms"
     assert "excludepix" not in found["N5921.hi.mom0"].params
     assert found["N5921.hi.mom1"].params["excludepix"][1]["$late"]["times"] == 3
 

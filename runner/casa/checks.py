@@ -19,6 +19,7 @@ from . import (
     checks_calibrated,
     checks_derived,
     checks_images,
+    checks_ranges,
     checks_tables,
     checks_visibilities,
     image_planes,
@@ -186,5 +187,9 @@ REGISTRY: Mapping[str, CheckFunction] = {
     "dirty": checks_images.dirty,
     "image": checks_images.image,
     "image_table": checks_images.image_table,
+    "range_dirty": checks_ranges.dirty,
+    "range_clean": checks_ranges.cleaned,
+    "range_restored": checks_ranges.restored,
+    "joined_cube": checks_ranges.cube,
 }
 """The checks by name."""

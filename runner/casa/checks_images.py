@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,7 +28,7 @@ STOP_CODES: Final[Mapping[int, str]] = {
 
 _BELOW_THRESHOLD = (2, 8)
 _DIVERGED = (5, 6)
-_PSF_TOLERANCE = 0.05
+PSF_TOLERANCE = 0.05
 _LONG, _NEEDLE = 20, 100  # bmaj over bmin; an east-west array near the equator reaches the first
 _ODD, _ABSURD = 1.5, 3.0  # restored peak over the dirty one
 _FACTORS = {"Jy": 1.0, "mJy": 1e-3, "uJy": 1e-6, "": 1.0}
@@ -50,7 +50,7 @@ def image_table(given: Mapping[str, Any], evidence: Evidence) -> dict[str, Json]
         If there is no image, or it is blank.
     """
     path = Path(given["path"])
-    planes = _require(path, evidence)
+    planes = require(path, evidence)
     if not planes.n_nonzero:
         raise failed(
             f"expected pixels in {path}, found none that is finite, unmasked and not 0: the image "
@@ -100,8 +100,8 @@ def dirty(given: Mapping[str, Any], evidence: Evidence) -> dict[str, Json]:
     """
     prefix, suffix = given["prefix"], given.get("suffix", "")
     found = _psf(Path(f"{prefix}.psf{suffix}"), evidence)
-    residual = _sky(Path(f"{prefix}.residual{suffix}"), evidence)
-    blank = _blank(residual, f"{prefix}.residual{suffix}", Path(f"{prefix}.sumwt{suffix}"))
+    residual = sky(Path(f"{prefix}.residual{suffix}"), evidence)
+    blank = blank_channels(residual, f"{prefix}.residual{suffix}", Path(f"{prefix}.sumwt{suffix}"))
     warnings = [*found.pop("warnings"), *blank.pop("warnings", ())]
     found |= {"peak": max(residual.peak)} | blank
     return found | ({"warnings": warnings} if warnings else {})
@@ -135,28 +135,30 @@ def image(given: Mapping[str, Any], evidence: Evidence) -> dict[str, Json]:
     prefix, suffix = given["prefix"], given.get("suffix", "")
     found = _psf(Path(f"{prefix}.psf{suffix}"), evidence)
     if given.get("cleaned"):
-        _require_bounded(given, evidence)
-    sky = _sky(Path(f"{prefix}.image{suffix}"), evidence)
-    blank = _blank(sky, f"{prefix}.image{suffix}", Path(f"{prefix}.sumwt{suffix}"))
+        require_bounded(given, evidence)
+    shown = sky(Path(f"{prefix}.image{suffix}"), evidence)
+    blank = blank_channels(shown, f"{prefix}.image{suffix}", Path(f"{prefix}.sumwt{suffix}"))
     warnings = [*found.pop("warnings"), *blank.pop("warnings", ())]
-    found |= {"peak": max(sky.peak)} | blank
+    found |= {"peak": max(shown.peak)} | blank
     if given.get("cleaned"):
         numbers = _cleaned(given, evidence)
         warnings += numbers.pop("warnings")
-        warnings += _require_brightness(given, evidence, sky)
+        warnings += _require_brightness(given, evidence, shown)
         found |= numbers
     return found | {"warnings": warnings}
 
 
-def _require_bounded(given: Mapping[str, Any], evidence: Evidence) -> None:
+def require_bounded(
+    given: Mapping[str, Any], evidence: Evidence, kinds: Sequence[str] = ("model", "image")
+) -> None:
     """Refuse a clean that made NaN of a finite dirty image: the data are not to blame."""
     prefix, suffix = given["prefix"], given.get("suffix", "")
     before = _dirty_residual(evidence, suffix)
     if before is None or read_planes(before).n_not_finite:
         return
-    for name in ("model", "image"):
+    for name in kinds:
         path = Path(f"{prefix}.{name}{suffix}")
-        if _require(path, evidence).n_not_finite:
+        if require(path, evidence).n_not_finite:
             raise diverged(
                 f"expected the clean of {prefix} to converge, found NaN or infinity in {path}, "
                 f"though the dirty image is finite: it diverged{_with_gain(evidence)}"
@@ -184,8 +186,8 @@ def _cleaned(given: Mapping[str, Any], evidence: Evidence) -> dict[str, Any]:
     outcome = evidence.outcome
     code = int(outcome.get("stopcode", 0))
     reason = STOP_CODES.get(code) or f"a reason that casarun does not know: {code}"
-    residual = _require(Path(f"{prefix}.residual{suffix}"), evidence)
-    model = _require(Path(f"{prefix}.model{suffix}"), evidence)
+    residual = require(Path(f"{prefix}.residual{suffix}"), evidence)
+    model = require(Path(f"{prefix}.model{suffix}"), evidence)
     peak = max(residual.peak)
     numbers = {
         "stopcode": code,
@@ -195,7 +197,7 @@ def _cleaned(given: Mapping[str, Any], evidence: Evidence) -> dict[str, Any]:
         "model_peak": max(model.peak),
         "warnings": [],
     }
-    _require_converged(given, evidence, code, residual)
+    require_converged(given, evidence, code, residual)
     if not model.n_nonzero:
         numbers["warnings"] = [_empty_model(given, evidence, code, peak)]
     elif code == 1:
@@ -209,7 +211,7 @@ def _cleaned(given: Mapping[str, Any], evidence: Evidence) -> dict[str, Any]:
     return numbers
 
 
-def _require_converged(
+def require_converged(
     given: Mapping[str, Any], evidence: Evidence, code: int, residual: Planes
 ) -> None:
     """Refuse a clean whose residual grew."""
@@ -287,9 +289,9 @@ def _require_mask(path: Path, has_model: bool, evidence: Evidence) -> None:
         )
 
 
-def _sky(path: Path, evidence: Evidence) -> Planes:
+def sky(path: Path, evidence: Evidence) -> Planes:
     """Return the numbers of an image of the sky; refuse one that is blank or not finite."""
-    planes = _require(path, evidence)
+    planes = require(path, evidence)
     if planes.n_not_finite:
         raise failed(
             f"expected finite pixels in {path}, found {planes.n_not_finite} that are NaN or "
@@ -304,7 +306,7 @@ def _sky(path: Path, evidence: Evidence) -> Planes:
     return planes
 
 
-def _blank(planes: Planes, what: str, sumwt: Path) -> dict[str, Any]:
+def blank_channels(planes: Planes, what: str, sumwt: Path) -> dict[str, Any]:
     """Return the channels of a cube that have no data, with a warning.
 
     Raises
@@ -324,14 +326,21 @@ def _blank(planes: Planes, what: str, sumwt: Path) -> dict[str, Any]:
             "Check image.mask and image.tclean.pblimit (a negative one masks nothing); leave the "
             "channels out with image.start and image.nchan.",
         )
-    numbers = listing([str(number) for number in blank])
     return {
         "blank_channels": blank,
-        "warnings": [
-            f"{len(blank)} of {len(planes.peak)} channels of {what} have no unflagged data and "
-            f"are blank: {numbers}"
-        ],
+        "warnings": blank_words(blank, len(planes.peak), what),
     }
+
+
+def blank_words(blank: Sequence[int], channels: int, what: str) -> list[str]:
+    """Return a warning of channels that have no data, if there are any."""
+    if not blank:
+        return []
+    numbers = listing([str(number) for number in blank])
+    return [
+        f"{len(blank)} of {channels} channels of {what} have no unflagged data and are blank: "
+        f"{numbers}"
+    ]
 
 
 def _require_brightness(given: Mapping[str, Any], evidence: Evidence, sky: Planes) -> list[str]:
@@ -367,20 +376,26 @@ def _require_brightness(given: Mapping[str, Any], evidence: Evidence, sky: Plane
 def _psf(path: Path, evidence: Evidence) -> dict[str, Json]:
     """Check the PSF and the synthesized beam fitted to it."""
     advice = "Look at the flagged fractions; check image.spw, image.cell and [flag]."
-    planes = _require(path, evidence)
+    planes = require(path, evidence)
     if not planes.n_nonzero:
         raise failed(
             f"expected a PSF in {path}, found a blank one: all selected data are flagged", advice
         )
-    if planes.n_not_finite or abs(planes.largest - 1) > _PSF_TOLERANCE:
+    if planes.n_not_finite or abs(planes.largest - 1) > PSF_TOLERANCE:
         raise failed(
             f"expected a PSF with a peak of 1 in {path}, found "
             f"{'NaN' if planes.n_not_finite else format(planes.largest, '.3g')}: "
             "weights are not finite or not positive",
             advice,
         )
-    beams, cell = read_beams(path)
-    side = cell * max(planes.shape[:2])
+    return synthesized_beam(path)
+
+
+def synthesized_beam(path: Path) -> dict[str, Json]:
+    """Return the synthesized beam of a PSF's middle channel; refuse one that is insane."""
+    advice = "Look at the flagged fractions; check image.spw, image.cell and [flag]."
+    beams, cell, shape = read_beams(path)
+    side = cell * max(shape[:2])
     sane = [b for b in beams if b[1] > 0.5 * cell and b[0] < side and all(map(math.isfinite, b))]
     if not sane:
         found = f"{beams[0][0]:.3g} x {beams[0][1]:.3g} arcsec" if beams else "none"
@@ -407,7 +422,7 @@ def _psf(path: Path, evidence: Evidence) -> dict[str, Json]:
     return {"bmaj_arcsec": bmaj, "bmin_arcsec": bmin, "bpa_deg": bpa, "warnings": warnings}
 
 
-def _require(path: Path, evidence: Evidence) -> Planes:
+def require(path: Path, evidence: Evidence) -> Planes:
     """Return the numbers of an image; refuse one that is not there or cannot be read."""
     if not (path / "table.dat").is_file():
         raise failed(

@@ -41,7 +41,7 @@ class Planes:
 
 
 @contextmanager
-def _open_image(path: Path) -> Iterator[Any]:
+def open_image(path: Path) -> Iterator[Any]:
     """Open a CASA image for reading, and close it however the block ends."""
     from casatools import image as image_tool
 
@@ -65,7 +65,7 @@ def read_planes(path: Path) -> Planes:
 def _planes_of(path: Path, _state: str) -> Planes:
     peak: list[float] = []
     largest, not_finite, nonzero = -math.inf, 0, 0
-    with _open_image(path) as tool:
+    with open_image(path) as tool:
         shape = tuple(int(side) for side in tool.shape())
         last = [side - 1 for side in shape]
         masked = any(tool.maskhandler("default"))
@@ -74,12 +74,16 @@ def _planes_of(path: Path, _state: str) -> Planes:
             if len(shape) > 3:
                 blc[3] = trc[3] = channel
             pixels = tool.getchunk(blc, trc)
-            valid = pixels[tool.getchunk(blc, trc, getmask=True)] if masked else pixels
-            finite = valid[np.isfinite(valid)]
-            not_finite += valid.size - finite.size
+            finite = pixels[tool.getchunk(blc, trc, getmask=True)] if masked else pixels
+            low, high = finite.min(initial=math.inf), finite.max(initial=-math.inf)
+            if not (math.isfinite(low) and math.isfinite(high)) and finite.size:
+                good = finite[np.isfinite(finite)]
+                not_finite += finite.size - good.size
+                finite = good
+                low, high = finite.min(initial=math.inf), finite.max(initial=-math.inf)
             nonzero += int(np.count_nonzero(finite))
-            peak.append(float(np.abs(finite).max(initial=0.0)))
-            largest = max(largest, float(finite.max(initial=-math.inf)))
+            peak.append(float(max(-low, high)) if finite.size else 0.0)
+            largest = max(largest, float(high))
     return Planes(shape, peak, largest, not_finite, nonzero)
 
 
@@ -89,9 +93,12 @@ def shape_and_peak(path: Path) -> tuple[tuple[int, ...], float]:
     return planes.shape, max(planes.peak)
 
 
-def read_beams(path: Path) -> tuple[list[tuple[float, float, float]], float]:
-    """Return an image's synthesized beams (arcsec, arcsec, deg) and its pixel (arcsec)."""
-    with _open_image(path) as tool:
+def read_beams(
+    path: Path,
+) -> tuple[list[tuple[float, float, float]], float, tuple[int, ...]]:
+    """Return an image's synthesized beams (arcsec, arcsec, deg), its pixel (arcsec) and shape."""
+    with open_image(path) as tool:
+        shape = tuple(int(side) for side in tool.shape())
         record = tool.restoringbeam()
         increment = tool.coordsys().increment(type="direction", format="n")["numeric"]
     beams = []
@@ -101,7 +108,7 @@ def read_beams(path: Path) -> tuple[list[tuple[float, float, float]], float]:
         beams.append(
             (_in(major, "arcsec"), _in(minor, "arcsec"), _in(angle, "deg") if angle else 0.0)
         )
-    return beams, float(np.degrees(np.abs(increment)).min() * 3600)
+    return beams, float(np.degrees(np.abs(increment)).min() * 3600), shape
 
 
 def _flat(record: Mapping[str, Any]) -> list[Mapping[str, Any]]:

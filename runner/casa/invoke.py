@@ -64,6 +64,25 @@ def task(name: str, params: Mapping[str, Any]) -> Any:
     return plain(function(**params))
 
 
+def imager_parts() -> tuple[Any, Any, dict[str, Any]]:
+    """Return what tclean is made of: its imager, the imager's parameters, tclean's defaults.
+
+    Returns
+    -------
+    tuple
+        Classes ``PySynthesisImager`` and ``ImagerParameters`` of casatasks, and the defaults of
+        tclean's parameters by name.
+    """
+    configure()
+    import casatasks
+    from casatasks.private.imagerhelpers.imager_base import PySynthesisImager
+    from casatasks.private.imagerhelpers.input_parameters import ImagerParameters
+
+    task = inspect.signature(type(casatasks.tclean).__call__).parameters
+    defaults = {name: one.default for name, one in task.items() if name != "self"}
+    return PySynthesisImager, ImagerParameters, defaults
+
+
 def plain(value: Any) -> Any:
     """Turn what CASA returns (NumPy types, arrays, nested dicts) into plain data."""
     if isinstance(value, dict):

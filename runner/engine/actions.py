@@ -19,13 +19,14 @@ from ..files import copy_tree, write_json
 from ..plan import Check, Step
 from ..qa import collect
 from ..quantities import parse
-from . import cube_join, selfcal_apply, selfcal_image, selfcal_plots, selfcal_solve
+from . import cube_join, ranges, selfcal_apply, selfcal_image, selfcal_plots, selfcal_solve
 from .results import SKIPPED
 from .scene import Scene
 
 Params = Mapping[str, Any]
 Outcome = dict[str, Any]
 
+_CLEANS = ("clean", "ranges.clean")
 _BULKY = ("summaryminor", "summarymajor")
 
 
@@ -118,7 +119,7 @@ def leaves(step: Step, path: str) -> frozenset[str]:
 
 def _with_fallback(step: Step, error: StepFailedError) -> StepFailedError:
     """Return an error whose advice names the fallbacks of a clean that has none."""
-    if error.cause is not Cause.DIVERGED or step.action != "clean" or step.fallbacks:
+    if error.cause is not Cause.DIVERGED or step.action not in _CLEANS or step.fallbacks:
         return error
     key = f"image.{step.image}.fallback"
     more = f"Or say what to do when it diverges: {key} = [{{ gain = 0.05 }}], for example."
@@ -321,6 +322,7 @@ _ACTIONS: dict[str, Callable[[Params], Outcome]] = {
     "observe": _observe,
     "unpack": _unpack,
     **cube_join.ACTIONS,
+    **ranges.ACTIONS,
     **selfcal_image.ACTIONS,
     **selfcal_plots.ACTIONS,
     **selfcal_solve.ACTIONS,

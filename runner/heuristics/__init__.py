@@ -16,6 +16,7 @@ from .calibration import (
     spwmap,
 )
 from .choice import SPEED_OF_LIGHT, Choice
+from .cubes import DEEPEST_REPEATS, MARGIN, RANGE_SECONDS, chunk, divided, ladder, rungs_within
 from .imaging import (
     LINES_HZ,
     automask,
@@ -36,20 +37,26 @@ from .imaging import (
 from .sky import separation_deg
 
 __all__ = [
+    "DEEPEST_REPEATS",
     "LINES_HZ",
+    "MARGIN",
     "MODEL_BANDS",
+    "RANGE_SECONDS",
     "SPEED_OF_LIGHT",
     "Choice",
     "automask",
     "calwt",
     "cell",
+    "chunk",
     "coherence_s",
     "deconvolver",
     "delay",
+    "divided",
     "edge_channels",
     "friendly",
     "gridder",
     "imsize",
+    "ladder",
     "model_image",
     "nterms",
     "phase_calibrator",
@@ -58,6 +65,7 @@ __all__ = [
     "refant",
     "resolution_arcsec",
     "restfreq",
+    "rungs_within",
     "scales",
     "separation_deg",
     "solint",

@@ -162,6 +162,7 @@ class Image:
     nchan: int = -1
     width: int | str = ""
     restfreq: str = "auto"
+    chunk: Literal["auto", "none"] | int = "auto"
     moments: tuple[int, ...] = ()
     average: Average | None = None
     tclean: Parameters = field(default_factory=dict)

@@ -350,6 +350,45 @@ def _selfcal_solve(step: Step, known: _Known) -> Cost:
     return Cost(3e5 * len(_mss(step)), memory, 1.5 + 3e-6 * values)
 
 
+def _channel_range(step: Step, known: _Known) -> Cost:
+    """Return the cost of a range of a cube's channels; of a round that is likely skipped, none.
+
+    A range takes its part of the visibilities.
+    """
+    whole = {**step.params["tclean"]}
+    data = known.of(replace(step, params=whole))
+    total = costs_images.shape_of({**whole, "specmode": "cube"}, data.channels).channels
+    first, last = step.params["first"], step.params["last"]
+    inner = (total - 1 if last is None else last) - first + 1
+    channels = max(1, inner + 2 * step.params["margin"])
+    params = {**whole, "nchan": channels}
+    if step.action == "ranges.clean":
+        params |= {"calcpsf": False, "calcres": False}
+    shape = costs_images.shape_of(params, channels)
+    known.makes(step, shape)
+    full = Cost(
+        costs_images.disk_of(shape.pixels, step.writes),
+        costs_images.memory_of(shape, params, data.telescopes),
+        costs_images.range_seconds_of(
+            shape, params, data.n_values * min(1.0, channels / total), data.telescopes
+        ),
+    )
+    if step.params.get("round", 1) == 1:
+        return full
+    return replace(full, disk_bytes=0.0, seconds=_START_S)
+
+
+def _ranges_join(step: Step, known: _Known) -> Cost:
+    """Return the cost of joining ranges: all their channels, 0.01 us a pixel and image."""
+    kinds, parts = step.params["kinds"], step.params["parts"]
+    shapes = [known.largest(f"{part}.{kind}" for kind in kinds) for part in parts]
+    widest = max(shapes, key=lambda shape: shape.side_pixels, default=Shape(0.0))
+    made = replace(widest, channels=sum(shape.channels for shape in shapes))
+    known.makes(step, made)
+    disk = costs_images.disk_of(made.pixels, step.writes)
+    return Cost(disk, 2e7, 0.2 + 0.01e-6 * made.pixels * len(kinds))
+
+
 def _image(step: Step, known: _Known) -> Cost:
     """Return the cost of an image made of another: as many pixels, 0.05 us each, in pieces.
 
@@ -427,6 +466,13 @@ _MODELS: Final[dict[str, Callable[[Step, _Known], Cost]]] = {
     "immath": _image,
     "imregrid": _image,
     "specsmooth": _image,
+    "ranges.axis": lambda step, known: Cost(1e4, 2e7, 0.3),
+    "ranges.dirty": _channel_range,
+    "ranges.gather": lambda step, known: Cost(1e4, 0.0, 0.1),
+    "ranges.clean": _channel_range,
+    "ranges.settle": lambda step, known: Cost(1e4, 0.0, 0.05),
+    "ranges.restore": _image,
+    "ranges.join": _ranges_join,
     "selfcal.image": _in_turn(_selfcal_image),
     "selfcal.judge": lambda step, known: Cost(1e4, 0.0, 0.05),
     "selfcal.predict": _in_turn(_selfcal_predict),

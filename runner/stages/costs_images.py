@@ -25,6 +25,7 @@ _PIXEL_S: Final = 0.4e-6
 _VISIBILITY_S: Final = 0.3e-6
 _PLANE_S: Final = 0.06
 _START_S: Final = 0.5
+_RANGE_S: Final = 0.3
 _MAJOR_CYCLES: Final = 5
 _CUBE_CYCLES: Final = 3
 _MINOR_S: Final = {"multiscale": 10e-6, "mtmfs": 10e-6, "asp": 20e-6}
@@ -209,6 +210,39 @@ def seconds_of(
         minor = _MINOR_S.get(str(params.get("deconvolver", "")), _MINOR_OTHER_S)
         cycles = _CUBE_CYCLES if shape.channels > 1 else _MAJOR_CYCLES
         seconds += cycles * 2 * shape.terms * once + minor * shape.pixels + planes
+    return seconds
+
+
+def range_seconds_of(
+    shape: Shape, params: Mapping[str, Any], values: float, telescopes: Collection[str] = ()
+) -> float:
+    """Return how long a range of a cube's channels takes on one core.
+
+    Measured on NGC 5921, 256 and 512 pixels a side, 7 to 46 channels: 0.3 s whatever it is; PSF
+    and residual of a channel 10 ms, 0.32 us a pixel and 0.6 us a visibility; a cycle of
+    cleaning 3 ms, 0.4 us and 0.6 us. Three cycles are assumed.
+
+    Parameters
+    ----------
+    shape : Shape
+        What is made.
+    params : mapping
+        tclean's parameters; `calcres` false for the cleaning alone.
+    values : float
+        Visibilities that are imaged.
+    telescopes : collection of str
+        Where they were observed.
+    """
+    gridder = _gridder(params, telescopes)
+    planes = shape.channels * shape.polarizations
+    gridded = 0.6e-6 * gridder.support * values
+    seconds = _RANGE_S + gridder.start_s + gridder.pixel_s * shape.side_pixels
+    if params.get("calcres", True):
+        seconds += 0.01 * planes + 0.32e-6 * shape.pixels + gridded
+    if params.get("niter", 0):
+        minor = _MINOR_S.get(str(params.get("deconvolver", "")), 0.0)
+        each = 0.003 * planes + 0.4e-6 * shape.pixels + gridded
+        seconds += _CUBE_CYCLES * (each + minor * shape.pixels / _MAJOR_CYCLES)
     return seconds
 
 

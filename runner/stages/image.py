@@ -13,6 +13,7 @@ from typing import Any
 from .. import heuristics
 from ..quantities import split
 from ..recipe.rules import other_images
+from . import chunks, ranges
 from .draft import Draft, check
 from .picture import MOSAIC_GRIDDERS, Picture, pictures
 
@@ -29,14 +30,32 @@ def steps(draft: Draft, picture: Picture) -> None:
             picture.key("mask"),
         )
     params = grid(picture) | dict(image.tclean)
-    _dirty(draft, picture, params)
-    _noise(draft, picture)
-    if picture.cleaned:
-        _clean(draft, picture, params)
+    why = chunks.why_whole(picture) if picture.cube else "it is no cube"
+    if not why:
+        _by_ranges(draft, picture, params)
+    else:
+        if picture.cube:
+            draft.choose(picture.setting("chunk"), picture.name, heuristics.Choice("none", why))
+        _dirty(draft, picture, params)
+        _noise(draft, picture)
+        if picture.cleaned:
+            _clean(draft, picture, params)
     if image.pbcor:
         _pbcor(draft, picture)
     for moment in image.moments:
         _moment(draft, picture, moment)
+
+
+def _by_ranges(draft: Draft, picture: Picture, params: dict[str, Any]) -> None:
+    """Add the steps of a cube that is imaged by channel ranges."""
+    parts = chunks.chunks(draft, picture, params)
+    if not picture.cleaned:
+        ranges.steps(draft, ranges.Divided(picture, parts, params, {}))
+        return
+    settings, sigmas = _cleaning(draft, picture, params)
+    mask = settings.get("mask", "")
+    fallbacks = _fallbacks(draft, picture)
+    ranges.steps(draft, ranges.Divided(picture, parts, params, settings, sigmas, mask, fallbacks))
 
 
 def grid(picture: Picture) -> dict[str, Any]:
@@ -123,16 +142,12 @@ def _noise(draft: Draft, picture: Picture) -> None:
 def _clean(draft: Draft, picture: Picture, params: Mapping[str, Any]) -> None:
     image = picture.image
     prefix = picture.prefix
-    settings: dict[str, Any] = {**params, "imagename": prefix, "niter": image.niter}
-    number, unit = split(image.threshold)
-    sigmas = unit == "sigma"
-    settings["threshold"] = picture.late_noise(number, "Jy") if sigmas else image.threshold
-    settings |= _mask(draft, picture)
+    cleaning, sigmas = _cleaning(draft, picture, params)
     # The dirty image is what the first major cycle would make again.
-    settings |= {"calcpsf": False, "calcres": False, **image.tclean}
+    settings = {**cleaning, "imagename": prefix, "calcpsf": False, "calcres": False, **image.tclean}
     given: dict[str, Any] = {"dirty": picture.dirty, "tclean": settings}
     if sigmas:
-        given["until"] = {"sigmas": number, "suffix": picture.first}
+        given["until"] = {"sigmas": sigmas, "suffix": picture.first}
     dirty = [f"{picture.dirty}.{suffix}" for suffix in suffixes(picture, cleaned=False)]
     mask_file = [] if image.mask in ("none", "auto-multithresh") else [image.mask]
     draft.add(
@@ -153,6 +168,18 @@ def _clean(draft: Draft, picture: Picture, params: Mapping[str, Any]) -> None:
         image=image.name,
         fallbacks=_fallbacks(draft, picture),
     )  # fmt: skip
+
+
+def _cleaning(
+    draft: Draft, picture: Picture, params: Mapping[str, Any]
+) -> tuple[dict[str, Any], float]:
+    """Return tclean's parameters of a clean, and its depth as a multiple of the noise, or 0."""
+    image = picture.image
+    number, unit = split(image.threshold)
+    sigmas = number if unit == "sigma" else 0.0
+    threshold = picture.late_noise(number, "Jy") if sigmas else image.threshold
+    settings = {**params, "niter": image.niter, "threshold": threshold}
+    return settings | _mask(draft, picture) | dict(image.tclean), sigmas
 
 
 def _fallbacks(draft: Draft, picture: Picture) -> tuple[dict[str, Any], ...]:

@@ -1,0 +1,205 @@
+"""Time a cube by channel ranges beside one tclean and beside casa-pclean, with the same cores.
+
+Two cubes: NGC 5921 in 512 x 512 x 46 pixels, and a simulated one of 1024 x 1024 x 256. Each is
+cleaned down to the same flux density, in turns, each from the start of its process to the end:
+casarun with its split, checks and journal. casa-pclean takes part where a Python that has it is
+named. The cubes are compared: they may differ by where cycles end, not by the sky.
+
+    python benchmarks/cube.py --scratch DISK --pclean PEER/bin/python
+    python benchmarks/cube.py --only simulated --channels 64
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from argparse import Namespace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import measuring
+from measuring import CASARUN, HERE, RECIPE, Figure, Part, Sample
+
+LEAST_FASTER = 1.8
+CORES = 2
+CASA, OURS, PEER = "one tclean", "casarun", "casa-pclean"
+SIGMAS_APART = 1.0
+"""Largest difference of two cubes' pixels in units of the noise; their rms is a tenth of that."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A cube to be made.
+
+    Attributes
+    ----------
+    name : str
+        Its name.
+    vis : Path
+        The MS, of which one field is imaged.
+    target : str
+        The field.
+    settings : dict
+        Keys of the recipe's image.
+    """
+
+    name: str
+    vis: Path
+    target: str
+    settings: dict[str, Any]
+
+    @property
+    def title(self) -> str:
+        """Its size in words."""
+        side, channels = self.settings["imsize"], self.settings["nchan"]
+        return f"{self.name}, {side} x {side} x {channels}"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure and print; 1 where a bar is missed."""
+    parser = measuring.parser(__doc__, times=3)
+    parser.add_argument("--pclean", type=Path, help="a Python that has casa-pclean")
+    parser.add_argument("--only", choices=("ngc5921", "simulated"))
+    parser.add_argument("--channels", type=int, default=256, help="of the simulated cube (256)")
+    options = parser.parse_args(argv)
+    with measuring.scratch_folder(options) as scratch:
+        makers = {"ngc5921": ngc5921, "simulated": simulated}
+        cases = [
+            make(scratch, options) for name, make in makers.items() if options.only in (None, name)
+        ]
+        parts = [_measured(case, scratch, options) for case in cases]
+    return measuring.finish(parts, options)
+
+
+def ngc5921(scratch: Path, options: Namespace) -> Case:
+    """Calibrate NGC 5921 and subtract its continuum."""
+    folder = scratch / "ngc5921"
+    command = [*CASARUN, RECIPE, "--output", folder, "--until", "contsub"]
+    measuring.timed("preparation", command)
+    size = 64 if options.quick else 512
+    settings = {
+        "imsize": size, "cell": "8arcsec", "start": 5, "nchan": 8 if options.quick else 46,
+        "restfreq": "1420.405752MHz", "threshold": "8mJy", "niter": 100000,
+    }  # fmt: skip
+    vis = folder / "calibrated" / "apr13.N5921_2.contsub.ms"
+    return Case("NGC 5921", vis, "N5921_2", settings)
+
+
+def simulated(scratch: Path, options: Namespace) -> Case:
+    """Simulate an observation of a few sources, 27 antennas, 12 integrations."""
+    sys.path.insert(0, str(HERE.parent / "tests"))
+    from support import skies
+
+    channels = 8 if options.quick else options.channels
+    sources = tuple(
+        skies.Source(flux, east, north)
+        for flux, east, north in ((0.5, 0, 0), (0.2, 300, -400), (0.1, -700, 200), (0.05, 500, 800))
+    )
+    field = replace(skies.TARGET, sources=sources)
+    sky = skies.Sky(
+        fields=(field,), scans=(0, 0, 0), spws=(skies.Spw(1.4e9, 1e5, channels),), n_antennas=27,
+        noise_jy=0.5,
+    )  # fmt: skip
+    vis = scratch / "simulated.ms"
+    skies.build(vis, sky)
+    settings = {
+        "imsize": 64 if options.quick else 1024, "cell": "4arcsec", "start": 0, "nchan": channels,
+        "restfreq": "1.42GHz", "threshold": "60mJy", "niter": 1000000,
+    }  # fmt: skip
+    return Case("simulated", vis, "target", settings)
+
+
+def _measured(case: Case, scratch: Path, options: Namespace) -> Part:
+    part = Part("c", f"{case.title}: one tclean, casarun and casa-pclean on {CORES} cores")
+    names = [CASA, OURS]
+    if options.pclean is None:
+        part.skipped[PEER] = "no Python that has it was named with --pclean"
+    elif not measuring.installed([options.pclean, "-c", "import pclean"]):
+        part.skipped[PEER] = f"{options.pclean} cannot import pclean"
+    else:
+        names.append(PEER)
+    parameters = _parameters(case, scratch)
+    places: dict[str, Path] = {}
+
+    def run(who: str, turn: int) -> Sample:
+        place = scratch / f"{case.target}-{who.replace(' ', '-')}-{turn}"
+        place.mkdir()
+        places[who] = place
+        return measuring.timed(who, _command(who, case, place, parameters, options), cwd=place,
+                               memory=True)  # fmt: skip
+
+    part.samples += measuring.in_turns(1 if options.quick else options.times, names, run)
+    bar = None if options.quick else LEAST_FASTER
+    part.figures.append(
+        Figure(f"{case.title}: one tclean's wall time over casarun's", part.ratio(CASA, OURS),
+               least=bar)
+    )  # fmt: skip
+    if PEER in names:
+        least = None if options.quick else 1.0
+        part.figures.append(
+            Figure(f"{case.title}: casa-pclean's over casarun's", part.ratio(PEER, OURS),
+                   least=least)
+        )  # fmt: skip
+    part.wrong += _differences(case, places[CASA], places[OURS])
+    return part
+
+
+def _parameters(case: Case, scratch: Path) -> Path:
+    """Write tclean's parameters, those of casarun's plan, for the scripts."""
+    settings = case.settings
+    given = {
+        **settings, "vis": [str(case.vis)], "imagename": "cube", "specmode": "cube",
+        "datacolumn": "data", "imsize": [settings["imsize"]] * 2, "weighting": "briggs",
+        "robust": 0.5, "gridder": "standard", "deconvolver": "hogbom", "interactive": False,
+        "parallel": False, "restoringbeam": "common", "width": "",
+    }  # fmt: skip
+    path = scratch / f"{case.target}.json"
+    path.write_text(json.dumps(given), encoding="utf-8")
+    return path
+
+
+def _command(
+    who: str, case: Case, place: Path, parameters: Path, options: Namespace
+) -> list[str | Path]:
+    script = HERE / "cube_script.py"
+    if who == CASA:
+        return [sys.executable, script, "tclean", parameters]
+    if who == PEER:
+        return [options.pclean, script, "pclean", parameters, "--workers", str(CORES)]
+    recipe = place / "recipe.toml"
+    lines = [f"{key} = {json.dumps(value)}" for key, value in case.settings.items()]
+    recipe.write_text(
+        f'casarun = 1\n[[dataset]]\nname = "day"\nvis = "{case.vis}"\ncalibrated = true\n'
+        f'[targets]\nfields = ["{case.target}"]\n[resources]\ncores = {CORES}\n'
+        '[[image]]\nname = "cube"\nspecmode = "cube"\npbcor = false\ngridder = "standard"\n'
+        + "\n".join(lines) + "\n",
+        encoding="utf-8",
+    )  # fmt: skip
+    return [*CASARUN, recipe, "--output", place / "run", "--until", "image"]
+
+
+def _differences(case: Case, theirs: Path, ours: Path) -> list[str]:
+    """Say how two cubes differ by more than where their cycles end."""
+    import numpy as np
+    from casarun.casa.read import ImageFile
+
+    prefix = ours / "run" / "images" / f"{case.target}.cube"
+    noise = json.loads(Path(f"{prefix}.noise.json").read_text(encoding="utf-8"))["rms_jy_per_beam"]
+    most, squares = 0.0, []
+    with ImageFile(theirs / "cube.image") as one, ImageFile(f"{prefix}.image") as other:
+        if not np.array_equal(one.header.frequencies_hz, other.header.frequencies_hz):
+            return ["the cubes' channels are at other frequencies"]
+        for channel in range(one.header.n_chan):
+            apart = one.plane(channel)[0] - other.plane(channel)[0]
+            most = max(most, float(np.abs(apart).max()))
+            squares.append(float(np.mean(apart**2)))
+    rms = float(np.sqrt(np.mean(squares)))
+    if most > SIGMAS_APART * noise or rms > 0.1 * SIGMAS_APART * noise:
+        return [f"the cubes differ by up to {most / noise:.2f} and rms {rms / noise:.2f} sigma"]
+    return []
+
+
+if __name__ == "__main__":
+    sys.exit(main())
