@@ -529,6 +529,15 @@ def test_a_table_that_cannot_be_read_is_no_agreement(tmp_path: Path) -> None:
     assert found.unknown == ["day1, amp: the table of B is gone"]
 
 
+def test_pixels_that_became_blank_are_a_difference(tmp_path: Path) -> None:
+    folders = make(tmp_path / "a"), make(tmp_path / "b")
+    with fits.open(folders[1].root / "images/NGC1.continuum.fits", mode="update") as units:
+        units[0].data[..., :2, :] = np.nan  # 2 rows of 128
+    found = compare(read(folders[0]), read(folders[1]), Tolerances())
+    (blank,) = [one for one in found.differing if one.number.name == "blank_in_one_only"]
+    assert blank.number.b == pytest.approx(2 / 128)
+
+
 def test_an_unfinished_run_is_said_to_be_one(tmp_path: Path) -> None:
     found = runs(tmp_path, b=Story(state="interrupted"))
     assert found.notes == ["B is not complete: it was interrupted"]

@@ -263,6 +263,10 @@ def _of_image(pair: ImagePair) -> Iterator[Number]:
                  found.noise, found.peak)  # fmt: skip
     yield Number("pixels", pair.subject, "difference_rms_jy_per_beam", 0.0, found.rms,
                  found.noise, found.peak)  # fmt: skip
+    if found.blank_in_one and not found.regridded:
+        yield Number(
+            "pixels", pair.subject, "blank_in_one_only", 0.0, found.blank_in_one, scale=1.0
+        )
     if found.flux_a is not None:
         yield Number("pixels", pair.subject, "flux_density_in_sources_jy", found.flux_a,
                      found.flux_b, found.flux_error)  # fmt: skip

@@ -17,7 +17,7 @@ SIGMA: Final = 1.0
 """Two reductions of the same data share their noise: what they differ by is not noise."""
 
 BETWEEN: Final = (
-    "largest_difference", "difference_rms", "position_shift", "flags_changed",
+    "largest_difference", "difference_rms", "position_shift", "flags_changed", "blank_in_one",
     "phase_difference", "delay_difference",
 )  # fmt: skip
 """How the names of numbers begin that two runs have together."""

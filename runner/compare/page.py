@@ -27,7 +27,7 @@ _UNITS: Final = {
     "jy_per_beam": "Jy/beam", "jy": "Jy", "arcsec": "arcsec", "deg": "deg", "ns": "ns", "hz": "Hz",
 }  # fmt: skip
 _TITLES: Final = {"flags_changed": "flagged in one only", "median_snr": "median S/N"}
-_FRACTIONS: Final = ("flagged_fraction", "flags_changed")
+_FRACTIONS: Final = ("flagged_fraction", "flags_changed", "blank_in_one_only")
 
 
 def write(comparison: Comparison, output: Path) -> Path:

@@ -21,12 +21,10 @@ from astropy.wcs import WCS
 from ..errors import DataError
 from ..qa.metrics import beam_area_pixels, robust_noise
 from ..qa.sky import Sky
+from . import shift
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
-
-SOURCE_SIGMA: Final = 5.0
-"""Above so many sigma, in either image, a pixel counts as source."""
 
 ON_GRID_PIXELS: Final = 0.01
 """Grids that differ by whole pixels, and at most this, need no interpolation."""
@@ -35,6 +33,7 @@ SAME_CHANNEL: Final = 0.1
 """Channels whose centres are closer than this share of a channel are the same."""
 
 SAME_BEAM: Final = 0.01
+"""Axes of synthesized beams that differ by less than this share are the same."""
 
 _FRAMES: Final = {"FK5": "J2000", "ICRS": "ICRS", "FK4": "B1950"}
 _SPECTRAL: Final = ("FREQ", "VRAD", "VOPT", "VELO", "WAVE")
@@ -152,6 +151,9 @@ class SkyDifference:
         Largest absolute difference, Jy/beam; `at` is its (x, y) pixel and channel in A.
     rms : float
         Root of the mean square of the differences, Jy/beam.
+    blank_in_one : float
+        Share of the pixels that have a value in one image only; with other grids, of those
+        outside of one, too.
     noise : float or None
         The larger noise of the two, Jy/beam.
     peak : float
@@ -162,6 +164,8 @@ class SkyDifference:
         By how much B's sources stand east and north of A's; `shift_error_arcsec` its error.
     ratio, ratio_error : float or None
         Of the brightness of B's sources to A's.
+    regridded : bool
+        The grids differ.
     planes : tuple or None
         A, B on A's grid, and B - A, in the channel of A's peak, `channel`.
     n_channels : int
@@ -173,6 +177,7 @@ class SkyDifference:
     largest: float = 0.0
     at: tuple[int, int, int] = (0, 0, 0)
     rms: float = 0.0
+    blank_in_one: float = 0.0
     noise: float | None = None
     peak: float = 0.0
     flux_a: float | None = None
@@ -183,6 +188,7 @@ class SkyDifference:
     ratio: float | None = None
     ratio_error: float | None = None
     beam_arcsec: float | None = None
+    regridded: bool = False
     planes: tuple[Floats, Floats, Floats] | None = None
     channel: int = 0
     n_channels: int = 1
@@ -217,10 +223,28 @@ def compare(a: Path, b: Path, noise: float | None = None) -> SkyDifference:
         bring = Regrid.between(first, second)
         if bring.note:
             found.notes.append(bring.note)
+            found.regridded = True
         _walk(found, first, second, channels, bring)
         if not found.identical:
-            _fit(found, first)
+            _say_shift(found, first)
     return found
+
+
+def _say_shift(found: SkyDifference, a: SkyImage) -> None:
+    """Measure the shift in the channel where A is brightest."""
+    if found.planes is None or not found.noise:
+        return
+    seen = shift.measure(found.planes[0], found.planes[1], found.noise, a.beam_pixels())
+    if seen is None:
+        return
+    step = np.abs(a.wcs.wcs.cdelt[:2]) * 3600
+    east = -1 if a.wcs.wcs.cdelt[0] < 0 else 1
+    found.shift_arcsec = (
+        float(seen.pixels[0] * step[0] * east), float(seen.pixels[1] * step[1]),
+    )  # fmt: skip
+    found.shift_error_arcsec = math.hypot(*(e * float(w) for e, w in
+                                            zip(seen.error_pixels, step, strict=True)))  # fmt: skip
+    found.ratio, found.ratio_error = seen.ratio, seen.ratio_error
 
 
 def _say_beams(found: SkyDifference, a: SkyImage, b: SkyImage) -> None:
@@ -281,6 +305,9 @@ class Regrid:
         DataError
             If the images do not overlap.
         """
+        whole = _whole_pixels(a, b)
+        if whole is not None:
+            return cls._on_grid(a, b, whole)
         n_y, n_x = a.shape
         y, x = np.mgrid[:n_y, :n_x].astype(float)
         with np.errstate(invalid="ignore"):
@@ -294,15 +321,22 @@ class Regrid:
         inside &= (in_b[1] > -0.5) & (in_b[1] < b.shape[0] - 0.5)
         if not inside.any():
             raise DataError("the images do not overlap")
-        whole = np.rint(np.median(offsets[:, inside], axis=1))
-        if np.abs(offsets[:, inside] - whole[:, None]).max() <= ON_GRID_PIXELS:
-            shift = int(whole[0]), int(whole[1])
-            same = a.shape == b.shape and shift == (0, 0)
-            return cls(a.shape, shift, None, "" if same else "the grids differ by whole pixels: "
-                       "compared where they overlap")  # fmt: skip
+        found = np.rint(np.median(offsets[:, inside], axis=1))
+        if np.abs(offsets[:, inside] - found[:, None]).max() <= ON_GRID_PIXELS:
+            return cls._on_grid(a, b, (int(found[0]), int(found[1])))
         return cls(
             a.shape, None, in_b, "the second image is interpolated onto the first one's grid"
         )
+
+    @classmethod
+    def _on_grid(cls, a: SkyImage, b: SkyImage, offset: tuple[int, int]) -> Regrid:
+        """Return how B comes onto a grid that differs by whole pixels."""
+        dx, dy = offset
+        if not (-a.shape[1] < dx < b.shape[1] and -a.shape[0] < dy < b.shape[0]):
+            raise DataError("the images do not overlap")
+        same = a.shape == b.shape and offset == (0, 0)
+        note = "the grids differ by whole pixels: compared where they overlap"
+        return cls(a.shape, offset, None, "" if same else note)
 
     def __call__(self, plane: Floats) -> Floats:
         """Bring a plane of B onto A's grid, NaN where it has none."""
@@ -325,124 +359,94 @@ class Regrid:
         return np.where(covered > 0.999, found, np.nan)
 
 
-def _walk(
-    found: SkyDifference, a: SkyImage, b: SkyImage, channels: list[tuple[int, int]], bring: Regrid
-) -> None:
-    """Go through the channels that both have, and sum up."""
-    squares, number, same, source_pixels = 0.0, 0, not bring.note, 0
-    fluxes = np.zeros(2)
-    found.peak = -math.inf
-    for mine, other in channels:
-        first, second = a.plane(mine), b.plane(other)
-        same = same and first.shape == second.shape and _same_bits(first, second)
-        second = bring(second)
-        difference = second - first
+def _whole_pixels(a: SkyImage, b: SkyImage) -> tuple[int, int] | None:
+    """Return by how many pixels grids of one projection differ; None where that is not all.
+
+    So no pixel of equal grids has to be taken to the sky and back, which takes a large image's
+    memory several times over.
+    """
+    first, second = _projection(a), _projection(b)
+    offset = np.asarray(b.wcs.wcs.crpix - a.wcs.wcs.crpix)
+    whole = np.rint(offset)
+    if first != second or np.abs(offset - whole).max() > ON_GRID_PIXELS:
+        return None
+    return int(whole[0]), int(whole[1])
+
+
+def _projection(image: SkyImage) -> tuple[Any, ...]:
+    """Return all that a grid's pixels mean on the sky, but for where it begins."""
+    wcs = image.wcs.wcs
+    numbers = np.round([*wcs.crval, *wcs.cdelt, *wcs.get_pc().ravel()], 12).tolist()
+    return list(wcs.ctype), str(wcs.radesys), numbers, wcs.get_pv()
+
+
+class _Sums:
+    """Adds up what two images differ by, a channel after the other."""
+
+    def __init__(self, found: SkyDifference) -> None:
+        self.found = found
+        found.peak = -math.inf
+        self.squares, self.number, self.either, self.source_pixels = 0.0, 0, 0, 0
+        self.fluxes = np.zeros(2)
+
+    def add(self, first: Floats, second: Floats, channel: int) -> None:
+        """Add a channel, both planes of which are on A's grid."""
+        found, difference = self.found, second - first
         valid = np.isfinite(difference)
+        self.either += int((np.isfinite(first) | np.isfinite(second)).sum())
         if not valid.any():
-            continue
-        noise = found.noise or robust_noise(first) or 0.0
-        found.noise = found.noise or (noise or None)
-        squares += float(np.square(difference[valid]).sum())
-        number += int(valid.sum())
+            return
+        self.squares += float(np.square(difference[valid]).sum())
+        self.number += int(valid.sum())
         size = np.where(valid, np.abs(difference), -1.0)
         largest = int(size.argmax())
         if size.flat[largest] > found.largest:
             y, x = np.unravel_index(largest, size.shape)
-            found.largest, found.at = float(size.flat[largest]), (int(x), int(y), mine)
-        sources = valid & ((first > SOURCE_SIGMA * noise) | (second > SOURCE_SIGMA * noise))
-        source_pixels += int(sources.sum()) if noise else 0
-        fluxes += first[sources].sum(), second[sources].sum()
+            found.largest, found.at = float(size.flat[largest]), (int(x), int(y), channel)
+        self._add_sources(first, second, valid)
         peak = float(first[valid].max())
         if peak > found.peak:
-            found.peak, found.channel = peak, mine
+            found.peak, found.channel = peak, channel
             found.planes = first, second, difference
-    if not number:
-        raise DataError("no pixel is valid in both images")
-    found.rms = math.sqrt(squares / number)
+
+    def _add_sources(self, first: Floats, second: Floats, valid: Bools) -> None:
+        self.found.noise = self.found.noise or robust_noise(first)
+        if self.found.noise:
+            limit = shift.SOURCE_SIGMA * self.found.noise
+            sources = valid & ((first > limit) | (second > limit))
+            self.source_pixels += int(sources.sum())
+            self.fluxes += first[sources].sum(), second[sources].sum()
+
+    def close(self, area_a: float | None, area_b: float | None) -> None:
+        """Write the sums down; areas are those of the synthesized beams in pixels.
+
+        Raises
+        ------
+        DataError
+            If no pixel is valid in both images.
+        """
+        found = self.found
+        if not self.number:
+            raise DataError("no pixel is valid in both images")
+        found.rms = math.sqrt(self.squares / self.number)
+        found.blank_in_one = 1 - self.number / self.either
+        if self.source_pixels and area_a and area_b and found.noise:
+            found.flux_a, found.flux_b = (float(f) for f in self.fluxes / (area_a, area_b))
+            found.flux_error = found.noise * math.sqrt(self.source_pixels / area_a)
+
+
+def _walk(
+    found: SkyDifference, a: SkyImage, b: SkyImage, channels: list[tuple[int, int]], bring: Regrid
+) -> None:
+    """Go through the channels that both have, and sum up."""
+    sums, same = _Sums(found), not bring.note
+    for mine, other in channels:
+        first, second = a.plane(mine), b.plane(other)
+        same = same and first.shape == second.shape and _same_bits(first, second)
+        sums.add(first, bring(second), mine)
+    sums.close(a.beam_pixels(), b.beam_pixels())
     found.identical = same and len(channels) == len(a.channels) == len(b.channels)
-    area = a.beam_pixels(), b.beam_pixels()
-    if source_pixels and area[0] and area[1] and found.noise:
-        found.flux_a, found.flux_b = float(fluxes[0] / area[0]), float(fluxes[1] / area[1])
-        found.flux_error = found.noise * math.sqrt(source_pixels / area[0])
 
 
 def _same_bits(a: Floats, b: Floats) -> bool:
     return bool(np.array_equal(a, b, equal_nan=True))
-
-
-def _fit(found: SkyDifference, a: SkyImage) -> None:
-    """Find by how much the sources are shifted, and how much brighter they are.
-
-    First by whole pixels, where the sources of both fit best; then by least squares of
-    B - A = s M - d . grad M, where M is the mean of both: second orders in s and d cancel.
-    """
-    if found.planes is None or not found.noise:
-        return
-    first, second, _ = found.planes
-    bright = [
-        np.where(np.nan_to_num(p) > SOURCE_SIGMA * found.noise, p, 0.0) for p in (first, second)
-    ]
-    if not all(plane.any() for plane in bright):
-        return
-    whole = _whole_shift(*bright)
-    moved: Floats = np.roll(second, (-whole[0], -whole[1]), axis=(0, 1))
-    mean = 0.5 * (first + moved)
-    design = np.stack([-_slope(mean, 1), -_slope(mean, 0), mean])
-    usable = (np.nan_to_num(mean) > SOURCE_SIGMA * found.noise) & np.isfinite(design).all(axis=0)
-    solved = _least_squares(design, moved - first, usable, a.beam_pixels())
-    if solved is None:
-        return
-    (dx, dy, gain), error = solved
-    step = np.abs(a.wcs.wcs.cdelt[:2]) * 3600
-    east = -1 if a.wcs.wcs.cdelt[0] < 0 else 1
-    found.shift_arcsec = (
-        float((dx + whole[1]) * step[0] * east),
-        float((dy + whole[0]) * step[1]),
-    )
-    found.shift_error_arcsec = float(np.hypot(error[0] * step[0], error[1] * step[1]))
-    found.ratio, found.ratio_error = (1 + 0.5 * gain) / (1 - 0.5 * gain), float(error[2])
-
-
-def _slope(plane: Floats, axis: int) -> Floats:
-    """Return the derivative along an axis per pixel, exact to fourth order; NaN at the edges."""
-    near = np.roll(plane, -1, axis) - np.roll(plane, 1, axis)
-    far = np.roll(plane, -2, axis) - np.roll(plane, 2, axis)
-    slope = np.moveaxis((8 * near - far) / 12, axis, 0)
-    slope[:2] = slope[-2:] = np.nan
-    return np.moveaxis(slope, 0, axis)
-
-
-def _least_squares(
-    design: Floats, wanted: Floats, usable: Bools, beam_pixels: float | None
-) -> tuple[tuple[float, float, float], Floats] | None:
-    """Solve for three unknowns; return them and their errors, or None where that cannot be.
-
-    The noise of neighbouring pixels is correlated as a Gaussian of twice the synthesized beam's
-    area; with C for that, the errors are those of (J'J)^-1 J'CJ (J'J)^-1.
-    """
-    from scipy.ndimage import gaussian_filter
-
-    used = design[:, usable].T
-    if len(used) < 2 * len(design):
-        return None
-    solved, _, rank, _ = np.linalg.lstsq(used, wanted[usable], rcond=None)
-    if rank < len(design):
-        return None
-    area = max(1.0, beam_pixels or 1.0)
-    left = wanted[usable] - used @ solved
-    variance = float(left @ left) / max(1.0, len(used) - len(design) * area)
-    width = math.sqrt(area / math.pi)  # sigma: a beam of this area, and half its width more
-    planes = np.where(usable, design, 0.0)
-    seen = [2 * area * gaussian_filter(plane, width, mode="constant") for plane in planes]
-    inverse = np.linalg.inv(used.T @ used)
-    correlated = used.T @ np.stack([plane[usable] for plane in seen], axis=1)
-    error = np.sqrt(variance * np.diag(inverse @ correlated @ inverse))
-    return (float(solved[0]), float(solved[1]), float(solved[2])), error
-
-
-def _whole_shift(a: Floats, b: Floats) -> tuple[int, int]:
-    """Return by how many pixels (y, x) B's sources stand from A's: where both fit best."""
-    product = np.fft.irfft2(np.fft.rfft2(b) * np.conj(np.fft.rfft2(a)), s=a.shape)
-    y, x = np.unravel_index(int(product.argmax()), product.shape)
-    n_y, n_x = a.shape
-    return int(y - n_y if y > n_y // 2 else y), int(x - n_x if x > n_x // 2 else x)
