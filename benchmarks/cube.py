@@ -121,14 +121,15 @@ def _measured(case: Case, scratch: Path, options: Namespace) -> Part:
     else:
         names.append(PEER)
     parameters = _parameters(case, scratch)
+    environment = measuring.bare_environment() | {"HOME": str(_home(scratch))}
     places: dict[str, Path] = {}
 
     def run(who: str, turn: int) -> Sample:
         place = scratch / f"{case.target}-{who.replace(' ', '-')}-{turn}"
         place.mkdir()
         places[who] = place
-        return measuring.timed(who, _command(who, case, place, parameters, options), cwd=place,
-                               memory=True)  # fmt: skip
+        command = _command(who, case, place, parameters, options)
+        return measuring.timed(who, command, cwd=place, env=environment, memory=True)
 
     part.samples += measuring.in_turns(1 if options.quick else options.times, names, run)
     bar = None if options.quick else LEAST_FASTER
@@ -158,6 +159,20 @@ def _parameters(case: Case, scratch: Path) -> Path:
     path = scratch / f"{case.target}.json"
     path.write_text(json.dumps(given), encoding="utf-8")
     return path
+
+
+def _home(scratch: Path) -> Path:
+    """Return a home folder that tells CASA, also in a peer's workers, where its data are."""
+    import casadata
+
+    home = scratch / "home"
+    (home / ".casa").mkdir(parents=True, exist_ok=True)
+    (home / ".casa" / "config.py").write_text(
+        f"measurespath = {casadata.datapath!r}\ndatapath = [{casadata.datapath!r}]\n"
+        "measures_auto_update = False\ndata_auto_update = False\n",
+        encoding="utf-8",
+    )
+    return home
 
 
 def _command(

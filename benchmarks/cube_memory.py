@@ -91,7 +91,7 @@ def _image(params: dict[str, Any], channels: int, folder: Path, answer: Connecti
     base = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     given = {**params, "imagename": "range"}
     whole = channel_range.axis(given)
-    with channel_range.CubeRange(given, whole, 0, channels - 1, cleaning=True) as imaging:
+    with channel_range.ChannelRange(given, whole, 0, channels - 1, cleaning=True) as imaging:
         imaging.dirty()
         highest = imaging.peak().highest_jy
         imaging.update_mask()

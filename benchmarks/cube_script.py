@@ -20,7 +20,6 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args()
     given = json.loads(options.parameters.read_text(encoding="utf-8"))
-    _configure()
     if options.who == "tclean":
         from casatasks import tclean
 
@@ -31,17 +30,6 @@ def main() -> int:
         given.pop("parallel")
         pclean(**given, parallel=True, nworkers=options.workers)
     return 0
-
-
-def _configure() -> None:
-    """Point CASA to the data of the casadata package, where there is one."""
-    import casadata
-    from casaconfig import config
-
-    config.measurespath = config.datapath = casadata.datapath
-    config.datapath = [casadata.datapath]
-    config.measures_auto_update = config.data_auto_update = False
-    config.logfile = "casa.log"
 
 
 if __name__ == "__main__":

@@ -144,7 +144,7 @@ def test_a_second_run_does_nothing(demo: tuple[Path, str]) -> None:
     again = casarun_(RECIPE, "--output", run, cwd=run.parent)
     assert again.returncode == 0
     assert len(events(run)) == before
-    assert "nothing to do: all 52 steps are up to date" in again.stdout
+    assert "nothing to do: all 53 steps are up to date" in again.stdout
 
 
 def test_an_imaging_parameter_runs_imaging_again_and_nothing_else(demo: tuple[Path, str]) -> None:

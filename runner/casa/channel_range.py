@@ -123,7 +123,7 @@ def axis(tclean: Parameters) -> Axis:
     return Axis(plain(record), n_chan, tuple(float(hertz) for hertz in where))
 
 
-class CubeRange:
+class ChannelRange:
     """Channels of a cube, being imaged; a context, which closes CASA's tools.
 
     Parameters

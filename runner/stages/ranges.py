@@ -82,6 +82,14 @@ class Divided:
         """The kinds of images that cleaning and restoring make."""
         return ("image", "mask", "model", "residual") if self.cleaning else ("image", "residual")
 
+    @property
+    def joined(self) -> dict[str, tuple[str, ...]]:
+        """The kinds of images that a step joins, by its name."""
+        if not self.cleaning:
+            return {"weights": self.weights, "image": self.results}
+        found = {"weights": self.weights, "image": ("image", "mask")}
+        return found | {"residual": ("model", "residual")}
+
     def prefix(self, chunk: Chunk, what: str) -> str:
         """Return the path that a range's images of a kind share."""
         return f"{self.place}.{chunk.index}.{what}"
@@ -157,8 +165,8 @@ def steps(draft: Draft, cube: Divided) -> None:
         _settle(draft, cube, round_)
     for chunk in cube.chunks:
         _restore(draft, cube, chunk)
-    _join(draft, cube, "weights", cube.weights)
-    _join(draft, cube, "image", cube.results)
+    for name, kinds in cube.joined.items():
+        _join(draft, cube, name, kinds)
 
 
 def _add(
@@ -298,13 +306,13 @@ def _restore(draft: Draft, cube: Divided, chunk: Chunk) -> None:
 
 
 def _join(draft: Draft, cube: Divided, name: str, kinds: tuple[str, ...]) -> None:
-    """Join what the ranges have made; what cleaning leaves alone, meanwhile."""
+    """Join images of some kinds; those that cleaning leaves alone, meanwhile."""
     picture = cube.picture
     trimmed = any(chunk.margin for chunk in cube.chunks)
-    what = "restored" if name == "image" or trimmed else "dirty"
+    what = "restored" if name != "weights" or trimmed else "dirty"
     parts = [cube.prefix(chunk, what) for chunk in cube.chunks]
     prefix = picture.prefix if picture.cleaned else picture.dirty
-    state = cube.state(cube.rounds[-1]) if cube.rounds and name == "image" else ""
+    state = cube.state(cube.rounds[-1]) if name == "residual" else ""
     params = {
         "axis": cube.axis,
         "parts": parts,
