@@ -70,9 +70,10 @@ def test_what_is_worth_it_is_divided_in_two() -> None:
 
 
 def test_ranges_have_some_work_and_their_number_is_even() -> None:
-    choice = chosen(channels=256, seconds=330.0)
-    assert choice.value == 8
-    assert choice.reason == "32 ranges of 256 channels: about 10 s of work each"
+    choice = chosen(channels=256, seconds=420.0)
+    assert choice.value == 13
+    assert choice.reason == "20 ranges of 256 channels: about 21 s of work each"
+    assert chosen(channels=256, seconds=60.0).value == 43
 
 
 def test_memory_limits_a_range() -> None:

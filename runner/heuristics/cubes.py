@@ -25,7 +25,7 @@ DEEPEST_REPEATS: Final = 10
 MOST_RUNGS: Final = 100
 
 RANGE_SECONDS: Final = 10.0
-"""Work that a range should have: what its steps take whatever they do is some 0.7 s."""
+"""Work that a range should have at least: its steps take some 0.7 s whatever they do."""
 
 WORTH_TWO_S: Final = 6.0
 """Work that is divided in two all the same: there are two cores almost everywhere."""
@@ -135,7 +135,8 @@ def chunk(
         What sets that, for the reason.
     """
     fits = max(1, math.floor(room_bytes / channel_bytes) - 2 * margin)
-    worth = int(seconds // RANGE_SECONDS)
+    # As many as there are seconds in each: much work is divided finely, but pays little for it.
+    worth = int(seconds // max(RANGE_SECONDS, math.sqrt(seconds)))
     worth = max(worth - worth % 2, 2 if seconds >= WORTH_TWO_S else 1)
     longest = max(1, channels // (_MARGIN_SHARE * margin)) if margin else channels
     parts = min(worth, longest, MOST_RANGES, channels)
