@@ -395,8 +395,10 @@ class ImageFile:
             corner[self._axes["spectral"]] = first
             end[self._axes["spectral"]] = min(first + length, header.n_chan) - 1
         pixels = self._ordered(self._tool.getchunk(corner, end)).astype(np.float64, copy=False)
-        valid = self._ordered(self._tool.getchunk(corner, end, getmask=True)).astype(bool)
-        return first, pixels, valid & np.isfinite(pixels)
+        valid = np.isfinite(pixels)
+        if any(self._tool.maskhandler("default")):
+            valid &= self._ordered(self._tool.getchunk(corner, end, getmask=True)).astype(bool)
+        return first, pixels, valid
 
     def _ordered(self, chunk: Any) -> Any:
         """Return a chunk with the axes channel, y, x."""
