@@ -141,8 +141,8 @@ def task_cpu_s(folder: Path) -> float:
 
 def peak(who: str, folder: Path, day: int) -> float:
     """Return the peak of a dataset's cube in Jy/beam."""
-    name = f"N5921_{day}.hi.fits" if who == OURS else f"day{day}.hi.image.fits"
-    return compare.peak(folder / "images" / name)
+    ours, theirs = f"images/N5921_{day}.hi.fits", f"day{day}/images/day{day}.hi.image.fits"
+    return compare.peak(folder / (ours if who == OURS else theirs))
 
 
 def differences(peaks: dict[str, list[float]]) -> list[str]:

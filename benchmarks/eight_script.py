@@ -4,7 +4,9 @@
 
 With one process it is the script that one writes first, a loop; with more, the common way to use
 more cores, ``multiprocessing.Pool`` over the datasets. CASA has its own number of threads, unless
-the environment says another. Tasks and parameters are those of the recipe in ``eight.py``.
+the environment says another. Tasks and parameters are those of the recipe in ``eight.py``. Each
+dataset has a folder of its own: in a common one forked processes write the same
+``IMAGING_WEIGHT_*`` table, and a cube fails.
 """
 
 # ruff: noqa: E402  (CASA must be configured before it is imported)
@@ -54,8 +56,7 @@ FLAGS = [
 def main() -> None:
     """Reduce all datasets."""
     output, processes, *datasets = sys.argv[1:]
-    for folder in ("raw", "caltables", "calibrated", "images"):
-        (Path(output) / folder).mkdir(parents=True)
+    Path(output).mkdir()
     os.chdir(output)
     if processes == "1":
         for fits in datasets:
@@ -66,8 +67,11 @@ def main() -> None:
 
 
 def reduce(fits: str) -> None:
-    """Calibrate and image one dataset."""
-    name = Path(fits).stem
+    """Calibrate and image one dataset in a folder of its own."""
+    name, above = Path(fits).stem, Path.cwd()
+    for folder in ("raw", "caltables", "calibrated", "images"):
+        (above / name / folder).mkdir(parents=True)
+    os.chdir(above / name)
     target = f"calibrated/{name}.target.ms"
     calibrate(fits, f"raw/{name}.ms", f"caltables/{name}")
     split(vis=f"raw/{name}.ms", outputvis=f"calibrated/{name}.ms", field="0,1", keepflags=False)
@@ -85,6 +89,7 @@ def reduce(fits: str) -> None:
         **common, specmode="cube", start=10, nchan=40, restfreq="1420.405752MHz",
         restoringbeam="common", niter=2000, threshold="10mJy",
     )  # fmt: skip
+    os.chdir(above)
 
 
 def calibrate(fits: str, ms: str, tables: str) -> None:
