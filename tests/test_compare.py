@@ -20,6 +20,7 @@ from casarun.compare.page import row
 from casarun.errors import DataError, LockedError
 from casarun.folder import RunFolder
 from casarun.report.runs import read
+from casarun.report.schemas import damage
 from support import crashes
 from support.browser import browser, needs_browser
 from support.cli import casarun
@@ -608,6 +609,7 @@ def test_exit_codes_tell_whether_runs_agree(tmp_path: Path) -> None:
     done = casarun("compare", "a", "other", "--json", cwd=tmp_path)
     found = json.loads(done.stdout)
     assert (done.returncode, found["agree"], found["outcome"]) == (3, False, "differ")
+    assert damage(found, "compare") == ""
     flux = next(one for one in found["numbers"] if one["name"] == "flux_density_jy")
     assert (flux["a"], flux["b"], flux["verdict"]) == (2.5, 2.6, "differs")
     assert flux["significance"] == pytest.approx(10.0)
@@ -739,6 +741,7 @@ def test_two_real_runs(tmp_path: Path) -> None:
         ("calibrate.refant", "9")
     ]
     assert {one["key"] for one in found["told"]["steps"]} == {"refant"}
+    assert damage(found, "compare") == ""
     assert found["outcome"] == "agree", found["summary"]
     phases = [n for n in found["numbers"] if n["name"] == "phase_difference_rms_deg"]
     assert phases

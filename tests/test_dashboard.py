@@ -13,6 +13,7 @@ import pytest
 from casarun.errors import DataError
 from casarun.folder import RunFolder
 from casarun.report import dashboard, runs, survey, thumbnails, trends
+from casarun.report.schemas import damage
 from PIL import Image
 from support.browser import browser, needs_browser
 from support.cli import casarun
@@ -30,7 +31,9 @@ def rows_of(*folders: RunFolder) -> list[survey.Row]:
 
 def write(output: Path, *folders: RunFolder) -> tuple[Page, dict[str, Any]]:
     page = dashboard.write([runs.read(folder) for folder in folders], output)
-    return Page(page.read_text()), json.loads((output / "dashboard.json").read_text())
+    data = json.loads((output / "dashboard.json").read_text())
+    assert damage(data, "dashboard") == ""
+    return Page(page.read_text()), data
 
 
 @pytest.fixture(scope="module")

@@ -17,6 +17,8 @@ from ..errors import DataError
 from ..folder import RunFolder, is_inside, strange_in
 from .places import load
 
+_ENDED: Final = ("done", "failed", "interrupted")
+
 DEEPEST: Final = 4
 """So many folders below a named one are searched for run folders."""
 
@@ -78,7 +80,8 @@ def read(folder: RunFolder) -> Run:
         return Run(folder, "unknown", problem=problem)
     status, metrics = load(folder.status), load(folder.metrics)
     meta = load(folder.root / "docs" / "run.json")
-    state = state_of(status) or text(mapping(metrics.get("run")).get("state")) or "unknown"
+    reported = text(mapping(metrics.get("run")).get("state"))
+    state = state_of(status) or (reported if reported in _ENDED else "unknown")
     return Run(folder, state, metrics, meta, load(folder.plan), status)
 
 

@@ -14,7 +14,7 @@ def damage(data: Any, name: str) -> str:
     ----------
     data : any
         As read from JSON.
-    name : {"metrics", "plan"}
+    name : {"compare", "dashboard", "metrics", "plan"}
         Which of ``schemas/*.schema.json``.
 
     Returns
