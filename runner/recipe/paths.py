@@ -9,7 +9,7 @@ import glob
 import os
 import re
 import shlex
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from itertools import islice
@@ -182,13 +182,24 @@ class Paths:
         """Return a cube's table with absolute paths of files; an image's name stays one."""
         image, regrid = table.get("image"), table.get("regrid")
         if isinstance(image, str) and image and image not in images:
-            found = self._one(image, ("cube", index, "image"), [str(name) for name in images])
-            table = table | {"image": found}
+            table = table | {"image": self._cube_file(image, ("cube", index, "image"), images)}
         template = regrid.get("template") if isinstance(regrid, dict) else None
         if isinstance(template, str) and template:
             found = self._one(template, ("cube", index, "regrid", "template"), ())
             table = table | {"regrid": {**table["regrid"], "template": found}}
         return table
+
+    def _cube_file(self, text: str, key: KeyPath, images: set[Any]) -> str:
+        """Return the absolute path of a cube's file; a bare word may be meant for an image."""
+        if "/" in text or _exists(self.folder / text):
+            return self._one(text, key, ())
+        names = [name for name in images if isinstance(name, str)]
+        self._problem(
+            f"{shown(text)} is neither an [[image]] of the recipe nor a file in its folder"
+            f"{did_you_mean(text, names)}",
+            key,
+        )
+        return text
 
     def _step(self, index: int, table: dict[str, Any]) -> dict[str, Any]:
         """Return a step with absolute paths of the user's own files."""
@@ -247,7 +258,7 @@ class Paths:
                 key,
             )
 
-    def _one(self, text: str, key: KeyPath, words: Iterable[str]) -> str:
+    def _one(self, text: str, key: KeyPath, words: tuple[str, ...]) -> str:
         """Return the absolute path of a file that must be there."""
         expanded = self._expanded(text, key)
         if expanded is not None:
