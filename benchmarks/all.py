@@ -2,6 +2,7 @@
 
     python benchmarks/all.py --scratch DISK --json table.json --markdown table.md
     python benchmarks/all.py --only a,e --times 5
+    python benchmarks/all.py --only c --pclean PEER/bin/python
     python benchmarks/all.py --quick
 
 Each part is a script of its own beside this one, run in a fresh process. Exits with 1 where a bar
@@ -64,6 +65,7 @@ def _run(name: str, result: Path, options: argparse.Namespace) -> list[dict[str,
     command += ["--times", str(options.times)] if options.times else []
     command += ["--scratch", str(options.scratch)] if options.scratch else []
     command += ["--quick"] if options.quick else []
+    command += ["--pclean", str(options.pclean)] if options.pclean and name == "c" else []
     sys.stderr.write(f"{name}: {PARTS[name][1]}\n")
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     if not result.is_file():
@@ -78,6 +80,7 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.set_defaults(times=None)
     parser.add_argument("--only", type=_names, help=f"parts, of {','.join(PARTS)}: --only a,e")
     parser.add_argument("--markdown", type=Path, help="write the table there, too")
+    parser.add_argument("--pclean", type=Path, help="a Python that has casa-pclean, for part c")
     return parser.parse_args(argv)
 
 

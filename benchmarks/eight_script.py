@@ -5,8 +5,8 @@
 With one process it is the script that one writes first, a loop; with more, the common way to use
 more cores, ``multiprocessing.Pool`` over the datasets. CASA has its own number of threads, unless
 the environment says another. Tasks and parameters are those of the recipe in ``eight.py``. Each
-dataset has a folder of its own: in a common one forked processes write the same
-``IMAGING_WEIGHT_*`` table, and a cube fails.
+dataset has a folder of its own: CASA names the scratch table ``IMAGING_WEIGHT_*`` by its data and
+not by its process, so that cubes of alike data fail beside each other in one folder.
 """
 
 # ruff: noqa: E402  (CASA must be configured before it is imported)
