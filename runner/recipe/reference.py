@@ -5,12 +5,12 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from . import written
 from .schema import resolved, schema
 
 Schema = Mapping[str, Any]
@@ -115,22 +115,7 @@ def _range(node: Schema) -> str:
 
 
 def _code(value: Any) -> str:
-    return f"`{_toml(value)}`"
-
-
-def _toml(value: Any) -> str:
-    """Write a value as TOML."""
-    if isinstance(value, dict):
-        inside = ", ".join(f"{_key(name)} = {_toml(item)}" for name, item in value.items())
-        return f"{{ {inside} }}" if inside else "{}"
-    if isinstance(value, list):
-        return f"[{', '.join(_toml(item) for item in value)}]"
-    return json.dumps(value, ensure_ascii=False)
-
-
-def _key(name: str) -> str:
-    bare = name.replace("_", "").replace("-", "").isalnum() and name.isascii()
-    return name if bare else json.dumps(name)
+    return f"`{written.value(value)}`"
 
 
 def page(current: str) -> str:

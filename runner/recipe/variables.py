@@ -158,7 +158,7 @@ class Variables:
             return text
         start = named.folder if named else folder
         whole = whole if start == home else placed(whole, key, start)
-        return whole if path or _keeps_escapes(key) else whole.replace("$${", "${")
+        return whole if path or keeps_escapes(key) else whole.replace("$${", "${")
 
     def _replaced(self, text: str, path: bool, within: tuple[str, ...] = ()) -> str:
         """Return a text with its variables replaced, and those in their values, too.
@@ -234,7 +234,7 @@ def is_path(key: KeyPath, text: str) -> bool:
     return False
 
 
-def _keeps_escapes(key: KeyPath) -> bool:
+def keeps_escapes(key: KeyPath) -> bool:
     """Tell whether ``$${`` at a key is read by what comes after the variables."""
     return len(key) > 2 and key[0] == "step" and key[2] in ("params", "reads")
 

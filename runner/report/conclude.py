@@ -20,6 +20,7 @@ from ..folder import RunFolder, is_inside
 from ..plan import Auto, Plan, Step, written
 from ..qa.verdict import assemble
 from ..recipe.load import LoadedRecipe
+from ..recipe.standalone import as_run
 from . import schemas
 from .render import render
 from .selfcal import FINISH as SELFCAL
@@ -32,7 +33,7 @@ _NO_RECORDS = (AttributeError, LookupError, TypeError, ValueError, ArithmeticErr
 
 def record_plan(folder: RunFolder, plan: Plan, loaded: LoadedRecipe) -> None:
     """Write what is about to be done: the recipe, as written and with overrides, and the plan."""
-    write_atomic(folder.root / "scripts" / "recipe.toml", loaded.source.text)
+    write_atomic(folder.root / "scripts" / "recipe.toml", as_run(loaded))
     write_json(folder.recipe, loaded.document)
     write_json(folder.plan, plan_json(plan))
 
@@ -130,7 +131,7 @@ def conclude(
     meta = {
         "title": recipe.project.title or recipe.project.name,
         "name": recipe.project.name,
-        "recipe_text": loaded.source.text,
+        "recipe_text": loaded.source.text if len(loaded.files) == 1 else as_run(loaded),
         "recipe_name": name,
         "versions": {**versions, "python": sys.version.split()[0]},
         "started": _started(state),
