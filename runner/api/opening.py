@@ -35,6 +35,8 @@ class Options:
         The one dataset to run.
     fresh : bool
         Forget what an earlier run left.
+    portable : bool
+        Check what holds on every machine: see `casarun.recipe.load.load`.
     """
 
     output: Path | None = None
@@ -43,6 +45,7 @@ class Options:
     until: str = ""
     only: str = ""
     fresh: bool = False
+    portable: bool = False
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,9 @@ def open_recipe(recipe: Path, options: Options) -> Reduction:
     RefusedError
         With all that is wrong with it, each at its place.
     """
-    loaded = _against_casa(load(recipe, options.overrides, output=options.output))
+    loaded = _against_casa(
+        load(recipe, options.overrides, output=options.output, portable=options.portable)
+    )
     output = options.output or Path(loaded.recipe.project.output)
     reduction = Reduction(loaded, RunFolder(output.absolute()), options)
     if options.until:

@@ -43,8 +43,12 @@ def cli() -> None:
 
 def _recipe_options(command: _F) -> _F:
     """Add what all commands that take a recipe have."""
+    return click.argument("recipe", type=click.Path(path_type=Path))(_over_recipe(command))
+
+
+def _over_recipe(command: _F) -> _F:
+    """Add what replaces a recipe's values."""
     for option in (
-        click.argument("recipe", type=click.Path(path_type=Path)),
         click.option("--output", "-o", type=click.Path(path_type=Path), help="The run folder."),
         click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE",
                      help="Override a value: image.hi.niter=500. Repeatable."),
@@ -113,26 +117,40 @@ def _seconds(walltime: str) -> float | None:
 
 
 @cli.command()
-@_recipe_options
+@click.argument("recipe", metavar="RECIPE...", nargs=-1, required=True,
+                type=click.Path(path_type=Path))  # fmt: skip
+@_over_recipe
 @click.option("--static", is_flag=True, help="Check the recipe alone, without looking at data.")
+@click.option(
+    "--portable",
+    is_flag=True,
+    help="Like --static, and the files and environment that it names need not be here.",
+)
+@click.option("--explain", is_flag=True, help="Show each key, its value and where that came from.")
 def check(
-    recipe: Path, output: Path | None, overrides: tuple[str, ...], until: str, only: str,
-    static: bool,
-) -> None:  # fmt: skip
-    """Check RECIPE: everything that can be known before running, all at once."""
+    recipe: tuple[Path, ...], output: Path | None, overrides: tuple[str, ...], until: str,
+    only: str, static: bool, portable: bool, explain: bool,
+) -> int:  # fmt: skip
+    """Check each RECIPE: everything that can be known before running, all at once."""
     from .. import api
+    from . import checking
 
-    options = api.Options(output, overrides, None, until, only)
-    if static:
-        loaded = api.open_recipe(recipe, options).loaded
-        for line in loaded.warned.splitlines():
-            click.echo(line, err=True)
-        number = len(loaded.recipe.dataset)
-        click.echo(f"{recipe}: fine by itself ({number} dataset{'s' if number > 1 else ''})")
-        return
-    from . import tables
+    options = api.Options(output, overrides, None, until, only, portable=portable)
+    return checking.check(recipe, options, static=static or portable, explained=explain)
 
-    tables.show_check(recipe, api.plan(recipe, options))
+
+@cli.command()
+@click.argument("recipes", metavar="RECIPE...", nargs=-1, required=True,
+                type=click.Path(path_type=Path))  # fmt: skip
+@click.option("--check", is_flag=True, help="Write nothing; exit with 1 if one would be changed.")
+def fmt(recipes: tuple[Path, ...], check: bool) -> int:
+    """Bring the blank space of recipes into casarun's style.
+
+    Comments, order and values stay as they are.
+    """
+    from . import formatting
+
+    return formatting.fmt(recipes, check=check)
 
 
 @cli.command()

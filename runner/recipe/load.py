@@ -13,7 +13,7 @@ from . import rules, schema
 from .build import build
 from .compose import compose
 from .model import Recipe
-from .paths import Paths, casadata_folder
+from .paths import AnyEnvironment, Paths, casadata_folder
 from .positions import Source, in_order, render
 
 
@@ -54,6 +54,7 @@ def load(
     demo_data: Callable[[], Path] | None = None,
     *,
     output: Path | None = None,
+    portable: bool = False,
 ) -> LoadedRecipe:
     """Load a recipe.
 
@@ -69,6 +70,9 @@ def load(
         Returns the folder that ``casadata:`` stands for; by default that of the casadata package.
     output : Path, optional
         The run folder, over the recipe's.
+    portable : bool
+        Check only what holds on every machine, and of a recipe that others extend: files that it
+        names, variables of the environment and datasets may be missing.
 
     Returns
     -------
@@ -81,12 +85,15 @@ def load(
         With every problem, rendered.
     """
     environ = os.environ if environ is None else environ
+    environ = AnyEnvironment(environ) if portable else environ
     composed = compose(path, overrides, environ)
     document, source = composed.document, composed.source
     problems = [*composed.problems, *_static(document)]
+    if portable and "dataset" not in document:
+        problems = [problem for problem in problems if problem.key != ("dataset",)]
     # One mistake has one message: what the schema or a rule said of a key is enough.
     said = {problem.key for problem in problems if problem.severity == "error"}
-    paths = Paths(source.folder, environ, demo_data or casadata_folder)
+    paths = Paths(source.folder, environ, demo_data or casadata_folder, portable)
     resolved = paths.resolve(document)
     # Who runs a recipe may have the run where they like; who wrote it may not.
     if output is None and source.override(("project", "output")) is None:

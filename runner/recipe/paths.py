@@ -91,6 +91,20 @@ def expanded(text: str, environ: Mapping[str, str], quote: Callable[[str], str] 
     return whole
 
 
+class AnyEnvironment(dict[str, str]):
+    """An environment in which every variable is set: to a folder, where the real one has none."""
+
+    def __contains__(self, name: object) -> bool:
+        return True
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return a variable's value."""
+        return super().get(name, f"/{name}")
+
+    def __getitem__(self, name: str) -> str:
+        return str(self.get(name))
+
+
 def no_variable(text: str) -> str:
     """Say that what looks like a variable is none."""
     return f"{shown(text)} is not a variable; write ${{NAME}}, or $${{ for ${{"
@@ -108,11 +122,14 @@ class Paths:
         What ``${VAR}`` and ``~`` stand for.
     demo_data : callable
         Returns the folder of ``casadata:``; raises `ModuleNotFoundError` without it.
+    portable : bool
+        Whether files and variables of the environment may be missing here.
     """
 
     folder: Path
     environ: Mapping[str, str]
     demo_data: Callable[[], Path] = casadata_folder
+    portable: bool = False
     problems: list[Problem] = field(default_factory=list)
     moved: dict[KeyPath, KeyPath] = field(default_factory=dict)
     _said: set[Problem] = field(default_factory=set)
@@ -263,7 +280,7 @@ class Paths:
         expanded = self._expanded(text, key)
         if expanded is not None:
             path = self.folder / expanded
-            if _exists(path):
+            if self.portable or _exists(path):
                 return str(_plain(path))
             near = did_you_mean(Path(text).name, words)
             self._problem(f"no such file: {_path(path)}{near or self._near(path)}", key)
@@ -281,7 +298,7 @@ class Paths:
         if expanded is None:
             return []
         path = folder / expanded
-        if _exists(path):
+        if self.portable or _exists(path):
             return [_plain(path)]
         if not glob.has_magic(text):
             self._problem(f"no such file: {_path(path)}{self._near(path)}", key)
@@ -301,6 +318,8 @@ class Paths:
         try:
             return self.demo_data()
         except ModuleNotFoundError:
+            if self.portable:
+                return Path("/casadata")
             message = "the casadata package is not installed: pip install 'casarun[demo]'"
             self._problem(message, key)
             return None
