@@ -1,0 +1,166 @@
+"""``casarun check``: several recipes, other machines, and where each value came from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tomli
+from casarun.cli.checking import _explain
+from casarun.cli.commands import cli
+from casarun.plan import Auto
+from casarun.recipe.load import load
+from click.testing import CliRunner, Result
+
+GOOD = 'casarun = 1\n[[dataset]]\nvis = "a.ms"\n'
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.ms").mkdir()
+    return tmp_path
+
+
+def check(*arguments: str) -> Result:
+    return CliRunner().invoke(cli, ["check", *arguments], standalone_mode=False)
+
+
+def test_several_recipes_are_all_checked() -> None:
+    Path("good.toml").write_text(GOOD)
+    Path("other.toml").write_text(GOOD + "x = 1\n")
+    done = check("--static", "other.toml", "good.toml", "othr.toml")
+    assert done.return_value == 2
+    assert done.output.startswith("other.toml:4:1: dataset[0].x: unknown key")
+    assert done.output.endswith(
+        "good.toml: fine by itself (1 dataset)\nnone.toml: no such file; did you mean 'other.toml'?\n"
+    )
+    assert check("--static", "good.toml", "good.toml").return_value == 0
+
+
+ELSEWHERE = (
+    'casarun = 1\n[project]\noutput = "${SCRATCH_OF_NOBODY}/x"\n'
+    '[[dataset]]\nvis = "${DATA_OF_NOBODY}/day*.ms"\n[[dataset]]\nvis = "gone.ms"\n'
+    '[[dataset]]\nvis = "casadata:demo/lost.fits"\n[[image]]\nname = "x"\nmask = "gone.crtf"\n'
+)
+
+
+def test_portable_asks_for_nothing_of_this_machine() -> None:
+    Path("r.toml").write_text(ELSEWHERE)
+    done = check("--portable", "r.toml")
+    assert done.exception is None
+    assert done.output == "r.toml: fine by itself (3 datasets)\n"
+    with pytest.raises(Exception, match="environment variable DATA_OF_NOBODY is not set"):
+        raise check("--static", "r.toml").exception or AssertionError
+
+
+def test_portable_takes_a_recipe_that_others_extend() -> None:
+    Path("base.toml").write_text('casarun = 1\n[flag]\nrfi = "none"\n')
+    assert check("--portable", "base.toml").output == "base.toml: fine by itself (0 datasets)\n"
+    assert "dataset: this key is required" in str(check("--static", "base.toml").exception)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('[flag]\nrfi = "nune"\n', "'nune' is not one of"),
+        ('[project]\noutput = "/etc/x"\n', "is not below the current folder"),
+        ('[project]\noutput = "${NOBODY}/../x"\n', "is not below the current folder"),
+        ('[[dataset]]\nvis = "b.ms"\n[[dataset]]\nvis = "b.ms"\n', "is already dataset[0]"),
+        ('[[dataset]]\nvis = "${a b}.ms"\n', "is not a variable"),
+        ("[calibrate]\ngaincal = { combin = 'scan' }\n", "gaincal has no parameter 'combin'"),
+    ],
+)
+def test_portable_checks_all_else(text: str, said: str) -> None:
+    Path("r.toml").write_text(f"casarun = 1\n{text}")
+    assert said in str(check("--portable", "r.toml").exception)
+
+
+def explained(text: str, *options: str, autos: tuple[Auto, ...] = ()) -> dict[str, list[str]]:
+    """Return value and place of each key, and what follows it, by key."""
+    Path("recipe.toml").write_text(text)
+    loaded = load(Path("recipe.toml"), options)
+
+    @cli.command("explained")
+    def command() -> None:
+        _explain(loaded, autos)
+
+    output = CliRunner().invoke(command, []).output
+    del cli.commands["explained"]
+    rows: dict[str, list[str]] = {}
+    key = ""
+    for line in output.splitlines():
+        key = key if line.startswith(" ") else line.split("  ")[0].strip()
+        rows.setdefault(key, []).append(" ".join(line.split()))
+    return rows
+
+
+def test_each_value_has_its_place() -> None:
+    Path("base.toml").write_text(
+        'casarun = 1\n[vars]\nn = 5\n[flag]\nquack = "5s"\n[[image]]\nname = "x"\nniter = "${n}"\n'
+        "tclean = { pblimit = 0.1 }\n"
+    )
+    rows = explained(
+        'extends = "base.toml"\n' + GOOD + '[calibrators]\nflux = "3C286"\n[matrix]\n'
+        '"image.x.robust" = [0, 2]\n',
+        "image.x.cell=2arcsec",
+        autos=(
+            Auto("image.imsize", "N5921.x.robust_2", [64, 64], "two primary beams"),
+            Auto("calibrate.refant", "a", "ea05", "in the middle"),
+            Auto("cube.width", "y", 3, "why not"),
+        ),
+    )
+    said = {key: lines[0] for key, lines in rows.items()}
+    assert said["casarun"] == "casarun 1 recipe.toml:2"
+    assert said["project.name"] == 'project.name "recipe" default'
+    assert said["dataset.a.vis"] == 'dataset.a.vis "a.ms" recipe.toml:4'
+    assert said["dataset.a.calibrated"] == "dataset.a.calibrated false default"
+    assert said["calibrators.flux"] == 'calibrators.flux "3C286" recipe.toml:6'
+    assert said["calibrators.phase"] == "calibrators.phase (left out) default"
+    assert said["flag.quack"] == 'flag.quack "5s" base.toml:5'
+    assert said["image.x.robust_2.robust"] == "image.x.robust_2.robust 2 recipe.toml:8"
+    assert said["image.x.robust_0.niter"] == "image.x.robust_0.niter 5 base.toml:8"
+    assert said["image.x.robust_0.tclean.pblimit"] == (
+        "image.x.robust_0.tclean.pblimit 0.1 base.toml:9"
+    )
+    assert said["image.x.robust_0.cell"] == (
+        'image.x.robust_0.cell "2arcsec" --set image.x.cell=2arcsec'
+    )
+    assert rows["image.x.robust_0.imsize"] == ['image.x.robust_0.imsize "auto" default']
+    assert rows["image.x.robust_2.imsize"][1:] == [
+        "of N5921.x.robust_2 [64, 64] chosen: two primary beams"
+    ]
+    assert rows["calibrate.refant"][1:] == ['of a "ea05" chosen: in the middle']
+    assert rows["cube.width"] == ["cube.width casarun", "of y 3 chosen: why not"]
+    assert not [key for key in rows if key.split(".")[0] in ("extends", "vars", "matrix")]
+
+
+@pytest.mark.casa
+def test_explained_with_data_says_what_was_chosen() -> None:
+    recipe = ROOT / "recipes" / "ngc5921.toml"
+    done = check("--explain", str(recipe), "--output", "run")
+    assert done.exception is None, done.output
+    lines = [" ".join(line.split()) for line in done.output.splitlines()]
+    after = lines.index('calibrate.refant "auto" default') + 1
+    assert lines[after].startswith('of apr13 "')
+    assert "chosen: " in lines[after]
+
+
+# -- hooks for pre-commit
+
+
+def test_hooks_are_commands_that_there_are() -> None:
+    # YAML that is simple enough to be read by hand: no parser is needed for that.
+    text = (ROOT / ".pre-commit-hooks.yaml").read_text()
+    entries = [line.split("entry: ")[1].split() for line in text.splitlines() if "entry: " in line]
+    assert entries == [["casarun", "check", "--portable"], ["casarun", "fmt"]]
+    Path("one.toml").write_text(GOOD.replace("a.ms", "gone.ms"))
+    Path("two.toml").write_text('casarun = 1\n[flag]\nrfi = "none"\n')
+    for entry in entries:
+        done: Any = CliRunner().invoke(cli, [*entry[1:], "one.toml", "two.toml"],
+                                       standalone_mode=False)  # fmt: skip
+        assert (done.exception, done.return_value) == (None, 0)
+    assert tomli.loads(Path("one.toml").read_text())["dataset"] == [{"vis": "gone.ms"}]
+    assert Path("one.toml").read_text() == 'casarun = 1\n\n[[dataset]]\nvis = "gone.ms"\n'
