@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from casarun import files
 from casarun.casa.table_files import left_alone
 from casarun.casa.tables import open_table
 from casarun.engine import saved
@@ -516,6 +517,20 @@ def xfs(tmp_path: Path) -> Iterator[Path]:
         pytest.skip("no loop device can be mounted here")
     yield place
     subprocess.run(["umount", "--lazy", str(place)], check=True)
+
+
+def test_a_copy_to_work_on_takes_no_disk_where_content_is_shared(xfs: Path) -> None:
+    source, copy = xfs / "a.ms", xfs / "b.ms"
+    source.mkdir()
+    (source / "table.f0").write_bytes(os.urandom(40_000_000))
+    os.sync()
+    before = shutil.disk_usage(xfs).free
+    files.copy_tree(source, copy)
+    os.sync()
+    assert before - shutil.disk_usage(xfs).free < 1_000_000
+    with (copy / "table.f0").open("r+b") as stream:
+        stream.write(b"changed in the copy alone")
+    assert (source / "table.f0").read_bytes()[:25] != (copy / "table.f0").read_bytes()[:25]
 
 
 @pytest.mark.casa

@@ -27,7 +27,8 @@ def kept(given: Mapping[str, Any], evidence: Evidence) -> dict[str, Json]:
     Parameters
     ----------
     given : mapping
-        ``path``; ``source``, the MS that it was split from; ``fields``, their ids there.
+        ``path``; ``source``, the MS that it was split from; ``fields``, their ids there;
+        ``spws``, ids of spectral windows, where not all were taken.
     evidence : Evidence
         What is known of the step.
 
@@ -43,7 +44,7 @@ def kept(given: Mapping[str, Any], evidence: Evidence) -> dict[str, Json]:
     """
     path, source = Path(given["path"]), Path(given["source"])
     fields = ",".join(str(int(number)) for number in given["fields"])
-    before = _unflagged(source, f"FIELD_ID in [{fields}]")
+    before = _unflagged(source, f"FIELD_ID in [{fields}]{_and_windows(source, given)}")
     after = _unflagged(path, "")
     if before != after:
         raise failed(
@@ -53,6 +54,16 @@ def kept(given: Mapping[str, Any], evidence: Evidence) -> dict[str, Json]:
             "Check the free disk space and the step's casa.log, and run again.",
         )
     return {"n_unflagged": after}
+
+
+def _and_windows(source: Path, given: Mapping[str, Any]) -> str:
+    """Return the condition that a row is of one of the windows that were taken."""
+    if "spws" not in given:
+        return ""
+    with open_table(source / "DATA_DESCRIPTION") as table:
+        of_row = table.getcol("SPECTRAL_WINDOW_ID")
+    rows = [str(row) for row, spw in enumerate(of_row) if int(spw) in given["spws"]]
+    return f" && DATA_DESC_ID in [{','.join(rows)}]"
 
 
 def _unflagged(path: Path, where: str) -> int:

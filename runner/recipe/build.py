@@ -32,6 +32,7 @@ from .model import (
     RetryCauses,
     Selfcal,
     Solint,
+    Split,
     Stop,
     Targets,
 )
@@ -74,6 +75,7 @@ def build(document: Mapping[str, Any], path: Path) -> Recipe:
 _TABLES: dict[str, type[Any]] = {
     "project": Project,
     "flag": Flag,
+    "split": Split,
     "qa": Qa,
     "resources": Resources,
 }

@@ -114,6 +114,14 @@ class Calibrate:
 
 
 @dataclass(frozen=True)
+class Split:
+    """``[split]``: which calibrated data get an MS of their own."""
+
+    calibrators: bool = True
+    spw: Literal["all", "imaged"] = "all"
+
+
+@dataclass(frozen=True)
 class Contsub:
     """``[contsub]``: continuum subtraction in the visibilities; absent means none."""
 
@@ -346,6 +354,7 @@ class Recipe:
     targets: Targets = Targets()
     flag: Flag = Flag()
     calibrate: Calibrate = Calibrate()
+    split: Split = Split()
     selfcal: tuple[Selfcal, ...] = ()
     contsub: Contsub | None = None
     image: tuple[Image, ...] = ()
