@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 from casarun.casa.read import CalTable, Layout, Rows
-from casarun.compare import flags, judged, measured, skies, solutions, told
+from casarun.compare import flags, judged, measured, skies, smoothing, solutions, told
 from casarun.compare.comparison import Comparison, compare
 from casarun.compare.judged import Number, Tolerance, Tolerances, judge
 from casarun.compare.page import row
@@ -193,6 +193,36 @@ def test_brighter_sources_are_measured(pair: Any) -> None:
     found = pair(sky, replace(moved(sky, 0, 0, factor=1.1), seed=2))
     assert found.ratio == pytest.approx(1.1, abs=2 * found.ratio_error)
     assert found.ratio_error < 0.03
+
+
+def test_extended_sources_are_as_bright_once_the_beams_are_one(pair: Any) -> None:
+    sky = Sky(source_pixels=6.0, sources=((40.0, 60.0, 0.4), (80.3, 50.7, 0.2)))
+    found = pair(sky, replace(sky, beam_pixels=7.0, seed=2))
+    first, second = found.planes[0], found.planes[1]
+    seen = [25 / (25 + 36), 49 / (49 + 36)]  # what a beam of 5 or 7 pixels holds of a source of 6
+    assert second.max() / first.max() == pytest.approx(seen[1] / seen[0], rel=0.03)
+    assert found.ratio == pytest.approx(1.0, abs=3 * found.ratio_error)
+    assert found.ratio_error < 0.03
+    assert np.hypot(*found.shift_arcsec) < 3 * found.shift_error_arcsec
+    assert found.notes == [
+        "the synthesized beams differ, and with them the brightness of what is extended: "
+        "50.0 x 50.0 arcsec and 70.0 x 70.0 arcsec",
+        "shift and brightness ratio are those of both smoothed to a beam of 70.0 arcsec",
+    ]
+
+
+@pytest.mark.parametrize("angle_deg", [0.0, 30.0, -75.0, 90.0])
+@pytest.mark.parametrize("east", [-1, 1])
+def test_a_beam_of_any_angle_becomes_a_circle(angle_deg: float, east: int) -> None:
+    y, x = np.mgrid[-64:64, -64:64].astype(float)
+    turn = np.radians(angle_deg)  # from north through east
+    along, across = (
+        east * x * np.sin(turn) + y * np.cos(turn),
+        east * x * np.cos(turn) - y * np.sin(turn),
+    )
+    plane = np.exp(-4 * np.log(2) * ((along / 8) ** 2 + (across / 5) ** 2))
+    seen = smoothing.smooth(plane, (16.0, 10.0, angle_deg), 2.0, east, 20.0)
+    assert seen == pytest.approx(np.exp(-4 * np.log(2) * (x**2 + y**2) / 100), abs=1e-6)
 
 
 def test_noise_has_no_shift(pair: Any) -> None:

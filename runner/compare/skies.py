@@ -21,7 +21,7 @@ from astropy.wcs import WCS
 from ..errors import DataError
 from ..qa.metrics import beam_area_pixels, robust_noise
 from ..qa.sky import Sky
-from . import shift
+from . import shift, smoothing
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -226,19 +226,32 @@ def compare(a: Path, b: Path, noise: float | None = None) -> SkyDifference:
             found.regridded = True
         _walk(found, first, second, channels, bring)
         if not found.identical:
-            _say_shift(found, first)
+            _say_shift(found, first, second)
     return found
 
 
-def _say_shift(found: SkyDifference, a: SkyImage) -> None:
-    """Measure the shift in the channel where A is brightest."""
+def _say_shift(found: SkyDifference, a: SkyImage, b: SkyImage) -> None:
+    """Measure the shift in the channel where A is brightest, with one synthesized beam."""
     if found.planes is None or not found.noise:
         return
-    seen = shift.measure(found.planes[0], found.planes[1], found.noise, a.beam_pixels())
+    first, second, _ = found.planes
+    noise, area = found.noise, a.beam_pixels()
+    east = -1 if a.wcs.wcs.cdelt[0] < 0 else 1
+    if a.beam and b.beam and _differ(a.beam, b.beam):
+        fwhm = smoothing.common_fwhm_arcsec(a.beam, b.beam)
+        first, second = (
+            smoothing.smooth(plane, beam, a.cell_arcsec, east, fwhm)
+            for plane, beam in ((first, a.beam), (second, b.beam))
+        )
+        noise = max(robust_noise(first) or 0.0, robust_noise(second) or 0.0) or noise
+        area = beam_area_pixels(fwhm, fwhm, a.cell_arcsec)
+        found.notes.append(
+            f"shift and brightness ratio are those of both smoothed to a beam of {fwhm:.1f} arcsec"
+        )
+    seen = shift.measure(first, second, noise, area)
     if seen is None:
         return
     step = np.abs(a.wcs.wcs.cdelt[:2]) * 3600
-    east = -1 if a.wcs.wcs.cdelt[0] < 0 else 1
     found.shift_arcsec = (
         float(seen.pixels[0] * step[0] * east), float(seen.pixels[1] * step[1]),
     )  # fmt: skip
@@ -247,10 +260,14 @@ def _say_shift(found: SkyDifference, a: SkyImage) -> None:
     found.ratio, found.ratio_error = seen.ratio, seen.ratio_error
 
 
+def _differ(one: tuple[float, float, float], other: tuple[float, float, float]) -> bool:
+    return any(abs(x - y) > SAME_BEAM * x for x, y in zip(one[:2], other[:2], strict=True))
+
+
 def _say_beams(found: SkyDifference, a: SkyImage, b: SkyImage) -> None:
     if a.beam and b.beam:
         found.beam_arcsec = a.beam[0]
-        if any(abs(x - y) > SAME_BEAM * x for x, y in zip(a.beam[:2], b.beam[:2], strict=True)):
+        if _differ(a.beam, b.beam):
             found.notes.append(
                 "the synthesized beams differ, and with them the brightness of what is extended: "
                 f"{_axes(a.beam)} and {_axes(b.beam)}"

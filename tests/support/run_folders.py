@@ -44,6 +44,11 @@ class Sky:
         Of the noise.
     n_pixels, n_chan : int
         Size.
+    beam_pixels : float
+        FWHM of the circular synthesized beam.
+    source_pixels : float
+        FWHM of the sources on the sky; 0 for points. Their brightness is that of a point of
+        the same flux density, in Jy.
     offset_pixels : tuple of int
         By how many pixels the grid begins elsewhere on the same sky.
     """
@@ -54,18 +59,22 @@ class Sky:
     n_pixels: int = 128
     n_chan: int = 1
     offset_pixels: tuple[int, int] = (0, 0)
+    beam_pixels: float = BMAJ_PIXELS
+    source_pixels: float = 0.0
 
     def pixels(self) -> Any:
         """Return the image, shape (channels, 1, y, x)."""
         y, x = np.mgrid[: self.n_pixels, : self.n_pixels]
         sky = np.zeros((self.n_pixels, self.n_pixels))
+        seen_pixels = np.hypot(self.beam_pixels, self.source_pixels)
+        share = (self.beam_pixels / seen_pixels) ** 2
         for at_x, at_y, peak in self.sources:
             square = (x - at_x + self.offset_pixels[0]) ** 2 + (
                 y - at_y + self.offset_pixels[1]
             ) ** 2
-            sky += peak * np.exp(-4 * np.log(2) * square / BMAJ_PIXELS**2)
+            sky += peak * share * np.exp(-4 * np.log(2) * square / seen_pixels**2)
         white = np.random.default_rng(self.seed).normal(size=(self.n_chan, 1, *sky.shape))
-        width = BMAJ_PIXELS / np.sqrt(8 * np.log(2))
+        width = self.beam_pixels / np.sqrt(8 * np.log(2))
         seen = gaussian_filter(white, (0, 0, width, width), mode="wrap")
         noise = seen * (self.noise_jy / seen.std())
         return (sky + noise).astype(np.float32)
@@ -86,7 +95,7 @@ class Sky:
         for number, offset in enumerate(self.offset_pixels, 1):
             header[f"CRPIX{number}"] = self.n_pixels // 2 + 1.0 - offset
         header["BUNIT"], header["RADESYS"], header["EQUINOX"] = "Jy/beam", "FK5", 2000.0
-        header["BMAJ"] = header["BMIN"] = BMAJ_PIXELS * CELL_DEG
+        header["BMAJ"] = header["BMIN"] = self.beam_pixels * CELL_DEG
         header["BPA"] = 0.0
         path.parent.mkdir(parents=True, exist_ok=True)
         unit.writeto(path, overwrite=True)
@@ -213,7 +222,7 @@ def _measured(root: Path, target: str, name: str, sky: Sky) -> dict[str, Any]:
     path = f"images/{target.replace('/', '_')}.{name}.fits"
     sky.write(root / path)
     peak = float(sky.pixels().max())
-    beam = BMAJ_PIXELS * CELL_DEG * 3600
+    beam = sky.beam_pixels * CELL_DEG * 3600
     return {
         "kind": "image", "target": target, "image": name, "fits": path, "plots": [],
         "specmode": "cube" if sky.n_chan > 1 else "mfs", "peak_jy_per_beam": peak,
