@@ -1,8 +1,9 @@
-"""An action that tells how many threads the libraries in a step's process would start."""
+"""An action that tells what a step finds in its process: threads of libraries, frozen objects."""
 
 from __future__ import annotations
 
 import ctypes
+import gc
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,8 @@ def perform(step: Step, params: dict[str, Any], scene: Scene) -> dict[str, Any]:
 
     before = _threads()
     np.ones((600, 600)) @ np.ones((600, 600))
-    return {"libraries": _libraries(), "started": _threads() - before}
+    started = _threads() - before
+    return {"libraries": _libraries(), "started": started, "frozen": gc.get_freeze_count()}
 
 
 def _threads() -> int:

@@ -44,6 +44,7 @@ PRELOAD: Final = ("casarun.casa.preload", ACTIONS)
 """Imported once, before the first step; all steps are forked from there."""
 
 _LAST_WORDS: Final = "casarun.engine.executors.last_words"
+_FROZEN: Final = "casarun.engine.executors.frozen"
 _SAMPLE_S: Final = 0.5
 _TREE_EVERY: Final = 4
 _AFTER_DEATH_S: Final = 0.5
@@ -113,7 +114,7 @@ class LocalExecutor:
         lock_patience_s: float = _LOCK_PATIENCE_S,
     ) -> None:
         self._context = multiprocessing.get_context("forkserver")
-        modules = [_LAST_WORDS, *preload, "casarun.engine.worker"]
+        modules = [_LAST_WORDS, *preload, "casarun.engine.worker", _FROZEN]
         self._context.set_forkserver_preload(modules)
         self._enforce_memory = enforce_memory
         self._lock_patience_s = lock_patience_s
