@@ -228,6 +228,47 @@ def test_a_number_that_leaves_channels_over_is_warned_of() -> None:
     ]
 
 
+def test_one_that_is_chosen_gets_what_the_other_leaves_of_the_bound() -> None:
+    def value(average: Average) -> Any:
+        plan = compiled(Image(name="c", average=average))
+        assert plan.problems == ()
+        return next(auto.value for auto in plan.autos if auto.key == "image.average")
+
+    assert value(Average("none", "auto")) == {"time": "10s", "channels": 16}
+    assert value(Average("60s", "auto")) == {"time": "60s", "channels": 8}
+    assert value(Average("auto", 16)) == {"time": "50s", "channels": 16}
+    assert value(Average("auto", 1)) == {"time": "60s", "channels": 1}
+
+
+def test_a_time_within_an_integration_is_warned_of() -> None:
+    plan = compiled(Image(name="c", average=Average("5s")))
+    assert averages(plan) == []
+    assert [warning.message for warning in plan.warnings if "average" in warning.key] == [
+        "average.time = 5s is no longer than the integrations of dataset day1, 10 s: nothing is "
+        "averaged in time"
+    ]
+
+
+def test_a_window_that_one_dataset_lacks_is_the_selections_to_refuse() -> None:
+    other = vla(spws=(spw(1, width_hz=250e3),))
+    plan = compiled(Image(name="c", average=AUTO, spw="1"), observations=(vla(), other))
+    assert [problem.key for problem in plan.problems] == [("image", 0, "spw")]
+
+
+def test_a_mosaic_is_averaged_for_the_edge_of_each_pointings_beam() -> None:
+    made = vla(spws=(spw(0, width_hz=250e3),))
+    second = replace(made.fields[2], id=3, dec_deg=made.fields[2].dec_deg + 0.25)
+    scans = (*made.scans, replace(made.scans[2], number=9, field_ids=(3,)))
+    mosaic = replace(made, fields=(*made.fields, second), scans=scans)
+    (auto,) = [
+        auto
+        for auto in compiled(Image(name="c", average=AUTO), observations=(mosaic,)).autos
+        if auto.key == "image.average"
+    ]
+    assert auto.value == {"time": "40s", "channels": 16}
+    assert "25.5 arcmin out" in auto.reason  # as of a single pointing
+
+
 def test_nothing_to_average_makes_no_step() -> None:
     far = replace(vla(spws=(spw(0, width_hz=8e6),)), longest_baseline_m=36000.0)
     plan = compiled(Image(name="c", average=AUTO, imsize=4000), observations=(far,))

@@ -119,7 +119,8 @@ def reach(
 
 def channels(far: Reach, n_chan: int, width_hz: float, loss: float) -> int:
     """Return how many channels may be averaged: a divisor of all, at most `loss` of a source."""
-    most = largest_beta(loss) / far.of_width(width_hz) if far.of_width(width_hz) else n_chan
+    each = far.of_width(width_hz)
+    most = largest_beta(max(loss, 0.0)) / each if each else n_chan
     return max((n for n in range(1, n_chan + 1) if n_chan % n == 0 and n <= most), default=1)
 
 

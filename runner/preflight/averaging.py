@@ -5,7 +5,7 @@ What it costs by smearing is held against its bound where it is decided (`stages
 
 from __future__ import annotations
 
-from ..quantities import human_frequency
+from ..quantities import human_frequency, parse
 from ..stages.draft import Draft
 from ..stages.picture import Picture
 from . import cubes
@@ -22,6 +22,8 @@ def check(draft: Draft, picture: Picture) -> None:
         An image, with every ``auto`` decided.
     """
     wanted = picture.image.average
+    if wanted is not None:
+        _shorter(draft, picture, wanted.time)
     if wanted is None or not isinstance(wanted.channels, int) or wanted.channels < 2:
         return
     if picture.cube:
@@ -41,6 +43,21 @@ def check(draft: Draft, picture: Picture) -> None:
                 f"{wanted.channels} is no divisor of the {len(band.channels)} channels that are "
                 f"imaged of spw {band.spw.id} of dataset {band.subject.name}: CASA leaves out the "
                 f"last {len(band.channels) % wanted.channels}; {fits} divides them",
+                picture.key("average"),
+            )
+            return
+
+
+def _shorter(draft: Draft, picture: Picture, time: str) -> None:
+    """Warn of averages that are no longer than an integration."""
+    if time in ("auto", "none"):
+        return
+    for subject, part in picture.parts:
+        integration_s = max((scan.integration_s for scan in part.scans), default=0.0)
+        if parse(time, "duration") <= integration_s:
+            draft.warn(
+                f"average.time = {time} is no longer than the integrations of dataset "
+                f"{subject.name}, {integration_s:g} s: nothing is averaged in time",
                 picture.key("average"),
             )
             return

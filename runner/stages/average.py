@@ -83,11 +83,14 @@ class Averaged:
 def decided(draft: Draft, picture: Picture) -> tuple[Averaged, ...]:
     """Return what an image takes of each dataset; nothing where it is made of them as they are.
 
+    Nothing, too, where it selects nothing of one: that is refused elsewhere.
+
     Where one is averaged, all are taken along: they are then alike in columns and windows.
     Choices are recorded with what they cost; problems where it is more than the bound.
     """
     wanted = picture.image.average
-    if wanted is None:
+    seen = {band.subject.name for band in picture.bands}
+    if wanted is None or any(subject.name not in seen for subject in picture.subjects):
         return ()
     found = tuple(
         _Dataset(draft, picture, wanted, subject, source).averaged()
@@ -142,11 +145,8 @@ class _Dataset:
     def averaged(self) -> Averaged:
         """Return the averaging, recorded with its reason."""
         reach = {band.spw.id: self._reach(band) for band in self._bands}
-        limit, both = self.wanted.loss, "auto" == self.wanted.time == self.wanted.channels
-        bins = self._bins(reach, 0.5 * limit if both else limit)
-        seconds = self._seconds(reach, bins, 0.5 * limit if both else limit)
-        worst = max(self._losses(reach, bins, seconds), default=(0.0, -1))
-        self._say(reach, bins, seconds, worst)
+        bins, seconds = self._decided(reach)
+        self._say(reach, bins, seconds, max(self._losses(reach, bins, seconds)))
         spw = ",".join(map(_selection, self._bands))
         plain = not self.picture.image.spw and len(set(bins.values())) == 1
         return Averaged(
@@ -159,6 +159,24 @@ class _Dataset:
             spw,
             "" if plain else digest([spw, list(bins.values())])[:6],
         )
+
+    def _decided(self, reach: Mapping[int, smearing.Reach]) -> tuple[dict[int, int], float]:
+        """Return how many channels become one by spw id, and the length of an average in s.
+
+        Of time and channels both get half of the bound if both are for casarun to choose; else
+        the one gets what the other leaves.
+        """
+        limit, own = self.wanted.loss, self._integration_s
+        if "auto" == self.wanted.time == self.wanted.channels:
+            return self._bins(reach, 0.5 * limit), self._seconds(reach, 0.5 * limit)
+        if self.wanted.channels == "auto":
+            asked = self.wanted.time
+            seconds = own if asked == "none" else max(own, parse(asked, "duration"))
+            left = limit - max(one.loss(0.0, seconds) for one in reach.values())
+            return self._bins(reach, left), seconds
+        bins = self._bins(reach, limit)
+        left = limit - max(loss for loss, _ in self._losses(reach, bins, 0.0))
+        return bins, self._seconds(reach, left)
 
     @property
     def _bands(self) -> Sequence[Band]:
@@ -188,7 +206,7 @@ class _Dataset:
         if "phasecenter" in picture.image.tclean:  # sources may be anywhere from the pointing
             edge = edge + picture.spread_arcsec if pblimit <= 0 else math.inf
         return smearing.reach(
-            edge, min(antenna.diameter_m for antenna in observation.antennas),
+            edge, min((antenna.diameter_m for antenna in observation.antennas), default=0.0),
             observation.longest_baseline_m, *band.edges_hz, pblimit=pblimit,
         )  # fmt: skip
 
@@ -206,17 +224,13 @@ class _Dataset:
                 bins[band.spw.id] = smearing.channels(reach[band.spw.id], count, width, loss)
         return bins
 
-    def _seconds(
-        self, reach: Mapping[int, smearing.Reach], bins: Mapping[int, int], loss: float
-    ) -> float:
+    def _seconds(self, reach: Mapping[int, smearing.Reach], loss: float) -> float:
         """Return the length of an average in s; the integration's where there is none."""
         integration, scan = self._scans
         if self.wanted.time == "none":
             return integration
         if self.wanted.time != "auto":
             return max(integration, parse(self.wanted.time, "duration"))
-        if self.wanted.channels != "auto":  # what the channels leave of the bound
-            loss -= max(loss for loss, _ in self._losses(reach, bins, 0.0))
         if loss <= 0 or integration <= 0:
             return integration
         return smearing.seconds(list(reach.values()), integration, scan, loss)
