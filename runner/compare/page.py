@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
 from ..files import now, write_atomic, write_json
 from ..qa.sky import scaled
-from ..report import words
+from ..report import survey, words
 from ..report.places import relative, require_own
 from ..report.render import environment
-from ..report.runs import Run, text
+from ..report.runs import text
 from . import pictures
 from .comparison import Comparison, ImagePair
 from .judged import Judged
@@ -59,7 +59,7 @@ def write(comparison: Comparison, output: Path) -> Path:
         mark=_MARKS[comparison.outcome],
         headline=headline,
         summary=detail,
-        runs=[_run(side, run, output) for side, run in (("A", comparison.a), ("B", comparison.b))],
+        runs=list(_runs(comparison, output)),
         made=words.moment(now()),
         notes=comparison.notes,
         unknown=comparison.unknown,
@@ -78,16 +78,19 @@ def write(comparison: Comparison, output: Path) -> Path:
     return output / _PAGE
 
 
-def _run(side: str, run: Run, output: Path) -> dict[str, str]:
-    return {
-        "side": side,
-        "folder": str(run.folder.root),
-        "link": relative(run.folder.report, output) if run.folder.report.is_file() else "",
-        "title": text(run.about.get("title")),
-        "state": run.state,
-        "verdict": run.verdict or "unknown",
-        "started": words.moment(text(run.about.get("started"))),
-    }
+def _runs(comparison: Comparison, output: Path) -> Iterator[dict[str, str]]:
+    runs = comparison.a, comparison.b
+    for side, run, label in zip("AB", runs, survey.labels(runs), strict=True):
+        yield {
+            "side": side,
+            "label": label,
+            "folder": str(run.folder.root),
+            "link": relative(run.folder.report, output) if run.folder.report.is_file() else "",
+            "title": text(run.about.get("title")),
+            "state": run.state,
+            "verdict": run.verdict or "unknown",
+            "started": words.moment(text(run.about.get("started"))),
+        }
 
 
 def _told(comparison: Comparison) -> list[tuple[str, str, Sequence[Difference]]]:
