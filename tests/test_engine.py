@@ -172,6 +172,17 @@ def test_a_failure_takes_along_only_what_depends_on_it() -> None:
     assert walker.take() == "c"
 
 
+def test_a_run_starts_first_what_the_longest_work_waits_for(folder: RunFolder) -> None:
+    steps = (
+        fake("export", writes="images/x.fits", resources=Resources(seconds=2)),
+        fake("dirty", writes="images/y", resources=Resources(seconds=1)),
+        fake("clean", reads="images/y", writes="images/z", resources=Resources(seconds=9)),
+    )
+    assert go(folder, steps).done == ["dirty", "clean", "export"]
+    known = {"export": 90.0, "dirty": 1.0, "clean": 9.0}
+    assert go(folder, steps, fresh=True, seconds=known).done == ["export", "dirty", "clean"]
+
+
 # --- retries and room
 
 
