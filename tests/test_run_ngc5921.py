@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -145,6 +146,42 @@ def test_a_second_run_does_nothing(demo: tuple[Path, str]) -> None:
     assert again.returncode == 0
     assert len(events(run)) == before
     assert "nothing to do: all 53 steps are up to date" in again.stdout
+
+
+CUBE = """
+[[cube]]
+name = "hi-90"
+image = "hi"
+contsub = { channels = "0~3;42~45", order = 1 }
+smooth = { beam = "90arcsec", spectral = "hanning" }
+mask = {}
+moments = [0, 1]
+"""
+
+
+def test_a_cube_is_smoothed_and_keeps_its_flux(demo: tuple[Path, str]) -> None:
+    run, _ = demo
+    before = len(events(run))
+    recipe = run.parent / "ngc5921.toml"
+    recipe.write_text(RECIPE.read_text() + CUBE)
+    done = casarun_(recipe, "--output", run, cwd=run.parent)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert all(".hi-90.cube." in step for step in ran(run, before))
+    found = metrics(run)["cubes"]["N5921_2.hi-90"]
+    assert (found["bmaj_arcsec"], found["bmin_arcsec"]) == pytest.approx((90, 90))
+    image = metrics(run)["images"]["N5921_2"]["hi"]
+    beam = image["bmaj_arcsec"] * image["bmin_arcsec"] * math.pi / (4 * math.log(2))
+    inside = (pixels(run / "images" / "N5921_2.hi-90.mask.fits").squeeze() > 0.5).any(axis=0)
+    before_it = pixels(run / "images" / "N5921_2.hi.mom0.fits").squeeze()[inside].sum()
+    assert found["line_flux_jy_km_s"] == pytest.approx(
+        before_it * image["cell_arcsec"] ** 2 / beam, rel=0.1
+    )
+    velocity = pixels(run / "images" / "N5921_2.hi-90.mom1.fits").squeeze()
+    assert np.nanmedian(velocity) == pytest.approx(1480, abs=20)
+    page = (run / "qa" / "index.html").read_text()
+    assert 'id="cube-N5921_2.hi-90"' in page
+    assert "smoothed to 90 arcsec, round" in page
+    assert (run / "qa/plots/cubes/N5921_2.hi-90/moments.png").exists()
 
 
 def test_an_imaging_parameter_runs_imaging_again_and_nothing_else(demo: tuple[Path, str]) -> None:
