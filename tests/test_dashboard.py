@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from casarun.errors import DataError
 from casarun.folder import RunFolder
-from casarun.report import dashboard, runs, survey, thumbnails, trends
+from casarun.report import dashboard, runs, survey, thumbnails, trend_plots, trends
 from casarun.report.schemas import damage
 from PIL import Image
 from support.browser import browser, needs_browser
@@ -214,7 +214,7 @@ def test_what_leads_out_of_a_run_folder_is_not_followed(tmp_path: Path) -> None:
 
 def test_outliers_are_named(nights: Path) -> None:
     rows = rows_of(*runs.find([str(nights)]))
-    _, odd = trends.all_of(rows, "observed")
+    _, odd = trend_plots.all_of(rows, "observed")
     assert {(one.what, one.label) for one in odd} == {
         ("noise", "night6, NGC1, continuum"),
         ("dynamic range", "night6, NGC1, continuum"),
@@ -231,12 +231,12 @@ def test_outliers_are_named(nights: Path) -> None:
 
 def test_few_or_equal_numbers_have_no_outliers(nights: Path) -> None:
     rows = rows_of(*runs.find([str(nights)]))
-    assert trends.all_of(rows[4:8], "observed")[1] == []
+    assert trend_plots.all_of(rows[4:8], "observed")[1] == []
     same = [replace(rows[0], run=f"run{i}", rms_noise_jy_per_beam=1e-3) for i in range(9)]
     almost = replace(same[0], run="other", rms_noise_jy_per_beam=1.04e-3)
-    assert trends.all_of([*same, almost], "observed")[1] == []
+    assert trend_plots.all_of([*same, almost], "observed")[1] == []
     far = replace(almost, rms_noise_jy_per_beam=1.06e-3)
-    assert [one.label for one in trends.all_of([*same, far], "observed")[1]] == [
+    assert [one.label for one in trend_plots.all_of([*same, far], "observed")[1]] == [
         "other, NGC1, continuum"
     ]
 
@@ -245,7 +245,7 @@ def test_targets_are_compared_in_noise_and_not_in_peak(nights: Path) -> None:
     rows = rows_of(*runs.find([str(nights)]))
     bright = replace(rows[1], run="x", target="NGC2", peak_jy_per_beam=5.0,
                      rms_noise_jy_per_beam=9e-3)  # fmt: skip
-    _, odd = trends.all_of([*rows, bright], "observed")
+    _, odd = trend_plots.all_of([*rows, bright], "observed")
     assert {one.what for one in odd if one.label.startswith("x,")} == {"noise"}
 
 
@@ -253,7 +253,7 @@ def test_trends_go_with_the_date_of_the_observation(nights: Path) -> None:
     rows = rows_of(*runs.find([str(nights)]))
     assert trends.date_of(rows) == "observed"
     assert trends.date_of([replace(row, observed=rows[0].observed) for row in rows]) == "ended"
-    plots, _ = trends.all_of(rows, "observed")
+    plots, _ = trend_plots.all_of(rows, "observed")
     noise = next(plot for plot in plots if plot["key"] == "rms_noise_jy_per_beam")
     x = [mark["x"] for mark in noise["marks"]]
     assert x == sorted(x)

@@ -15,7 +15,7 @@ from urllib.parse import quote
 from markupsafe import Markup
 
 from ..files import now, write_atomic, write_json
-from . import survey, thumbnails, trends, words
+from . import survey, thumbnails, trend_plots, trends, words
 from .places import relative, require_own
 from .render import environment, template_text
 from .runs import Run
@@ -62,17 +62,15 @@ def write(runs: Sequence[Run], output: Path) -> Path:
         If `output` holds something else than such a page.
     """
     require_own(output, _DATA, "dashboard")
-    labels = survey.labels(runs)
-    rows: list[Row] = []
-    owners: list[Run] = []
-    for run, label in zip(runs, labels, strict=True):
-        mine = survey.rows(run, label)
-        rows += mine
-        owners += [run] * len(mine)
+    owned = [
+        (row, run)
+        for run, label in zip(runs, survey.labels(runs), strict=True)
+        for row in survey.rows(run, label)
+    ]
+    rows = [row for row, _ in owned]
     date = trends.date_of(rows)
-    plots, odd = trends.all_of(rows, date)
-    shown = [_shown(row, run, output, odd, index)
-             for index, (row, run) in enumerate(zip(rows, owners, strict=True))]  # fmt: skip
+    plots, odd = trend_plots.all_of(rows, date)
+    shown = [_shown(row, run, output, odd, index) for index, (row, run) in enumerate(owned)]
     made = now()
     _write_data(output, rows, odd, made)
     script = template_text("dashboard.js")
@@ -82,6 +80,7 @@ def write(runs: Sequence[Run], output: Path) -> Path:
         .render(
             rows=shown,
             plots=plots,
+            frame=trend_plots.FRAME,
             outliers=[{**asdict(one), "off": _off(one.sigma)} for one in odd],
             counts=[_count(name, number) for name, number in trends.counted(rows).items()],
             n_runs=len(runs),

@@ -1,15 +1,12 @@
-"""Numbers of many runs against date, and those that fall out of line."""
+"""Numbers of many runs, and those that fall out of line."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from statistics import median
-from typing import Any, Final
+from typing import Final
 
-from ..qa.sky import scaled
 from . import words
 from .survey import Row
 
@@ -23,11 +20,6 @@ MIN_SPREAD: Final = 0.01
 """Sigma is at least this share of the median: numbers that are all but equal have no outliers."""
 
 _MAD_TO_SIGMA: Final = 1.4826
-_SHOWN: Final = 7
-"""Series of a plot; there are as many colours that colour-blind people can tell apart."""
-
-WIDTH, HEIGHT = 460, 190
-_LEFT, _RIGHT, _TOP, _BOTTOM = 62, 10, 12, 26
 
 
 @dataclass(frozen=True)
@@ -181,143 +173,16 @@ def written(key: str, value: float | None) -> str:
     return words.significant(value)
 
 
-def plot(numbers: Sequence[Point], key: str, odd: set[int]) -> dict[str, Any] | None:
-    """Lay out a plot of numbers against date, for the template to draw as SVG.
-
-    Parameters
-    ----------
-    numbers : sequence of Point
-        The numbers; those without a date are left out.
-    key : str
-        What they are, for `written`.
-    odd : set of int
-        Rows to mark.
-
-    Returns
-    -------
-    dict or None
-        ``marks`` (x, y, series, row, text, odd), ``x_ticks`` and ``y_ticks`` (place and
-        text), ``unit``, ``legend``; None where there are fewer than two numbers.
-    """
-    dated = [(_moment(point.date), point) for point in numbers]
-    known = [(when, point) for when, point in dated if when is not None]
-    if len(known) < 2:
-        return None
-    names = list(dict.fromkeys(point.series for _, point in known))
-    shown = {name: min(index, _SHOWN - 1) for index, name in enumerate(names)}
-    times = [when for when, _ in known]
-    values = [point.value for _, point in known]
-    logarithmic = min(values) > 0 and max(values) > 20 * min(values)
-    across = _Scale.of(min(times), max(times), _LEFT, WIDTH - _RIGHT)
-    up = _Scale.of(*_limits(values, logarithmic), HEIGHT - _BOTTOM, _TOP)
-    factor, unit = _unit(key, max(values))
-    marks = [
-        {
-            "x": round(across.at(when), 1),
-            "y": round(up.at(math.log10(point.value) if logarithmic else point.value), 1),
-            "series": shown[point.series],
-            "row": point.row,
-            "odd": point.row in odd,
-            "text": f"{point.label}: {written(key, point.value)}, {_day(when)}",
-        }
-        for when, point in known
-    ]
-    legend = [
-        {"series": index, "name": name if index < _SHOWN - 1 or len(names) <= _SHOWN
-         else f"{len(names) - _SHOWN + 1} others"}
-        for index, name in enumerate(names[:_SHOWN]) if names != ["all"]
-    ]  # fmt: skip
-    return {
-        "marks": marks,
-        "legend": legend,
-        "x_ticks": [(round(across.at(t), 1), _tick(t, max(times) - min(times)))
-                    for t in sorted({min(times), max(times)})],
-        "y_ticks": [(round(up.at(v), 1), words.significant((10**v if logarithmic else v) * factor))
-                    for v in _ticks(up.low, up.high)],
-        "unit": f"{unit}, logarithmic" if unit and logarithmic else unit,
-    }  # fmt: skip
-
-
-@dataclass(frozen=True)
-class _Scale:
-    """Maps values onto a range of the plot."""
-
-    low: float
-    high: float
-    first: float
-    last: float
-
-    @classmethod
-    def of(cls, low: float, high: float, first: float, last: float) -> _Scale:
-        if low == high:
-            half = abs(low) / 2 or 0.5
-            return cls(low - half, high + half, first, last)
-        return cls(low, high, first, last)
-
-    def at(self, value: float) -> float:
-        return self.first + (value - self.low) / (self.high - self.low) * (self.last - self.first)
-
-
-def _limits(values: Sequence[float], logarithmic: bool) -> tuple[float, float]:
-    """Return the ends of the vertical axis: from 0, unless that would hide what differs."""
-    if logarithmic:
-        return math.log10(min(values)), math.log10(max(values))
-    low, high = min(values), max(values)
-    return (0.0 if 0 <= low < 0.6 * high else low), high
-
-
-def _unit(key: str, largest: float) -> tuple[float, str]:
-    """Return what numbers are multiplied by for their axis, and the axis' unit."""
-    if key == "flagged_fraction":
-        return 100.0, "%"
-    if key == "wall_s":
-        return (1 / 3600, "h") if largest >= 7200 else (1.0, "s")
-    if key == "flux_jy" or key.endswith("jy_per_beam"):
-        factor, prefix = scaled(largest)
-        return factor, f"{prefix}Jy" + ("" if key == "flux_jy" else "/beam")
-    return 1.0, "arcsec" if key.endswith("arcsec") else ""
-
-
-def _ticks(low: float, high: float) -> list[float]:
-    return [low, 0.5 * (low + high), high]
-
-
-def _moment(date: str) -> float | None:
-    try:
-        return datetime.fromisoformat(date).astimezone(UTC).timestamp()
-    except (ValueError, OverflowError, OSError):
-        return None
-
-
-def _day(moment: float) -> str:
-    return _tick(moment, 0.0)
-
-
-def _tick(moment: float, span_s: float) -> str:
-    when = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=moment)
-    return when.strftime("%Y-%m-%d" if span_s > 86400 * 2 else "%Y-%m-%d %H:%M")
-
-
 def date_of(rows: Sequence[Row]) -> str:
     """Return which date tells more: of the observations, where these differ, else of the runs."""
     return "observed" if len({row.observed for row in rows if row.observed}) > 1 else "ended"
 
 
-def all_of(rows: Sequence[Row], date: str) -> tuple[list[dict[str, Any]], list[Outlier]]:
-    """Return the plots of all quantities, and the outliers of all, the furthest off first."""
-    plots: list[dict[str, Any]] = []
-    odd_ones: list[Outlier] = []
-    groups: list[tuple[str, str, list[Point]]] = [
-        (quantity.key, quantity.title, points(rows, quantity, date)) for quantity in QUANTITIES
-    ]
-    groups.append(("flux_jy", "flux density of calibrators", flux_points(rows, date)))
-    for key, title, numbers in groups:
-        odd = list(outliers(numbers, key, title))
-        odd_ones += odd
-        drawn = plot(numbers, key, {one.row for one in odd})
-        if drawn is not None:
-            plots.append({**drawn, "key": key, "title": title})
-    return plots, sorted(odd_ones, key=lambda one: -abs(one.sigma))
+def groups(rows: Sequence[Row], date: str) -> Iterator[tuple[str, str, list[Point]]]:
+    """Yield the numbers of all quantities: key, title and points of each."""
+    for quantity in QUANTITIES:
+        yield quantity.key, quantity.title, points(rows, quantity, date)
+    yield "flux_jy", "flux density of calibrators", flux_points(rows, date)
 
 
 def counted(rows: Sequence[Row]) -> Mapping[str, int]:
