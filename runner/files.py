@@ -83,25 +83,26 @@ def sync_folder(path: Path) -> None:
         os.close(descriptor)
 
 
-def write_atomic(path: Path, content: str | bytes, *, durable: bool = True) -> None:
+def write_atomic(path: Path, content: str | bytes | Iterable[str], *, durable: bool = True) -> None:
     """Write a file so that a reader finds the old content or the new, never a part.
 
     Parameters
     ----------
     path : Path
         The file; its folder is made if need be.
-    content : str or bytes
-        All of it; text is written as UTF-8.
+    content : str, bytes or iterable of str
+        All of it, or piece by piece; text is written as UTF-8.
     durable : bool
         Wait until it would survive a loss of power. A heartbeat need not.
     """
-    data = content.encode() if isinstance(content, str) else content
+    pieces = (content,) if isinstance(content, str | bytes) else content
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
     try:
         temporary.unlink(missing_ok=True)  # of a process of this number that was killed
         with temporary.open("xb") as stream:
-            stream.write(data)
+            for piece in pieces:
+                stream.write(piece.encode() if isinstance(piece, str) else piece)
             stream.flush()
             if durable:
                 os.fsync(stream.fileno())

@@ -84,14 +84,16 @@ class RunFolder:
         return self.root / "qa" / "metrics.json"
 
     @property
-    def metrics_state(self) -> Path:
-        """As what the QA numbers were left; see `casarun.files.product_state`."""
-        return self.private / "metrics.state"
-
-    @property
     def report(self) -> Path:
         """The QA report's first page."""
         return self.root / "qa" / "index.html"
+
+    def left(self, record: Path) -> Path:
+        """Return the file that says as what a record was left; see `casarun.files.product_state`.
+
+        One that is as casarun wrote it need not be looked through.
+        """
+        return self.private / f"{record.stem}.state"
 
     def work(self, step_id: str) -> Path:
         """Return the folder in which a step works until its products are proven."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from pathlib import PurePosixPath
 from typing import Any
@@ -131,8 +131,11 @@ class Step:
         return replace(self, params=laid_over(self.params, fallback)) if fallback else self
 
     def to_json(self) -> dict[str, Json]:
-        """Return the step as plain data."""
-        return asdict(self)
+        """Return the step as plain data, which shares its parameters."""
+        plain = dict(vars(self))
+        plain["checks"] = [{"name": check.name, "params": check.params} for check in self.checks]
+        plain["resources"] = dict(vars(self.resources))
+        return plain
 
     @classmethod
     def from_json(cls, data: Mapping[str, Json]) -> Step:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
@@ -35,26 +36,39 @@ def record_plan(folder: RunFolder, plan: Plan, loaded: LoadedRecipe) -> None:
     """Write what is about to be done: the recipe, as written and with overrides, and the plan."""
     write_atomic(folder.root / "scripts" / "recipe.toml", as_run(loaded))
     write_json(folder.recipe, loaded.document)
-    write_json(folder.plan, plan_json(plan))
+    write_atomic(folder.plan, _plan_text(plan))
+    _note_state(folder, folder.plan)
 
 
 def plan_json(plan: Plan) -> dict[str, Any]:
     """Return a plan as ``schemas/plan.schema.json`` describes it."""
+    return {**_plan_head(plan), "steps": [_step_json(plan, step) for step in plan.steps]}
+
+
+def _plan_head(plan: Plan) -> dict[str, Any]:
     return {
         "plan_version": 1,
         "versions": dict(plan.versions),
         "inputs": dict(plan.inputs),
         "autos": [asdict(auto) for auto in plan.autos],
         "notes": list(plan.notes),
-        "steps": [
-            {
-                **step.to_json(),
-                "fingerprint": plan.fingerprints[step.id],
-                "waits_for": sorted(plan.waits_for[step.id]),
-            }
-            for step in plan.steps
-        ],
     }
+
+
+def _step_json(plan: Plan, step: Step) -> dict[str, Any]:
+    return {
+        **step.to_json(),
+        "fingerprint": plan.fingerprints[step.id],
+        "waits_for": sorted(plan.waits_for[step.id]),
+    }
+
+
+def _plan_text(plan: Plan) -> Iterator[str]:
+    """Yield `plan_json` as text, piece by piece: a line a step."""
+    yield json.dumps(_plan_head(plan), indent=1).removesuffix("\n}") + ',\n "steps": ['
+    for number, step in enumerate(plan.steps):
+        yield ("," if number else "") + "\n  " + json.dumps(_step_json(plan, step), default=str)
+    yield "\n ]\n}\n"
 
 
 def read_plan(folder: RunFolder) -> Plan:
@@ -67,7 +81,8 @@ def read_plan(folder: RunFolder) -> Plan:
     """
     try:
         data = read_json(folder.plan)
-        _as_described(data)
+        if not _is_as_left(folder, folder.plan):
+            _as_described(data)
         known = Step.__dataclass_fields__
         return Plan(
             tuple(
@@ -150,20 +165,24 @@ def _kept(folder: RunFolder) -> dict[str, Any]:
     """Return the metrics that an earlier run left; nothing if they are not as it left them."""
     try:
         found: dict[str, Any] = read_json(folder.metrics)
-        left = folder.metrics_state.read_text() if folder.metrics_state.is_file() else ""
-        if product_state(folder.metrics) == left:
+        if _is_as_left(folder, folder.metrics):
             return found
         if not schemas.damage(found, "metrics"):
-            _note_state(folder)
+            _note_state(folder, folder.metrics)
             return found
     except (OSError, DataError):
         pass
     return {}
 
 
-def _note_state(folder: RunFolder) -> None:
-    """Note that the metrics are in order as they are now: to look through them takes its time."""
-    write_atomic(folder.metrics_state, product_state(folder.metrics) or "", durable=False)
+def _note_state(folder: RunFolder, record: Path) -> None:
+    """Note that a record is in order as it is now: to look through it takes its time."""
+    write_atomic(folder.left(record), product_state(record) or "", durable=False)
+
+
+def _is_as_left(folder: RunFolder, record: Path) -> bool:
+    note = folder.left(record)
+    return note.is_file() and note.read_text() == product_state(record)
 
 
 def render_again(folder: RunFolder) -> Path:
@@ -203,10 +222,26 @@ def _report(folder: RunFolder, plan: Plan, meta: Mapping[str, Any]) -> dict[str,
         "peak_disk_bytes": meta.get("peak_disk_bytes", 0),
     }}  # fmt: skip
     write_json(folder.metrics, metrics)
-    _note_state(folder)
-    results = {step.id: read_last_result(folder, step.id) or {} for step in plan.steps}
-    render(folder, plan, results, dict(meta))
+    _note_state(folder, folder.metrics)
+    render(folder, plan, _Results(folder, plan), dict(meta))
     return metrics
+
+
+class _Results(Mapping[str, Mapping[str, Any]]):
+    """The result of each step's last attempt, read when it is asked for."""
+
+    def __init__(self, folder: RunFolder, plan: Plan) -> None:
+        self._folder = folder
+        self._plan = plan
+
+    def __getitem__(self, step_id: str) -> Mapping[str, Any]:
+        return read_last_result(self._folder, step_id) or {}
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._plan.by_id)
+
+    def __len__(self) -> int:
+        return len(self._plan.by_id)
 
 
 def _judge(folder: RunFolder, plan: Plan, meta: Mapping[str, Any]) -> dict[str, Any]:

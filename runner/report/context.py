@@ -35,11 +35,17 @@ _CHECKS = {
 _FRACTIONS = ("flagged_fraction", "solutions_flagged", "fluxscale", "selfcal_flux_bias")
 _AT_LEAST = ("dynamic_range", "beam_sampling", "selfcal_accepted")
 _MADE = ("done", "skipped")
-_SEVERITY = ("fail", "warn", "pass")
+FAILED_FIRST = ("fail", "warn", "pass")
 MAX_LINES = 50
 
 
-def context(folder: RunFolder, plan: Plan, results: Results, meta: Meta) -> dict[str, Any]:
+def context(
+    folder: RunFolder,
+    plan: Plan,
+    results: Results,
+    meta: Meta,
+    metrics: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
     """Gather all that the report shows.
 
     Parameters
@@ -54,18 +60,21 @@ def context(folder: RunFolder, plan: Plan, results: Results, meta: Meta) -> dict
         About the run: ``title``, ``recipe_text``, ``versions``, ``started``, ``ended``,
         ``command``, ``state``, and ``steps`` (state, reason, attempts, wall_s,
         peak_memory_bytes by step id).
+    metrics : mapping, optional
+        What ``qa/metrics.json`` holds, or the part of it that is to be shown.
 
     Returns
     -------
     dict
         For ``templates/report.html``.
     """
-    metrics = load(folder.metrics)
+    metrics = load(folder.metrics) if metrics is None else metrics
     steps = [step_row(folder, step, results.get(step.id, {}), meta) for step in plan.steps]
     _say_once(steps)
     return {
         "title": meta.get("title") or meta.get("name") or folder.root.name,
-        "run": _run(meta, metrics, steps),
+        "home": "",
+        "run": run_of(meta, metrics, steps),
         "checks": checks(metrics),
         "failures": [_failure(row) for row in steps if row["state"] == "failed"],
         "fallbacks": [row for row in steps if row["fell_back"] and row["state"] in _MADE],
@@ -83,7 +92,8 @@ def context(folder: RunFolder, plan: Plan, results: Results, meta: Meta) -> dict
     }
 
 
-def _run(meta: Meta, metrics: Mapping[str, Any], steps: list[dict[str, Any]]) -> dict[str, Any]:
+def run_of(meta: Meta, metrics: Mapping[str, Any], steps: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return what the report says of the whole run; of each of the steps the `state` counts."""
     state = str(meta.get("state", ""))
     verdict, headline, sentence = _judgement(state, metrics)
     started, ended = str(meta.get("started", "")), str(meta.get("ended", ""))
@@ -130,7 +140,7 @@ def checks(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
                 "text": check["text"],
             }
         )
-    return sorted(rows, key=lambda row: _SEVERITY.index(row["verdict"]))
+    return sorted(rows, key=lambda row: FAILED_FIRST.index(row["verdict"]))
 
 
 def _written(name: str, value: Any) -> str:

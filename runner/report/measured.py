@@ -207,6 +207,11 @@ def image(
             "dynamic_range": _number(numbers, "dynamic_range"),
             "beam": words.synthesized_beam(dict(numbers)),
         },
+        "sort": {
+            "peak": numbers["peak_jy_per_beam"],
+            "noise": numbers["rms_noise_jy_per_beam"],
+            "dynamic_range": numbers.get("dynamic_range"),
+        },
         "rows": _image_rows(numbers),
         "fits": str(numbers.get("fits") or ""),
         "fits_link": link(str(numbers.get("fits") or "")),

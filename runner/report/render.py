@@ -1,8 +1,9 @@
-"""Write ``qa/index.html``: one page that opens from disk, without network or scripts."""
+"""Write ``qa/index.html``, which opens from disk without network; of many datasets, more pages."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,9 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from ..files import write_atomic
 from ..folder import RunFolder
 from ..plan import Plan
+from . import pages
 from .context import context
+from .places import load
 
 
 def render(
@@ -36,9 +39,21 @@ def render(
     Path
         The page.
     """
-    page = environment().get_template("report.html").render(context(folder, plan, results, meta))
-    write_atomic(folder.report, page)
+    if pages.are_wanted(plan):
+        metrics = load(folder.metrics)
+        write = partial(_write, folder)
+        pages.render_pages(environment(), folder, plan, results, meta, metrics, write)
+    else:
+        pages.remove_others(folder, set())
+        page = environment().get_template("report.html")
+        _write(folder, folder.report.name, page.render(context(folder, plan, results, meta)))
     return folder.report
+
+
+def _write(folder: RunFolder, name: str, text: str) -> None:
+    """Write a page; the first one so that it survives a loss of power."""
+    path = folder.report.with_name(name)
+    write_atomic(path, text, durable=path == folder.report)
 
 
 def environment() -> Environment:

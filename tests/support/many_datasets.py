@@ -93,6 +93,7 @@ def _numbers(job: Job) -> None:
             "caption": "",
         }
         _write(job.folder / step.params["data"], dataset(dataset=step.dataset, plots=[plot]))
+        (job.folder / "qa" / plot["file"]).touch()
     elif step.action == "measure.image":
         names = {"target": step.target, "image": step.image, "fits": step.params["fits"]}
         _write(job.folder / step.params["data"], image(**names))

@@ -1,0 +1,202 @@
+"""Many datasets from recipe to report: work in proportion, and a report to find one's way in."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+from base64 import b64encode
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from casarun.api import Options, plan, report, run
+from casarun.errors import ExitCode
+from casarun.report import pages
+from support.browser import browser, needs_browser
+from support.many_datasets import without_casa, write_recipe
+from test_big_plans import instructions
+from test_report import Page
+
+SMALL, LARGE = 4, 16
+MANY = 24
+
+
+@pytest.fixture(autouse=True)
+def _no_casa() -> Iterator[None]:
+    with without_casa():
+        yield
+
+
+def ran(place: Path, datasets: int, keep: str = "all") -> tuple[Path, Options]:
+    """Run a recipe of so many datasets; return its path and the options of the run."""
+    recipe, options = write_recipe(place, datasets, keep), Options(output=place / "run")
+    result = run(recipe, options)
+    assert (result.exit_code, len(result.outcome.failed)) == (ExitCode.DONE, 0)
+    assert len(result.outcome.done) == len(result.plan.steps) > 20 * datasets
+    return recipe, options
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give a folder with a recipe and its run."""
+    place = tmp_path_factory.mktemp("many")
+    with without_casa():
+        ran(place, MANY)
+    return place
+
+
+def test_nothing_to_do_is_found_with_work_in_proportion(tmp_path: Path) -> None:
+    work = []
+    for datasets in (SMALL, LARGE):
+        recipe, options = ran(tmp_path / str(datasets), datasets)
+        assert run(recipe, options).outcome.done == []
+        work.append(instructions(lambda: run(recipe, options)))  # noqa: B023
+    assert work[1] < 1.1 * (LARGE / SMALL) * work[0]
+
+
+def test_a_plan_is_made_with_work_in_proportion(tmp_path: Path) -> None:
+    work = []
+    for datasets in (SMALL, LARGE):
+        recipe, options = ran(tmp_path / str(datasets), datasets)
+        work.append(instructions(lambda: plan(recipe, options)))  # noqa: B023
+    assert work[1] < 1.1 * (LARGE / SMALL) * work[0]
+
+
+def test_a_report_takes_work_in_proportion(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pages, "MANY", 2)
+    work, size = [], []
+    for datasets in (SMALL, LARGE):
+        _, options = ran(tmp_path / str(datasets), datasets)
+        assert options.output is not None
+        work.append(instructions(lambda: report(options.output)))  # noqa: B023
+        size.append((options.output / "qa" / "index.html").stat().st_size)
+    assert work[1] < 1.1 * (LARGE / SMALL) * work[0]
+    assert size[1] - size[0] < 2000 * (LARGE - SMALL)
+
+
+def test_an_edit_of_one_dataset_runs_that_one(tmp_path: Path) -> None:
+    recipe, options = ran(tmp_path, SMALL)
+    (tmp_path / "data" / "day0003.uvfits").write_text("another")
+    done = run(recipe, options).outcome.done
+    assert 10 < len(done) < 30
+    assert {step.split(".")[0] for step in done} == {"day0003", "T0003"}
+
+
+def test_products_only_are_kept_of_many(tmp_path: Path) -> None:
+    recipe, options = ran(tmp_path, SMALL, "products")
+    left = {path.name for path in (tmp_path / "run" / "raw").iterdir()}
+    assert left == {f"day{n:04}.observation.json" for n in range(SMALL)}
+    assert not list((tmp_path / "run" / "images" / "dirty").iterdir())
+    assert run(recipe, options).outcome.done == []
+    kept = json.loads((tmp_path / "run" / "scripts" / "plan.json").read_text())
+    assert any(step["intermediates"] for step in kept["steps"])
+
+
+# --- the report
+
+
+def test_the_first_page_leads_to_a_page_of_each_dataset_and_target(many: Path) -> None:
+    qa = many / "run" / "qa"
+    first = Page((qa / "index.html").read_text())
+    for kind, name in (("dataset", "day"), ("target", "T")):
+        found = {link for link in first.links if re.fullmatch(rf"{kind}\.\w+\.html", link)}
+        assert found == {f"{kind}.{name}{n:04}.html" for n in range(MANY)}
+    for link in {link.partition("#")[0] for link in first.links} - {""}:
+        assert (qa / link).exists(), link
+    assert f"{MANY} datasets" in first.text
+    assert f"{MANY} images" in first.text
+    assert "calibrate.refant" in first.text
+
+
+def test_a_page_shows_its_dataset_and_no_other(many: Path) -> None:
+    qa = many / "run" / "qa"
+    page = Page((qa / "dataset.day0007.html").read_text())
+    assert "index.html" in page.links
+    assert "day0007" in page.text
+    assert "day0008" not in page.text
+    assert "25.0 % of the cross-correlations" in page.text
+    assert [image["src"] for image in page.images] == ["plots/day0007/uv.png"]
+    target = Page((qa / "target.T0007.html").read_text())
+    assert "../images/T0007.continuum.fits" in target.links
+    assert "T0008" not in target.text
+    for link in (*page.links, *target.links):
+        file = link.partition("#")[0]
+        assert not file or (qa / file).exists(), link
+
+
+def test_a_page_needs_no_network_and_no_script_but_its_own(many: Path) -> None:
+    qa = many / "run" / "qa"
+    for name in ("index.html", "dataset.day0000.html", "target.T0000.html"):
+        text = (qa / name).read_text()
+        assert "http" not in re.sub(r'http-equiv="', "", text)
+    first = (qa / "index.html").read_text()
+    (script,) = re.findall(r"<script>(.*?)</script>", first, re.DOTALL)
+    digest = b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert "default-src 'none'; img-src 'self' file:; style-src 'unsafe-inline'; " in first
+    assert f"script-src 'sha256-{digest}';" in first
+    assert "<script" not in (qa / "dataset.day0000.html").read_text()
+
+
+def test_what_comes_from_data_is_shown_as_text(many: Path, tmp_path: Path) -> None:
+    place = Path(shutil.copytree(many, tmp_path / "copy", symlinks=True))
+    qa = place / "run" / "qa"
+    hostile = "<script>alert(1)</script>"
+    data = qa / "data" / "day0001.json"
+    numbers = json.loads(data.read_text())
+    numbers["fluxscale"]["flux_jy"] = {hostile: {"0": None}}
+    numbers["fluxscale"]["error_jy"] = {hostile: {"0": None}}
+    numbers["fluxscale"]["solutions"] = {hostile: {"0": 1}}
+    numbers["fluxscale"]["flux_jy_reason"] = {hostile: {"0": hostile}}
+    data.write_text(json.dumps(numbers))
+    report(place / "run")
+    for name in ("index.html", "dataset.day0001.html"):
+        text = (qa / name).read_text()
+        assert hostile not in text
+        assert "&lt;script&gt;" in text
+    first = Page((qa / "index.html").read_text())
+    assert "fail" in first.text
+    found = re.search(r"day\d{4}", (qa / "index.html").read_text().partition("All datasets")[2])
+    assert found is not None
+    assert found[0] == "day0001"  # the worst is the first
+
+
+def test_pages_of_what_is_no_longer_in_the_recipe_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pages, "MANY", 2)
+    qa, options = tmp_path / "run" / "qa", Options(output=tmp_path / "run")
+    ran(tmp_path, SMALL)
+    assert len(list(qa.glob("dataset.*.html"))) == SMALL
+    edited = write_recipe(tmp_path, SMALL - 1)
+    edited.write_text(edited.read_text().replace("imsize = 64", "imsize = 80"))
+    run(edited, options)
+    assert len(list(qa.glob("dataset.*.html"))) == SMALL - 1
+    monkeypatch.setattr(pages, "MANY", 20)
+    report(tmp_path / "run")
+    assert not list(qa.glob("dataset.*.html"))
+    assert "Spectral windows" in (qa / "index.html").read_text()
+
+
+@needs_browser
+def test_the_tables_sort_and_narrow(many: Path) -> None:
+    with browser() as page:
+        page.open(many / "run" / "qa" / "index.html")
+        rows = "[...document.querySelectorAll('#datasets tbody tr')]"
+        first = f"{rows}[0].cells[0].textContent"
+        header = "document.querySelectorAll('#datasets thead button')[0].click()"
+        page.run(header)
+        assert page.run(first) == "day0000"
+        page.run(header)
+        assert page.run(first) == f"day{MANY - 1:04}"
+        page.run(
+            "const i = document.querySelector('#find-dataset input'); i.value = 'DAY0005';"
+            "i.dispatchEvent(new Event('input', {bubbles: true}))"
+        )
+        assert page.run(f"{rows}.filter((row) => !row.hidden).length") == 1
+        assert page.run("document.querySelector('#find-dataset output').textContent") == (
+            f"1 of {MANY}"
+        )
+        assert page.said == []
+        assert [address for address in page.asked if not address.startswith("file:")] == []
