@@ -87,6 +87,8 @@ def run(
             listener({"event": "run-opened", "folder": str(reduction.folder.root)})
         if options.fresh:
             wipe(reduction.folder)
+        if not reduction.folder.journal.exists():
+            executor.warm_up()  # steps will run: CASA is imported meanwhile
         return _run_held(reduction, executor, listener, stop, ready)
 
 
