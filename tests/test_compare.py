@@ -529,6 +529,23 @@ def test_what_one_run_has_alone_is_said(tmp_path: Path) -> None:
     ]
 
 
+def test_what_was_made_of_cubes_is_compared_in_its_own_unit(tmp_path: Path) -> None:
+    cube = Sky(n_chan=3)
+    brighter = replace(cube, sources=tuple((x, y, 1.5 * s) for x, y, s in cube.sources))
+    name, other = ("NGC1", "smooth"), ("NGC1", "other")
+    found = runs(
+        tmp_path,
+        Story(cubes={name: ("K", cube)}),
+        Story(cubes={name: ("K", brighter), other: ("K", cube)}),
+    )
+    assert [str(one) for one in found.only] == ["cube NGC1.other is only in B"]
+    of_cube = [one for one in found.differing if one.number.subject == "cube NGC1.smooth"]
+    names = {one.number.name for one in of_cube}
+    assert names == {"peak", "largest_difference", "difference_rms", "brightness_ratio"}
+    peak = next(one.number for one in of_cube if one.number.name == "peak")
+    assert peak.significance == pytest.approx(50, abs=4)  # 0.05 over a noise of 0.001
+
+
 def test_an_image_that_is_gone_or_broken_is_no_agreement(tmp_path: Path) -> None:
     folders = make(tmp_path / "a"), make(tmp_path / "b")
     image_b = folders[1].root / "images" / "NGC1.continuum.fits"

@@ -116,6 +116,16 @@ def test_a_row_holds_what_the_run_measured(tmp_path: Path) -> None:
     assert row.fluxes_jy == {"phasecal": 2.5}
 
 
+def test_what_was_made_of_cubes_has_rows(tmp_path: Path) -> None:
+    cube = Sky(n_chan=3)
+    cubes = {("NGC1", "smooth"): ("Jy/beam", cube), ("NGC1", "hot"): ("K", cube)}
+    _, smooth, hot = rows_of(make(tmp_path / "run", Story(cubes=cubes)))
+    assert (smooth.image, smooth.rms_noise_jy_per_beam) == ("smooth", 1e-3)
+    assert (hot.image, hot.rms_noise_jy_per_beam, hot.peak_jy_per_beam) == ("hot", None, None)
+    page, _ = write(tmp_path / "page", RunFolder(tmp_path / "run"))
+    assert len(page.images) == 3
+
+
 @pytest.mark.parametrize(
     ("state", "said"),
     [

@@ -238,6 +238,11 @@ def _images(a: Run, b: Run) -> Iterator[ImagePair]:
             other = mapping(second[target]).get(name)
             if other is not None:
                 yield _pair(a, b, f"{target}, {name}", mapping(numbers), mapping(other))
+    first, second = (mapping(run.metrics.get("cubes")) for run in (a, b))
+    for name in first:
+        both = [mapping(one.get(name)) for one in (first, second)]
+        if all(text(one.get("fits")) for one in both):
+            yield _pair(a, b, f"cube {name}", both[0], both[1])
 
 
 def _pair(
@@ -259,15 +264,15 @@ def _of_image(pair: ImagePair) -> Iterator[Number]:
     found = pair.difference
     if found is None:
         return
-    yield Number("pixels", pair.subject, "largest_difference_jy_per_beam", 0.0, found.largest,
-                 found.noise, found.peak)  # fmt: skip
-    yield Number("pixels", pair.subject, "difference_rms_jy_per_beam", 0.0, found.rms,
-                 found.noise, found.peak)  # fmt: skip
+    jansky = found.unit == "Jy/beam"
+    unit = "_jy_per_beam" if jansky else ""
+    for name, value in (("largest_difference", found.largest), ("difference_rms", found.rms)):
+        yield Number("pixels", pair.subject, f"{name}{unit}", 0.0, value, found.noise, found.peak)
     if found.blank_in_one and not found.regridded:
         yield Number(
             "pixels", pair.subject, "blank_in_one_only", 0.0, found.blank_in_one, scale=1.0
         )
-    if found.flux_a is not None:
+    if found.flux_a is not None and jansky:
         yield Number("pixels", pair.subject, "flux_density_in_sources_jy", found.flux_a,
                      found.flux_b, found.flux_error)  # fmt: skip
     if found.shift_arcsec is not None and not found.identical:

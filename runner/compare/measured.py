@@ -15,8 +15,11 @@ Metrics = Mapping[str, Any]
 MAD_EFFICIENCY: Final = 0.37
 """Of the median absolute deviation as a measure of sigma (Rousseeuw & Croux 1993)."""
 
-_BRIGHTNESS: Final = ("peak_jy_per_beam", "min_jy_per_beam", "residual_peak_jy_per_beam")
-_NOT_COMPARED: Final = ("peak_position", "shape")
+_BRIGHTNESS: Final = ("peak_jy_per_beam", "min_jy_per_beam", "residual_peak_jy_per_beam", "peak")
+_NOISE: Final = ("rms_noise_jy_per_beam", "rms_noise")
+"""Of an image; and of what was made of a cube, in its own unit."""
+
+_NOT_COMPARED: Final = ("peak_position", "peak_channel", "shape")
 _FRACTION: Final = 1.0
 
 
@@ -26,6 +29,7 @@ def only(a: Metrics, b: Metrics) -> list[OnlyIn]:
     found += one_sided("target", mapping(a.get("images")), mapping(b.get("images")))
     for target, mine, its in _pairs(a, b, "images"):
         found += one_sided("image", mine, its, target)
+    found += one_sided("cube", mapping(a.get("cubes")), mapping(b.get("cubes")))
     found += one_sided("self-calibration of", mapping(a.get("selfcal")), mapping(b.get("selfcal")))
     for name, first, second in _pairs(a, b, "datasets"):
         found += one_sided("flux density of", mapping(first.get("fluxscale")),
@@ -39,6 +43,8 @@ def numbers(a: Metrics, b: Metrics) -> Iterator[Number]:
     for target, first, second in _pairs(a, b, "images"):
         for name in _both(first, second):
             yield from _image(f"{target}, {name}", mapping(first[name]), mapping(second[name]))
+    for name, first, second in _pairs(a, b, "cubes"):
+        yield from _image(f"cube {name}", first, second)
     for name, first, second in _pairs(a, b, "datasets"):
         yield from _fluxes(name, first, second)
         yield from _flagged(name, mapping(first.get("flagged_fraction")),
@@ -81,8 +87,8 @@ def _image(subject: str, a: Metrics, b: Metrics) -> Iterator[Number]:
 
 
 def noise_of(a: Metrics, b: Metrics) -> float | None:
-    """Return the larger noise of two images, in Jy/beam; None where neither was measured."""
-    found = [number(one.get("rms_noise_jy_per_beam")) for one in (a, b)]
+    """Return the larger noise of two images, in their unit; None where neither was measured."""
+    found = [number(one.get(name)) for one in (a, b) for name in _NOISE]
     return max((value for value in found if value), default=None)
 
 

@@ -178,9 +178,9 @@ def _image(pair: ImagePair, output: Path) -> dict[str, Any]:
     cube = f", channel {found.at[2]}" if found.n_channels > 1 else ""
     where = f"at pixel {found.at[0]}, {found.at[1]}{cube} of A"
     facts = [
-        ("largest difference", words.brightness(found.largest), where),
-        ("rms of the difference", words.brightness(found.rms), ""),
-        ("noise", words.brightness(found.noise), "the larger of the two"),
+        ("largest difference", words.brightness(found.largest, found.unit), where),
+        ("rms of the difference", words.brightness(found.rms, found.unit), ""),
+        ("noise", words.brightness(found.noise, found.unit), "the larger of the two"),
     ]
     if found.shift_arcsec is not None:
         east, north = found.shift_arcsec

@@ -124,7 +124,24 @@ def rows(run: Run, label: str) -> list[Row]:
         for target, images in mapping(run.metrics.get("images")).items()
         for name, numbers in mapping(images).items()
     ]
+    for numbers in map(mapping, mapping(run.metrics.get("cubes")).values()):
+        name = text(numbers.get("target")), text(numbers.get("image"))
+        made.append(Row(**shared, **_image(run, name, _as_image(numbers), made_of)))
     return made or [Row(**shared, **_without_image(run))]
+
+
+def _as_image(cube: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the numbers of what was made of a cube as those of an image, if it is in Jy/beam."""
+    peak, noise = number(cube.get("peak")), number(cube.get("rms_noise"))
+    if cube.get("unit") != "Jy/beam":
+        peak = noise = None
+    return {
+        **cube,
+        "peak_jy_per_beam": peak,
+        "rms_noise_jy_per_beam": noise,
+        "dynamic_range": peak / noise if peak is not None and noise else None,
+        "peak_position": {"channel": cube.get("peak_channel")},
+    }
 
 
 def _image(

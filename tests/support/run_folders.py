@@ -79,12 +79,12 @@ class Sky:
         noise = seen * (self.noise_jy / seen.std())
         return (sky + noise).astype(np.float32)
 
-    def write(self, path: Path) -> None:
+    def write(self, path: Path, unit: str = "Jy/beam") -> None:
         """Write the image as CASA's exportfits does."""
-        unit = fits.PrimaryHDU(
+        made = fits.PrimaryHDU(
             self.pixels().transpose(1, 0, 2, 3) if self.n_chan > 1 else self.pixels()
         )
-        header = unit.header
+        header = made.header
         axes = [("RA---SIN", 230.0, -CELL_DEG), ("DEC--SIN", 5.0, CELL_DEG), ("STOKES", 1.0, 1.0),
                 ("FREQ", 1.4e9, 25e3)]  # fmt: skip
         if self.n_chan > 1:
@@ -94,11 +94,11 @@ class Sky:
             header[f"CDELT{number}"], header[f"CRPIX{number}"] = step, 1.0
         for number, offset in enumerate(self.offset_pixels, 1):
             header[f"CRPIX{number}"] = self.n_pixels // 2 + 1.0 - offset
-        header["BUNIT"], header["RADESYS"], header["EQUINOX"] = "Jy/beam", "FK5", 2000.0
+        header["BUNIT"], header["RADESYS"], header["EQUINOX"] = unit, "FK5", 2000.0
         header["BMAJ"] = header["BMIN"] = self.beam_pixels * CELL_DEG
         header["BPA"] = 0.0
         path.parent.mkdir(parents=True, exist_ok=True)
-        unit.writeto(path, overwrite=True)
+        made.writeto(path, overwrite=True)
 
 
 @dataclass(frozen=True)
@@ -109,6 +109,8 @@ class Story:
     ----------
     images : mapping
         By (target, image).
+    cubes : mapping
+        What was made of cubes, by (target, name): unit and image.
     dataset : str
         Its one dataset.
     flagged, flux_jy : float
@@ -130,6 +132,7 @@ class Story:
     images: Mapping[tuple[str, str], Sky] = field(
         default_factory=lambda: {("NGC1", "continuum"): Sky()}
     )
+    cubes: Mapping[tuple[str, str], tuple[str, Sky]] = field(default_factory=dict)
     dataset: str = "day1"
     flagged: float = 0.2
     flux_jy: float = 2.5
@@ -162,7 +165,8 @@ def make(root: Path, story: Story | None = None) -> RunFolder:
     about = _about(story)
     images = [_measured(root, target, name, sky) for (target, name), sky in story.images.items()]
     datasets = {story.dataset: _dataset(story)}
-    put(folder.metrics, assemble(datasets, images, story.limits) | {"run": about})
+    metrics = assemble(datasets, images, story.limits)
+    put(folder.metrics, metrics | {"run": about, "cubes": _cubes(root, story)})
     put(root / "docs" / "run.json", about | {"steps": {}})
     put(folder.report, "<!DOCTYPE html>")
     return folder
@@ -230,6 +234,19 @@ def _measured(root: Path, target: str, name: str, sky: Sky) -> dict[str, Any]:
         "bmaj_arcsec": beam, "bmin_arcsec": beam, "bpa_deg": 0.0, "cell_arcsec": CELL_DEG * 3600,
         "shape": [sky.n_pixels, sky.n_pixels, 1, sky.n_chan], "cleaned": True,
     }  # fmt: skip
+
+
+def _cubes(root: Path, story: Story) -> dict[str, Any]:
+    found = {}
+    for (target, name), (unit, sky) in story.cubes.items():
+        path = f"images/{target}.{name}.fits"
+        sky.write(root / path, unit)
+        found[f"{target}.{name}"] = {
+            "target": target, "image": name, "of": "line", "done": ["smoothed"], "products": [],
+            "fits": path, "shape": [sky.n_pixels, sky.n_pixels, 1, sky.n_chan], "unit": unit,
+            "rms_noise": sky.noise_jy, "peak": float(sky.pixels().max()), "peak_channel": 1,
+        }  # fmt: skip
+    return found
 
 
 def _dataset(story: Story) -> dict[str, Any]:
