@@ -175,6 +175,7 @@ def test_trimmed_ranges_have_weights_of_their_own() -> None:
     [
         ({"nmajor": 3}, "image.tclean.nmajor is for a cube as a whole"),
         ({"gridder": "awproject"}, "the gridder awproject has not been tried by ranges"),
+        ({"gridder": "mosaic"}, "the gridder mosaic has not been tried by ranges"),
         (
             {"perchanweightdensity": False},
             "perchanweightdensity = false weighs all channels together",

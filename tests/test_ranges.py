@@ -144,3 +144,35 @@ def test_channels_are_where_tclean_would_put_them(ms: Path) -> None:
     found = channel_range.axis({**tclean, "nchan": -1})
     assert found.n_chan == N_CHAN
     assert np.diff(found.frequencies_hz) == pytest.approx(1e6, rel=1e-3)
+
+
+OTHER_WAYS = (
+    ({"deconvolver": "multiscale", "scales": (0, 4)}, 1e-6),
+    ({"deconvolver": "clark"}, 1e-6),
+    ({"stokes": "RRLL"}, 1e-6),
+    ({"mask": "auto-multithresh"}, 1e-3),
+    ({"weighting": "natural", "tclean": {"uvtaper": ["30arcsec"]}}, 1e-6),
+    (
+        {
+            "start": "1.4005GHz",
+            "nchan": 10,
+            "width": "1MHz",
+            "tclean": {"interpolation": "nearest"},
+        },
+        1e-6,
+    ),
+)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("more", "tolerance"), OTHER_WAYS)
+def test_other_ways_to_clean_are_the_same_by_ranges(
+    ms: Path, tmp_path: Path, more: dict[str, Any], tolerance: float
+) -> None:
+    """The tolerance is a part of the peak; masks of CASA's own follow the beams of a range."""
+    ranges.make(tmp_path / "one", ms, chunk="none", **{**SETTINGS, **more})
+    ranges.make(tmp_path / "two", ms, chunk=6, **{**SETTINGS, **more})
+    for kind in WEIGHTS:
+        assert ranges.apart(tmp_path / "one", tmp_path / "two", kind) == 0, kind
+    for kind in RESULTS:
+        assert ranges.apart(tmp_path / "one", tmp_path / "two", kind) <= tolerance, kind

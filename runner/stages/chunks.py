@@ -25,7 +25,10 @@ WHOLE_ONLY: Final = (
 _LEFT_OUT: Final = {"nmajor": -1, "pbmask": 0.0, "facets": 1}
 """What these parameters are where they do nothing; the others are empty then."""
 
-_GRIDDERS: Final = ("standard", "wproject", "mosaic")
+GRIDDERS: Final = ("standard",)
+"""Those of which ranges are known to make the pixels of the whole: others lay out convolution
+functions for the channels that they are given."""
+
 _BASE_BYTES: Final = 2.4e8
 
 
@@ -63,7 +66,7 @@ def why_whole(picture: Picture) -> str:
     fallbacks = [name for fallback in picture.image.fallback for name in fallback]
     if "nmajor" in fallbacks:
         return "image.fallback.nmajor is for a cube as a whole"
-    if picture.gridder not in _GRIDDERS:
+    if picture.gridder not in GRIDDERS:
         return f"the gridder {picture.gridder} has not been tried by ranges"
     if tclean.get("perchanweightdensity") is False:
         return "perchanweightdensity = false weighs all channels together"
