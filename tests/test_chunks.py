@@ -77,14 +77,14 @@ def test_ranges_do_not_wait_for_each_other() -> None:
     assert "clean1.2" in of["restore.2"]
     assert not {"clean1.1", "restore.1"} & of["restore.2"]
     assert of["join.image"] == {"axis", *(f"restore.{i}" for i in range(4))}
-    assert of["join.residual"] == {"axis", "settle3", *(f"restore.{i}" for i in range(4))}
+    assert of["join.residual"] == {"axis", "settle4", *(f"restore.{i}" for i in range(4))}
     assert of["join.weights"] == {"axis", *(f"dirty.{i}" for i in range(4))}
 
 
 def test_what_is_only_of_ranges_is_intermediate_and_the_cube_is_not() -> None:
     for name, step in steps(chunk=10).items():
         kept = {"noise", "join.image", "join.residual", "join.weights"}
-        is_range = name.split(".")[0].rstrip("123") in (
+        is_range = name.split(".")[0].rstrip("1234") in (
             "axis",
             "dirty",
             "clean",
@@ -118,6 +118,7 @@ def test_rounds_follow_from_the_threshold() -> None:
         "settle1",
         "settle2",
         "settle3",
+        "settle4",
     ]
     assert [name for name in flux if name.startswith("settle")] == ["settle1", "settle2"]
     assert sigma["settle1"].params["sigmas"] == 3.0

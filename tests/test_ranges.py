@@ -105,8 +105,8 @@ def test_a_multiple_of_the_noise_is_settled_over_all_ranges(ms: Path, tmp_path: 
     settings = {**SETTINGS, "threshold": "4sigma"}
     one = ranges.make(tmp_path / "one", ms, chunk="none", **settings)
     two = ranges.make(tmp_path / "two", ms, chunk=6, **settings)
-    assert one["settle3"]["thresholds_jy"] == pytest.approx(two["settle3"]["thresholds_jy"])
-    assert one["settle3"]["iterations"] == two["settle3"]["iterations"]
+    assert one["settle4"]["thresholds_jy"] == pytest.approx(two["settle4"]["thresholds_jy"])
+    assert one["settle4"]["iterations"] == two["settle4"]["iterations"]
     assert ranges.apart(tmp_path / "one", tmp_path / "two", "image") <= ROUNDING
 
 

@@ -145,7 +145,7 @@ def test_a_second_run_does_nothing(demo: tuple[Path, str]) -> None:
     again = casarun_(RECIPE, "--output", run, cwd=run.parent)
     assert again.returncode == 0
     assert len(events(run)) == before
-    assert "nothing to do: all 53 steps are up to date" in again.stdout
+    assert "nothing to do: all 56 steps are up to date" in again.stdout
 
 
 CUBE = """

@@ -67,6 +67,7 @@ def clean(params: Params) -> Outcome:
     settings = _settings(params, source)
     if state.get("threshold_jy") is not None:
         settings["threshold"] = f"{state['threshold_jy']:.9g}Jy"
+        settings["niter"] = int(settings["niter"]) - int(state["earlier_iterations"])
     carry_over(params, source)
     descent = _Descent(settings, start, state.get("rungs"))
     own = read_numbers(params["own"])
@@ -242,8 +243,10 @@ def settle(params: Params) -> Outcome:
     latest = [_latest(rounds) for rounds in params["ranges"]]
     ranges = [one for one in latest if one is not None]
     state = _next(params, before, ranges)
-    if params["round"] == params["last"] and state["next"] != "end":
+    if params["round"] >= params["last"] - 1 and state["next"] == "clean":
+        # The last round is for what is done again: a limit must never hang on the ranges.
         state |= {"next": "end", "reason": f"after {params['round']} rounds"}
+        state["threshold_jy"] = state["thresholds_jy"][-1]
     write_json(Path(params["out"]), state)
     return state
 
@@ -271,7 +274,9 @@ def _next(params: Params, before: Params, ranges: Sequence[Params]) -> dict[str,
         if before.get("next") != "again" and any(len(one["rungs"]) > (cut or 0) for one in ranges):
             state |= {"next": "again", "rungs": cut, "thresholds_jy": thresholds[:-1]}
         return state
-    if not params["sigmas"] or state["stopcode"] != THRESHOLD:
+    if state["stopcode"] != THRESHOLD:
+        return state | {"reason": "the cycles' limit is reached"}
+    if not params["sigmas"]:
         return state | {"reason": "the threshold is reached"}
     noise = [value for one in ranges for value in one["rms"] if value is not None]
     threshold = float(params["sigmas"]) * float(np.median(noise))

@@ -17,8 +17,9 @@ from .chunks import Chunk
 from .draft import Draft, check
 from .picture import MOSAIC_GRIDDERS, Picture
 
-SETTLING_ROUNDS: Final = 3
-"""Most rounds to a multiple of the noise, which is measured again after each."""
+SETTLING_ROUNDS: Final = 4
+"""Rounds to a multiple of the noise, which is measured again after each; the last of them only if
+the iterations of the one before are over the limit."""
 
 ROUNDS: Final = 2
 """A clean to a flux density takes one, or a second one if its iterations are over the limit."""
