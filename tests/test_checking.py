@@ -35,7 +35,8 @@ def test_several_recipes_are_all_checked() -> None:
     assert done.return_value == 2
     assert done.output.startswith("other.toml:4:1: dataset[0].x: unknown key")
     assert done.output.endswith(
-        "good.toml: fine by itself (1 dataset)\nnone.toml: no such file; did you mean 'other.toml'?\n"
+        "good.toml: fine by itself (1 dataset)\n"
+        "othr.toml: no such file; did you mean 'other.toml'?\n"
     )
     assert check("--static", "good.toml", "good.toml").return_value == 0
 

@@ -48,11 +48,11 @@ def test_formatted(text: str, expected: str) -> None:
 
 def test_what_is_lined_up_stays_lined_up() -> None:
     text = "name  = 1      # one\nscale =  2     # two\n# more = 3\nlong = 4\n"
-    assert formatted(text) == ("name = 1       # one\nscale = 2      # two\n# more = 3\nlong = 4\n")
+    spaced = "name = 1       # one\nscale = 2      # two\n# more = 3\nlong = 4\n"
+    assert formatted(text) == spaced
     lined = "  a     =  1    # one\n  bcd   = 2     # two\n  # e   = 3\n  f     = [1]\n"
-    assert (
-        formatted(lined) == "a   = 1         # one\nbcd = 2         # two\n# e   = 3\nf   = [1]\n"
-    )
+    spaced = "a   = 1         # one\nbcd = 2         # two\n# e   = 3\nf   = [1]\n"
+    assert formatted(lined) == spaced
 
 
 def test_a_comment_that_goes_on_stays_under_its_beginning() -> None:
