@@ -579,6 +579,15 @@ def test_names_of_swept_images_are_file_names(loaded: Load) -> None:
     assert [image.name[60:] for image in loaded({"recipe.toml": long}).recipe.image] == [".1", ".2"]
 
 
+def test_a_swept_path_starts_from_the_file_that_it_stands_in(loaded: Load, folder: Path) -> None:
+    (folder / "lab/m.crtf").touch()
+    base = BASE + '[[image]]\nname = "x"\n[matrix]\n"image.x.mask" = ["none", "m.crtf"]\n'
+    files = {"lab/base.toml": base, "recipe.toml": 'extends = "lab/base.toml"\n' + LEAST}
+    images = loaded(files).recipe.image
+    assert [image.mask for image in images] == ["none", f"{folder}/lab/m.crtf"]
+    assert [image.name for image in images] == ["x.mask_none", "x.mask_m.crtf"]
+
+
 @pytest.mark.parametrize(
     ("line", "said"),
     [

@@ -19,6 +19,7 @@ from .naming import LONGEST, label
 from .overrides import entry, parts_of
 from .positions import Origin, Source, render
 from .schema import against, schema, shown
+from .variables import placed
 
 MOST: Final = 100
 """Images that one image may become."""
@@ -133,8 +134,11 @@ def _add(
         origin = source.origin(("image", index))
         origin = Origin(origin.source, origin.key, below=dict(origin.below))
         for sweep, (place, value) in zip(sweeps, combination, strict=True):
+            stands = source.origin((*sweep.at, place))
+            if isinstance(value, str) and stands.source.folder != source.folder:
+                value = placed(value, ("image", index, *sweep.key), stands.source.folder)
             _put(image, sweep.key, value)
-            _set_origin(origin, sweep.key, source.origin((*sweep.at, place)))
+            _set_origin(origin, sweep.key, stands)
         image["name"] = name
         result.add(index, image, source, origin)
 
