@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from casarun.qa import selfcal, selfcal_mask
+from casarun.qa import selfcal, selfcal_ladder, selfcal_mask
 
 LIMITS = {
     "improvement": 1.2, "flux_loss": 0.03, "beam_growth": 0.05, "flagged": 0.5,
@@ -87,6 +87,45 @@ def test_the_loop_ends_where_the_noise_is_that_of_the_data() -> None:
     assert state["accepted"]
     assert state["next"] is None
     assert state["ended"] == "the image's noise is 1.04 times that of the data alone"
+
+
+def with_sources(near_snr: float, *peaks: float, **more: Any) -> dict[str, Any]:
+    places = [(10.0, 10.0), (40.0, 30.0), (60.0, 20.0)]
+    found = [
+        {"x": x, "y": y, "peak_jy_per_beam": peak}
+        for (x, y), peak in zip(places, peaks, strict=False)
+    ]
+    return image(near_snr, sources=found, beam_pixels=5.0, **more)
+
+
+def test_a_source_that_the_model_lacked_leads_to_another_round_whatever_the_noise() -> None:
+    """What the gains took of it comes back in the rounds after."""
+    thermal = {"thermal_noise_jy_per_beam": 2.4e-4}
+    first, found = with_sources(100, 0.15), with_sources(800, 0.2, 0.010, **thermal)
+    states = rounds((solve(), found), **first)
+    assert selfcal_ladder.unsettled(states) == 1.0
+    assert states[-1]["reason"].endswith("consistency 0.99, a source is new")
+    assert kind(states[-1]) == ("p", "auto")
+    more = with_sources(800, 0.2, 0.014, **thermal)
+    states = rounds((solve(), found), (solve(), more), **first)
+    assert selfcal_ladder.unsettled(states) == pytest.approx(4 / 14)
+    assert states[-1]["reason"].endswith(", a source changed by 29% against the brightest")
+    assert kind(states[-1]) == ("p", "auto")
+    settled = with_sources(800, 0.2, 0.0143, **thermal)
+    states = rounds((solve(), found), (solve(), more), (solve(), settled), **first)
+    assert selfcal_ladder.unsettled(states) is None
+    assert states[-1]["ended"] == "the image's noise is 1.04 times that of the data alone"
+
+
+def test_what_a_round_gives_all_sources_alike_does_not_unsettle_them() -> None:
+    states = rounds((solve(), with_sources(800, 0.2, 0.04)), **with_sources(100, 0.15, 0.03))
+    assert selfcal_ladder.unsettled(states) is None
+
+
+def test_a_change_within_the_noise_does_not_unsettle_a_source() -> None:
+    found = with_sources(800, 0.2, 0.002)
+    states = rounds((solve(), found), (solve(), with_sources(800, 0.2, 0.0027)))
+    assert selfcal_ladder.unsettled(states) is None
 
 
 def test_everything_was_tried() -> None:
@@ -268,6 +307,18 @@ def test_the_worst_sidelobe_is_off_the_main_lobe() -> None:
     psf[32, 32], psf[32, 35], psf[32, 50] = 1.0, 0.8, -0.3
     assert selfcal_mask.sidelobe(psf, 6.0) == 0.3
     assert selfcal_mask.sidelobe(psf, 2.0) == 0.8
+
+
+def test_sources_are_the_islands_of_a_mask() -> None:
+    mask, sky = NOWHERE.copy(), noisy()
+    for y, x, peak in ((20, 30, 0.2), (90, 100, 0.5)):
+        mask[y - 3 : y + 4, x - 3 : x + 4] = True
+        sky[y, x] = peak
+    assert selfcal_mask.sources(sky, mask) == [
+        {"x": 100.0, "y": 90.0, "peak_jy_per_beam": 0.5},
+        {"x": 30.0, "y": 20.0, "peak_jy_per_beam": 0.2},
+    ]
+    assert selfcal_mask.sources(sky, NOWHERE) == []
 
 
 def test_the_near_field_is_a_ring() -> None:

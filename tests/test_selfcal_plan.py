@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from casarun.errors import Problem, RefusedError
 from casarun.observation import Field, Observation
-from casarun.plan import Step, fingerprints
+from casarun.plan import Step, fingerprints, hazards
 from casarun.recipe.load import LoadedRecipe, load
 from casarun.recipe.model import (
     Calibrate,
@@ -195,6 +195,23 @@ def test_datasets_of_one_target_are_imaged_together_and_solved_one_by_one() -> N
     }  # fmt: skip
     assert order.index("day2.split.N5921") < order.index("N5921.selfcal.copy.day1")
     assert order.index("N5921.selfcal.finish") < order.index("day1.contsub.N5921")
+
+
+def test_several_targets_are_self_calibrated_side_by_side() -> None:
+    both = {
+        "targets": Targets(fields=("N5921", "1445+099")),
+        "selfcal": (Selfcal("*", rounds=2),),
+        "image": (Image("deep"),),
+    }
+    found = steps(**both)
+    waits = hazards(list(found.values()))
+    assert any(step.startswith("1445+099.selfcal.") for step in found)
+    for step, before in waits.items():
+        target, stage = step.partition(".selfcal.")[:2]
+        if stage and not step.endswith("plots"):
+            assert {one.partition(".selfcal.")[0] for one in before if ".selfcal." in one} <= {
+                target
+            }
 
 
 def test_only_and_until() -> None:

@@ -191,12 +191,22 @@ def test_without_pairs_there_is_no_consistency():
 
 def test_only_components_clear_of_the_artefacts_serve_amplitudes():
     model = np.array([0.1266, 0.0308, 0.0234, 0.0151, 0.0099, -0.0072])
-    assert model_image.bright(model, 0.009).tolist() == [True] * 3 + [False] * 3
+    kept = model_image.bright(model, 0.009, np.ones(6, bool))
+    assert kept.tolist() == [True] * 3 + [False] * 3
+
+
+def test_a_faint_source_of_its_own_serves_amplitudes_too():
+    model = np.array([0.1266, 0.0308, 0.0234, 0.0099, 0.0, 0.0, 0.0009, 0.0011])
+    mask = np.array([True] * 4 + [False] * 2 + [True] * 2)
+    kept = model_image.bright(model, 0.009, mask)
+    assert kept.tolist() == [True] * 3 + [False] + [True] * 4
 
 
 def test_extended_emission_keeps_all_its_components():
-    assert model_image.bright(np.full(100, 0.002), 0.009) is None
-    assert model_image.bright(np.r_[0.1, np.full(50, 0.002)], 0.009) is None
+    everywhere = np.ones(100, bool)
+    assert model_image.bright(np.full(100, 0.002), 0.009, everywhere) is None
+    mixed = np.r_[0.1, np.full(50, 0.002)]
+    assert model_image.bright(mixed, 0.009, everywhere[:51]) is None
 
 
 HOSTILE = "x'\"\"\"\n__import__('os')"
@@ -323,12 +333,17 @@ def scatter_deg(vis, name):
 
 @pytest.mark.casa
 def test_the_noise_is_that_of_the_data_whatever_the_gains_do(here):
-    selfcal_skies.build(Path("x.ms"), replace(SHORT, spws=(Spw(), Spw(1.5e9, 1e6, 1))))
+    spws = (Spw(), Spw(1.5e9, 1e6, 2), Spw(1.6e9, 1e6, 1))
+    selfcal_skies.build(Path("x.ms"), replace(SHORT, spws=spws))
     found = solution_snr.noise_by_spw("x.ms")
     assert found[0] == pytest.approx(SHORT.noise_jy, rel=0.03)
-    # A single channel is differenced in time, in which phases drift.
-    assert SHORT.noise_jy < found[1] < 10 * SHORT.noise_jy
+    # Of few visibilities, each in several differences.
+    assert [found[1], found[2]] == pytest.approx([SHORT.noise_jy] * 2, rel=0.06)
     assert list(solution_snr.noise_by_spw("x.ms", "0")) == [0]
+    single = {"outputvis": "one.ms", "spw": "2", "correlation": "RR", "datacolumn": "data"}
+    invoke.task("split", {"vis": "x.ms", **single})
+    # A single visibility is differenced in time, in which phases drift.
+    assert SHORT.noise_jy < solution_snr.noise_by_spw("one.ms")[0] < 10 * SHORT.noise_jy
 
 
 @pytest.mark.casa

@@ -18,13 +18,13 @@ import numpy.typing as npt
 import pytest
 from casarun.casa import invoke, metadata
 from casarun.casa.tables import open_table
-from casarun.engine import actions
+from casarun.engine import actions, selfcal_image
 from casarun.engine.scene import Scene
 from casarun.recipe.model import Dataset, Image, Recipe, Selfcal, Stop, Targets
 from casarun.stages.compile import full
 from support import selfcal_skies
 from support.selfcal_skies import SMALL, SelfcalSky
-from support.skies import Source
+from support.skies import Source, Spw
 
 pytestmark = [pytest.mark.casa, pytest.mark.timeout(600)]
 
@@ -81,19 +81,27 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     invoke.use_log(Path("/dev/null"))
 
 
-def selfcal(place: Path, sky: SelfcalSky, **settings: Any) -> Calibrated:
-    """Build a sky and self-calibrate it, with the steps that a plan has for it."""
+def selfcal(place: Path, sky: SelfcalSky, *others: SelfcalSky, **settings: Any) -> Calibrated:
+    """Build a sky and self-calibrate it, with the steps that a plan has for it.
+
+    `others` are the same target in datasets of their own: ``night1``, ``night2``, ...
+    """
     for folder in ("calibrated", "caltables", "images/selfcal", "qa/data/selfcal", "scripts"):
         (place / folder).mkdir(parents=True, exist_ok=True)
-    truth = selfcal_skies.build(place / SPLIT, sky)
+    names = ["day", *(f"night{number}" for number in range(1, 1 + len(others)))]
+    built = {
+        name: selfcal_skies.build(place / f"calibrated/{name}.target.ms", one)
+        for name, one in zip(names, (sky, *others), strict=True)
+    }
     reduction = Recipe(
         casarun=1,
-        dataset=(Dataset(vis="day.ms", name="day", calibrated=True),),
+        dataset=tuple(Dataset(vis=f"{name}.ms", name=name, calibrated=True) for name in names),
         targets=Targets(fields=("target",)),
         image=(Image("deep", imsize=(SIDE, SIDE), cell=f"{CELL_ARCSEC}arcsec"),),
         selfcal=(Selfcal("target", **settings),),
     )
-    compiled = full(reduction, {"day": metadata.read(place / SPLIT)})
+    seen = {name: metadata.read(place / f"calibrated/{name}.target.ms") for name in names}
+    compiled = full(reduction, seen)
     assert not compiled.problems
     for step in compiled.steps:
         if step.stage == "selfcal" and not step.id.endswith("plots"):
@@ -101,7 +109,8 @@ def selfcal(place: Path, sky: SelfcalSky, **settings: Any) -> Calibrated:
             params = json.loads(json.dumps(dict(step.params)))
             actions.prove(step, params, actions.perform(step, params, scene), scene)
             (place / "casa.log").unlink(missing_ok=True)
-    return Calibrated(place, truth, json.loads((place / "qa/data/selfcal/target.json").read_text()))
+    summary = json.loads((place / "qa/data/selfcal/target.json").read_text())
+    return Calibrated(place, built["day"], summary)
 
 
 def assert_untouched(case: Calibrated) -> None:
@@ -269,3 +278,92 @@ def test_a_source_far_off_centre(place: Path) -> None:
     first_arcsec = case.found(far, 0)[1]
     assert off_arcsec < first_arcsec + 0.05 * case.summary["after"]["bmin_arcsec"]
     assert case.summary["after"]["snr"] > 10 * case.summary["before"]["snr"]
+
+
+def perfect(place: Path, sky: SelfcalSky, source: Source) -> tuple[float, float]:
+    """Return S/N and peak near a source of the data without errors, cleaned by the same rules."""
+    other = place / "perfect"
+    other.mkdir()
+    selfcal_skies.build(other / "free.ms", sky.without_errors())
+    tclean = {
+        "imsize": [SIDE, SIDE], "cell": f"{CELL_ARCSEC}arcsec", "specmode": "mfs",
+        "gridder": "standard", "weighting": "briggs", "robust": 0.5, "deconvolver": "hogbom",
+    }  # fmt: skip
+    prefix = "images/selfcal/target.0"
+    (other / "images/selfcal").mkdir(parents=True)
+    found = selfcal_image.image({
+        "round": 0, "vis": [str(other / "free.ms")], "datacolumn": "data", "tclean": tclean,
+        "prefix": str(other / prefix), "state": "", "out": str(other / "0.json"), "niter": 10000,
+    })  # fmt: skip
+    case = Calibrated(other, selfcal_skies.SelfcalTruth(sky, np.zeros(0), np.zeros(0)), {})
+    return float(found["snr"]), case.found(source, 0)[0]
+
+
+@pytest.mark.long
+def test_the_faint_one_of_two_sources_gets_back_what_the_gains_had_taken(place: Path) -> None:
+    """Where it is not in the model yet, the gains of 12 antennas take a third of it."""
+    faint = Source(0.002, 400.0, -300.0)
+    sky = replace(SMALL, sources=(Source(0.2, 1.5, 1.1), faint))
+    case = selfcal(place, sky)
+    assert_no_worse(case)
+    snr, peak = perfect(place, sky, faint)
+    assert case.summary["after"]["snr"] > 0.7 * snr
+    found = case.found(faint, case.summary["best_round"])[0]
+    assert found == pytest.approx(peak, rel=0.03, abs=noise_of(sky))
+
+
+@pytest.mark.long
+def test_seven_minutes_are_enough(place: Path) -> None:
+    sky = SelfcalSky(sources=(Source(0.2, 1.5, 1.1),), scans=1, integrations=42)
+    case = selfcal(place, sky)
+    assert_no_worse(case)
+    assert case.summary["after"]["snr"] > 0.7 * perfect(place, sky, sky.sources[0])[0]
+    assert case.summary["after"]["model_flux_jy"] == pytest.approx(0.2, rel=0.03)
+
+
+@pytest.mark.long
+def test_amplitudes_are_solved_over_all_scans(place: Path) -> None:
+    case = selfcal(
+        place, replace(STRONG, amp=0.15), solint=("int", "inf"), calmode=("p", "a"),
+        combine="scan", gaintype="T", rounds=2,
+    )  # fmt: skip
+    assert_no_worse(case)
+    assert case.summary["best_round"] == 2
+    phases, amplitudes = (one["image"]["snr"] for one in case.summary["rounds"][1:])
+    assert amplitudes > 3 * phases
+    assert case.found(Source(0.2), 2)[0] == pytest.approx(0.2, rel=0.03)
+    for number, times in ((1, 20), (2, 1)):
+        with open_table(place / f"caltables/target.selfcal.{number}.day") as table:
+            assert len(set(table.getcol("TIME"))) == times
+    with open_table(place / "caltables/target.selfcal.2.day") as table:
+        found = np.abs(table.getcol("CPARAM"))[0, 0]
+        order = np.argsort(table.getcol("ANTENNA1"))
+    truth = np.abs(case.truth.gains[0, 0])
+    assert found[order] / truth == pytest.approx(1.0, abs=0.02)
+
+
+@pytest.mark.long
+def test_a_window_with_much_noise_is_corrected_by_the_other(place: Path) -> None:
+    spws = (Spw(1.4e9, 1e6, 4), Spw(1.41e9, 1e6, 4))
+    sky = replace(STRONG, sources=(Source(0.05),), spws=spws, spw_noise=(1.0, 12.0))
+    case = selfcal(place, replace(sky, spw_phase_deg=20.0), rounds=4)
+    assert_no_worse(case)
+    assert case.summary["after"]["snr"] > 3 * case.summary["before"]["snr"]
+    with open_table(place / WORK) as table:
+        window, corrected = table.getcol("DATA_DESC_ID"), table.getcol("CORRECTED_DATA")
+    for number in (0, 1):
+        mean = corrected[..., window == number].mean()
+        assert mean.real == pytest.approx(0.05, rel=0.05)
+
+
+@pytest.mark.long
+def test_two_datasets_make_one_image_and_are_solved_each(place: Path) -> None:
+    case = selfcal(place, STRONG, replace(STRONG, seed=7, noise_jy=0.008), rounds=2)
+    assert_no_worse(case)
+    assert case.summary["best_round"] > 0
+    assert sorted(case.summary["tables"]) == ["day", "night1"]
+    assert case.found(Source(0.2), case.summary["best_round"])[0] == pytest.approx(0.2, rel=0.03)
+    for name in ("day", "night1"):
+        corrected = case.column("CORRECTED_DATA", f"calibrated/{name}.target.selfcal.ms")
+        assert corrected.mean().real == pytest.approx(0.2, rel=0.03)
+        assert np.abs(case.column("DATA", f"calibrated/{name}.target.ms").mean()) < 0.18

@@ -7,7 +7,7 @@ before self-calibration is that of its artefacts, a hundred times the noise in a
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -88,7 +88,8 @@ def noise_by_spw(ms: Path | str, spw: str = "", column: str = "DATA") -> dict[in
     """Measure the noise of one visibility in each spectral window, free of sky and gains.
 
     Of a sky that varies smoothly with frequency nothing is left in the second difference of
-    three channels; windows of fewer channels are differenced in time. Where neighbouring
+    three channels; windows of fewer channels are differenced in time, and the differences of two
+    channels or hands likewise, of which gains that drift are gone. Where neighbouring
     channels' noise is correlated (Hanning smoothing), the number is the one that holds for sums
     of channels: larger than the scatter of a single one.
 
@@ -278,9 +279,11 @@ def _noise(pieces: Sequence[_Piece]) -> float | None:
         found = [second_differences(p.data, p.good, lag) for p in pieces if p.contiguous]
         variances[lag] = _variance(found)
     if variances[1] is None:
-        in_time = [difference for piece in pieces for difference in _in_time(piece)]
-        variance = _variance(in_time)
-        return None if variance is None else float(np.sqrt(variance))
+        # Gains that drift add to differences in time; those of two channels, or of two hands,
+        # drift together. All are the noise and something more, so that the least is closest.
+        ways = ([_in_time(way(piece)) for piece in pieces] for way in (_whole, _by_pairs))
+        known = [one for one in map(_variance, ways) if one is not None]
+        return float(np.sqrt(min(known))) if known else None
     return float(np.sqrt(for_sums(variances[1], variances[2], variances[3])))
 
 
@@ -343,8 +346,22 @@ def _variance(parts: Sequence[npt.NDArray[np.complex128]]) -> float | None:
     return variance if variance > 0 else None
 
 
-def _in_time(piece: _Piece) -> Iterator[npt.NDArray[np.complex128]]:
-    """Yield second differences in time of each baseline's visibilities in a scan."""
+def _whole(piece: _Piece) -> _Piece:
+    return piece
+
+
+def _by_pairs(piece: _Piece) -> _Piece:
+    """Return the differences of two channels, or else of the two hands, with their variance."""
+    axis = 1 if piece.data.shape[1] == 2 else 0
+    if piece.data.shape[axis] != 2:
+        return replace(piece, good=np.zeros_like(piece.good))
+    first, second = ((slice(None),) * axis + (slice(n, n + 1),) for n in (0, 1))
+    apart = (piece.data[first] - piece.data[second]) / np.sqrt(2)
+    return replace(piece, data=apart, good=piece.good[first] & piece.good[second])
+
+
+def _in_time(piece: _Piece) -> npt.NDArray[np.complex128]:
+    """Return second differences in time of each baseline's visibilities in a scan."""
     n_antennas = int(max(piece.antenna1.max(), piece.antenna2.max())) + 1
     series = (piece.scan * n_antennas + piece.antenna1) * n_antennas + piece.antenna2
     order = np.lexsort((piece.time_s, series))
@@ -352,4 +369,4 @@ def _in_time(piece: _Piece) -> Iterator[npt.NDArray[np.complex128]]:
     data, good = piece.data[..., order], piece.good[..., order]
     usable = good[..., 2:] & good[..., 1:-1] & good[..., :-2] & same
     bent = data[..., 2:] - 2 * data[..., 1:-1] + data[..., :-2]
-    yield bent[usable] / np.sqrt(6)
+    return np.asarray(bent[usable] / np.sqrt(6))

@@ -93,6 +93,10 @@ def _weighed(state: State, states: Sequence[Numbers], limits: Numbers, ladder: N
         state["apply"] = composed(before["apply"], {**table, "interp": "linear"})
         state["best_round"] = state["round"]
     state["reason"] = _reason(best["image"], image, solve, failed)
+    changed = selfcal_ladder.unsettled([*states, state]) if state["accepted"] else None
+    if changed is not None:
+        found = "is new" if changed == 1 else f"changed by {changed:.0%} against the brightest"
+        state["reason"] += f", a source {found}"
     return state | _on(state, states, limits, ladder)
 
 

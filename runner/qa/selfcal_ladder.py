@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
 Numbers = Mapping[str, Any]
 Entry = dict[str, Any]
+
+CHANGED = 0.05
+"""A source whose brightness, relative to the brightest, changed by this part in a round has not
+settled: the gains had taken a part of what the model lacked of it, and give it back by and by (of
+a source of a hundredth, 12 antennas: 29 %, 12 % and 5 % are missing after the rounds that find it,
+have it in their model, and have more of it) ..."""
+
+CHANGED_SIGMAS = 3.0
+"""... and a change of less than so many times the noise is none."""
 
 AUTO = (("p", "auto"), ("a", "inf"), ("a", "auto"))
 """What ``auto`` goes through: phases at the shortest interval that carries them, amplitudes over
@@ -89,11 +99,56 @@ def _at_the_noise(rounds: Sequence[Numbers], limits: Numbers) -> str:
     state = next((one for one in reversed(rounds) if one["accepted"]), None)
     if state is None or len(rounds) == 1:
         return ""
+    if unsettled(rounds) is not None:
+        return ""
     image = state["image"]
     noise, thermal = image["near_rms_noise_jy_per_beam"], image["thermal_noise_jy_per_beam"]
     if noise is None or not thermal or noise > limits["improvement"] * thermal:
         return ""
     return f"the image's noise is {noise / thermal:.2f} times that of the data alone"
+
+
+def unsettled(rounds: Sequence[Numbers]) -> float | None:
+    """Return by which part the source changed most that has not settled in the last two images.
+
+    A round is solved against the image of the round before. What that lacked of a source, as
+    of one that artefacts had hidden, the gains take over in part, and more of it is seen in the
+    next round: another is due, whatever the noise says.
+
+    Parameters
+    ----------
+    rounds : sequence of mapping
+        The states so far.
+
+    Returns
+    -------
+    float or None
+        As a part of the source; 1 for one that is new. None where all have settled, or nothing
+        is known.
+    """
+    accepted = [one["image"] for one in rounds if one["accepted"]]
+    if len(accepted) < 2:
+        return None
+    before, now = accepted[-2:]
+    if not (before.get("sources") and now.get("sources") and now.get("rms_noise_jy_per_beam")):
+        return None
+    changes = [_change(one, before, now) for one in now["sources"]]
+    worst = max((one for one in changes if one is not None), default=None)
+    return worst if worst is not None and worst > CHANGED else None
+
+
+def _change(source: Numbers, before: Numbers, now: Numbers) -> float | None:
+    """Return by which part a source changed since the image before; None for noise."""
+    reach = now.get("beam_pixels") or 1.0
+    near = [
+        one["peak_jy_per_beam"]
+        for one in before["sources"]
+        if math.hypot(one["x"] - source["x"], one["y"] - source["y"]) <= reach
+    ]
+    scale = now["sources"][0]["peak_jy_per_beam"] / before["sources"][0]["peak_jy_per_beam"]
+    peak = source["peak_jy_per_beam"]
+    change = abs(peak - scale * max(near, default=0.0))
+    return change / peak if change > CHANGED_SIGMAS * now["rms_noise_jy_per_beam"] else None
 
 
 def _auto(rounds: Sequence[Numbers], limits: Numbers, ladder: Numbers) -> tuple[Entry | None, str]:
@@ -144,7 +199,8 @@ def _tried(rounds: Sequence[Numbers], limits: Numbers) -> set[tuple[str, str]]:
             tried.add(_kind(before))
         if state["accepted"]:
             now, was = state["image"]["near_snr"], best["image"]["near_snr"]
-            if now is None or was is None or now >= limits["improvement"] * was:
+            helped = now is None or was is None or now >= limits["improvement"] * was
+            if helped or unsettled([best, state]) is not None:
                 tried = set()
             best = state
     return tried

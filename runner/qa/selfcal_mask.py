@@ -36,6 +36,9 @@ a snapshot of a few antennas may be nearly as high."""
 NEAR = (0.5, 5.0)
 """The near field: so many synthesized beams off the mask."""
 
+MOST_SOURCES = 50
+"""No more islands of a mask than these, the brightest, are told of one by one."""
+
 _GROWN = 5
 _BLOCK = np.ones((2, 2), bool)
 
@@ -109,7 +112,7 @@ def emission(residual: Floats, valid: Bools, mask: Bools, sidelobe: float) -> Em
         return Emission(mask, math.inf, grew=False)
     level = max(
         SIGMAS * (noise(off) or 0.0),
-        NEGATIVE * max(-float(residual[valid].min()), 0.0),
+        NEGATIVE * max(-float(off.min()), 0.0),
         min(SIDELOBES * sidelobe, BRIGHTEST) * float(np.abs(residual[valid]).max()),
     )
     found = ndimage.binary_opening((residual > level) & valid & ~mask, _BLOCK)
@@ -133,3 +136,26 @@ def near_field(mask: Bools, valid: Bools, width_pixels: float) -> Bools:
         return np.zeros_like(mask)
     away = ndimage.distance_transform_edt(~mask) / width_pixels
     return np.asarray((away > NEAR[0]) & (away < NEAR[1]) & valid)
+
+
+def sources(image: Floats, mask: Bools) -> list[dict[str, float]]:
+    """Return the peak of each island of a mask, the brightest first.
+
+    Parameters
+    ----------
+    image : array, shape (n_y, n_x)
+        The restored image, in Jy/beam.
+    mask : array of bool, shape (n_y, n_x)
+        Emission.
+
+    Returns
+    -------
+    list of dict
+        ``x``, ``y`` (pixels) and ``peak_jy_per_beam``, of `MOST_SOURCES` at most.
+    """
+    islands, number = ndimage.label(mask)
+    places = ndimage.maximum_position(image, islands, range(1, number + 1)) if number else []
+    found = [
+        {"x": float(x), "y": float(y), "peak_jy_per_beam": float(image[y, x])} for y, x in places
+    ]
+    return sorted(found, key=lambda one: -one["peak_jy_per_beam"])[:MOST_SOURCES]
