@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, lru_cache
 from pathlib import PurePosixPath
 from typing import Any
@@ -41,7 +41,7 @@ class Auto:
     reason: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Check:
     """A post-condition by its name in `casarun.casa.checks`, with its parameters."""
 
@@ -49,7 +49,7 @@ class Check:
     params: Mapping[str, Json] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Resources:
     """What a step needs while it runs, as far as that can be told before.
 
@@ -74,7 +74,7 @@ class Resources:
     seconds: float = 0.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Step:
     """The smallest thing that runs, is logged, retried and resumed.
 
@@ -132,9 +132,9 @@ class Step:
 
     def to_json(self) -> dict[str, Json]:
         """Return the step as plain data, which shares its parameters."""
-        plain = dict(vars(self))
+        plain = {name: getattr(self, name) for name in self.__slots__}
         plain["checks"] = [{"name": check.name, "params": check.params} for check in self.checks]
-        plain["resources"] = dict(vars(self.resources))
+        plain["resources"] = asdict(self.resources)
         return plain
 
     @classmethod

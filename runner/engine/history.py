@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import statistics
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from ..errors import Cause, DataError
 from ..files import read_json
 from ..folder import RunFolder
 from ..plan import Plan, Step
 from .journal import Event, read_events
-from .journal_state import JournalState, StepRecord
+from .journal_state import StepRecord, read_state
 
 _ENOUGH_S: Final = 5.0
 _MOST_RUNS: Final = 20
@@ -88,24 +89,34 @@ def _neighbours(folder: RunFolder) -> list[RunFolder]:
 
 def _learn(history: History, folder: RunFolder) -> None:
     """Take from one run folder what its steps took, beside what its plan had expected."""
+    expected, memory = {}, {}
+    for step in _planned(folder.plan):
+        resources = step["resources"]
+        expected[step["fingerprint"]] = (step["action"], resources.get("seconds", 0.0))
+        memory[step["fingerprint"]] = (step["action"], resources.get("memory_bytes", 0))
     placed = {}
-    events = []
-    for event in read_events(folder.journal):
-        events.append(event)
+    for event in read_events(folder.journal, but="step-started"):
         if event["event"] == "step-placed":
             placed[event["step"]] = event.get("host")
-    expected, memory = {}, {}
-    if folder.plan.is_file():
-        for step in read_json(folder.plan)["steps"]:
-            resources = step["resources"]
-            expected[step["fingerprint"]] = (step["action"], resources.get("seconds", 0.0))
-            memory[step["fingerprint"]] = (step["action"], resources.get("memory_bytes", 0))
-    for event in events:
-        if event["event"] in _ENDS:
+        elif event["event"] in _ENDS:
             _learn_memory(history, event, memory)
-    for step_id, record in JournalState.of(events).steps.items():
+    for step_id, record in read_state(folder.journal).steps.items():
         if placed.get(step_id) == socket.gethostname():
             _learn_step(history, record, expected, folder.root)
+
+
+def _planned(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the steps of a plan that was written a step a line, or read all of another."""
+    if not path.is_file():
+        return
+    found = False
+    with path.open(encoding="utf-8") as lines:
+        for line in lines:
+            if line.startswith('  {"id":'):
+                found = True
+                yield json.loads(line.strip().removesuffix(","))
+    if not found:
+        yield from read_json(path)["steps"]
 
 
 def _learn_memory(history: History, event: Event, expected: Mapping[str, tuple[str, int]]) -> None:

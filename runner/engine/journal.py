@@ -60,6 +60,9 @@ Event = dict[str, Any]
 LONGEST_LINE: Final = 64_000_000
 """Bytes of a line; a longer one is read, and left out, in pieces."""
 
+_NAME_BYTES: Final = 80
+"""Among so many first bytes of a line is the name of its event."""
+
 _END_BYTES: Final = 65_536
 """Where the last event is looked for first: a ledger's lines have some hundred bytes."""
 
@@ -199,8 +202,8 @@ def _cut_unfinished(descriptor: int) -> None:
         os.fsync(descriptor)
 
 
-def read_events(path: Path) -> Iterator[Event]:
-    """Read a journal's events, the oldest first.
+def read_events(path: Path, but: str = "") -> Iterator[Event]:
+    """Read a journal's events, the oldest first; but for those of one name, unread.
 
     A line that is not whole (a crash, or a run that is writing just now) or not an event as
     it is written here (someone has edited it) is left out; no journal means no events.
@@ -209,9 +212,10 @@ def read_events(path: Path) -> Iterator[Event]:
         stream = path.open("rb")
     except (FileNotFoundError, NotADirectoryError):
         return
+    unwanted = f'"event":"{but}"'.encode()
     with stream:
         while line := stream.readline(LONGEST_LINE):
-            if not line.endswith(b"\n"):
+            if not line.endswith(b"\n") or (but and unwanted in line[:_NAME_BYTES]):
                 continue
             entry = event_of(line)
             if entry is not None:

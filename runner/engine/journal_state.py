@@ -21,10 +21,7 @@ _BEGINNING: Final = re.compile(
     rb'"step":"(?!\.{1,2}")([^"/\\\x00-\x1f]+)",'
     rb'(?(1)|"fingerprint":"([0-9a-f]+)","attempt":([0-9]+),)'
 )
-_OF_DONE: Final[tuple[str, ...]] = (
-    "t", "event", "step", "fingerprint", "attempt", "wall_s", "cpu_s", "peak_memory_bytes",
-    "writes", "warnings", "note",
-)  # fmt: skip
+_OF_DONE: Final[tuple[str, ...]] = ("fingerprint", "wall_s", "peak_memory_bytes", "writes")
 
 
 class Entry:
@@ -51,15 +48,15 @@ class Entry:
 
     def read(self) -> Event:
         """Return the event; an empty one where it is no longer there, or was never whole."""
-        if self._event is None:
-            offset, length = self._place
-            try:
-                with (self._path or Path()).open("rb") as stream:
-                    stream.seek(offset)
-                    self._event = event_of(stream.read(length)) or {}
-            except OSError:
-                self._event = {}
-        return self._event
+        if self._event is not None or self._path is None:
+            return self._event or {}
+        offset, length = self._place
+        try:
+            with self._path.open("rb") as stream:
+                stream.seek(offset)
+                return event_of(stream.read(length)) or {}
+        except OSError:
+            return {}
 
 
 @dataclass(slots=True)
@@ -69,7 +66,8 @@ class StepRecord:
     Attributes
     ----------
     done : Event or None
-        Its last ``step-done``, with the `fell_back` of its own series of attempts.
+        Of its last ``step-done`` the `fingerprint`, `wall_s`, `peak_memory_bytes` and `writes`,
+        with the `fell_back` of its own series of attempts.
     last : str
         The name of its last event.
     message : str
