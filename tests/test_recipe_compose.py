@@ -141,6 +141,14 @@ def test_recipes_from_the_environment_and_from_casarun(loaded: Load, folder: Pat
     assert result.source.origin(("image", 0, "robust")).source.name == "casarun:vla-continuum"
 
 
+def test_a_run_is_named_after_its_own_recipe(loaded: Load) -> None:
+    """Else all recipes that extend one would run in one folder."""
+    base = BASE + '[project]\nname = "base"\ntitle = "T"\n'
+    files = {"b.toml": base, "recipe.toml": 'extends = "b.toml"\n' + LEAST}
+    project = loaded(files).recipe.project
+    assert (project.name, project.title, project.output) == ("recipe", "T", "runs/recipe")
+
+
 def test_remove(loaded: Load) -> None:
     base = (
         BASE + '[[dataset]]\nname = "old"\nvis = "gone.ms"\n[flag]\nquack = "5s"\nrfi = "rflag"\n'
@@ -205,7 +213,7 @@ NOT_EXTENDED = {
         "no recipe '../../x' comes with casarun; there is 3c273, ngc5921, vla-continuum, "
         "vla-line, vla-survey",
     ),
-    "no toml": ("secret.txt", "'secret.txt' is not named .toml: extends takes recipes"),
+    "no toml": ("secret.txt", "'secret.txt' is not named .toml"),
     "link": (
         "link.toml",
         "'link.toml' is a link to 'FOLDER/secret.txt', which is not named .toml",
@@ -504,7 +512,11 @@ def test_every_bad_row_is_told(refused: Refused) -> None:
 LOGS = {
     "missing": ("nighs.csv", None, "no such file: 'FOLDER/nighs.csv'; did you mean 'nights.csv'?"),
     "suffix": ("/etc/passwd", None, "'/etc/passwd' is not named .csv or .ecsv"),
-    "link": ("link.csv", None, "'link.csv' is a link to 'FOLDER/secret', which is no log"),
+    "link": (
+        "link.csv",
+        None,
+        "'link.csv' is a link to 'FOLDER/secret', which is not named .csv or .ecsv",
+    ),
 }
 
 

@@ -119,11 +119,20 @@ def _merged(parts: Sequence[Part], variables: Variables) -> Merged:
             part.document.get("remove", []), schema()["properties"]["remove"], ("remove",)
         )
         filled = Part(part.source, _filled(part, variables, last.folder))
+        if part is not parts[-1]:
+            _forget_name(filled.document)
         problems = variables.problems or result.lay(filled)
         wrong.append((part.source, problems))
     variables.problems = []
     _raise(wrong)
     return result
+
+
+def _forget_name(document: dict[str, Any]) -> None:
+    """Leave a run's name to its own recipe: all that extend one would share a run folder."""
+    project = document.get("project")
+    if isinstance(project, dict):
+        project.pop("name", None)
 
 
 def _filled(part: Part, variables: Variables, home: Path) -> dict[str, Any]:

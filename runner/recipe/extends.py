@@ -16,7 +16,7 @@ from typing import Any, Final
 from ..errors import Problem, RefusedError, did_you_mean
 from .paths import expanded
 from .positions import Source, render
-from .reading import beside, near, parse, read, require_bounded, require_known_version
+from .reading import beside, named, parse, read, require_bounded, require_known_version
 from .schema import against, schema, shown
 
 PRESET: Final = "casarun:"
@@ -145,20 +145,8 @@ class _Gatherer:
         """
         if text.startswith(PRESET):
             return _preset(text)
-        if "://" in text:
-            raise ValueError(f"{shown(text)} is an address: casarun reads files, not the network")
         inside = expanded(text, self.environ)
-        if not inside.endswith(SUFFIX):
-            raise ValueError(f"{shown(text)} is not named {SUFFIX}: extends takes recipes")
-        path = source.folder / inside
-        if not path.exists():
-            hint = near(path) if path.parent.is_dir() else "; nor is there such a folder"
-            raise ValueError(f"no such file: {shown(str(path), 300)}{hint}")
-        target = path.resolve()
-        if target.suffix != SUFFIX:
-            raise ValueError(
-                f"{shown(text)} is a link to {shown(str(target), 300)}, which is not named {SUFFIX}"
-            )
+        path = named(source.folder, text, inside, [SUFFIX])
         return path, beside(source, inside)
 
 

@@ -16,7 +16,7 @@ from ..errors import KeyPath, Problem, RefusedError, did_you_mean
 from .expanded import Expanded
 from .paths import REFERENCE, expanded
 from .positions import Origin, Source, render
-from .reading import beside, near, read
+from .reading import beside, named, read
 from .rules import tables
 from .schema import shown
 from .variables import Variables
@@ -95,15 +95,7 @@ def _open(value: Any, source: Source, environ: Mapping[str, str]) -> tuple[Sourc
     if not isinstance(value, str):
         raise ValueError("expected the path of a CSV or ECSV file")
     text = expanded(value, environ)
-    path = source.folder / text
-    if not text.endswith(SUFFIXES):
-        raise ValueError(f"{shown(value)} is not named {' or '.join(SUFFIXES)}")
-    if not path.exists():
-        hint = near(path) if path.parent.is_dir() else "; nor is there such a folder"
-        raise ValueError(f"no such file: {shown(str(path), 300)}{hint}")
-    if path.resolve().suffix not in SUFFIXES:
-        target = shown(str(path.resolve()), 300)
-        raise ValueError(f"{shown(value)} is a link to {target}, which is no log")
+    path = named(source.folder, value, text, SUFFIXES)
     name = beside(source, text)
     log = Source(read(path, name, "an observing log", _BYTES), name, folder=path.absolute().parent)
     return log, _rows(log)

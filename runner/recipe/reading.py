@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,6 +13,7 @@ import tomli
 from ..errors import Problem, RefusedError, did_you_mean
 from . import bounds
 from .positions import Source, render
+from .schema import shown
 
 VERSION: Final = 1
 """Of the recipe language."""
@@ -76,6 +77,40 @@ def read(path: Path, name: str = "", kind: str = "a recipe", most: int = bounds.
 def beside(source: Source, path: str) -> str:
     """Return what to call a file in messages that a file names by its path."""
     return os.path.normpath(Path(source.name).parent / path)
+
+
+def named(folder: Path, text: str, inside: str, suffixes: Sequence[str]) -> Path:
+    """Return the file that a recipe names by its path, if it is one that may be read.
+
+    Parameters
+    ----------
+    folder : Path
+        From which the path starts.
+    text : str
+        As the recipe has it.
+    inside : str
+        With the environment's variables replaced.
+    suffixes : sequence of str
+        One of which must end its name, and that of what it links to.
+
+    Raises
+    ------
+    ValueError
+        If there is none.
+    """
+    wanted = " or ".join(suffixes)
+    path = folder / inside
+    if "://" in text:
+        raise ValueError(f"{shown(text)} is an address: casarun reads files, not the network")
+    if path.suffix not in suffixes:
+        raise ValueError(f"{shown(text)} is not named {wanted}")
+    if not path.exists():
+        hint = near(path) if path.parent.is_dir() else "; nor is there such a folder"
+        raise ValueError(f"no such file: {shown(str(path), 300)}{hint}")
+    if path.resolve().suffix not in suffixes:
+        target = shown(str(path.resolve()), 300)
+        raise ValueError(f"{shown(text)} is a link to {target}, which is not named {wanted}")
+    return path
 
 
 def near(path: Path) -> str:
