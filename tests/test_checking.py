@@ -105,7 +105,7 @@ def test_each_value_has_its_place() -> None:
     )
     rows = explained(
         'extends = "base.toml"\n' + GOOD + '[calibrators]\nflux = "3C286"\n[matrix]\n'
-        '"image.x.robust" = [0, 2]\n',
+        '"image.x.robust" = [0, 2]\n[project]\ntitle = "${n}$${n}"\n',
         "image.x.cell=2arcsec",
         autos=(
             Auto("image.imsize", "N5921.x.robust_2", [64, 64], "two primary beams"),
@@ -122,13 +122,14 @@ def test_each_value_has_its_place() -> None:
     assert said["calibrators.phase"] == "calibrators.phase (left out) default"
     assert said["flag.quack"] == 'flag.quack "5s" base.toml:5'
     assert said["image.x.robust_2.robust"] == "image.x.robust_2.robust 2 recipe.toml:8"
-    assert said["image.x.robust_0.niter"] == "image.x.robust_0.niter 5 base.toml:8"
+    assert said["image.x.robust_0.niter"] == ("image.x.robust_0.niter 5 base.toml:8, n base.toml:3")
     assert said["image.x.robust_0.tclean.pblimit"] == (
         "image.x.robust_0.tclean.pblimit 0.1 base.toml:9"
     )
     assert said["image.x.robust_0.cell"] == (
         'image.x.robust_0.cell "2arcsec" --set image.x.cell=2arcsec'
     )
+    assert said["project.title"] == 'project.title "5${n}" recipe.toml:10, n base.toml:3'
     assert rows["image.x.robust_0.imsize"] == ['image.x.robust_0.imsize "auto" default']
     assert rows["image.x.robust_2.imsize"][1:] == [
         "of N5921.x.robust_2 [64, 64] chosen: two primary beams"
@@ -136,6 +137,13 @@ def test_each_value_has_its_place() -> None:
     assert rows["calibrate.refant"][1:] == ['of a "ea05" chosen: in the middle']
     assert rows["cube.width"] == ["cube.width casarun", "of y 3 chosen: why not"]
     assert not [key for key in rows if key.split(".")[0] in ("extends", "vars", "matrix")]
+
+
+def test_a_variable_of_an_option_has_its_place() -> None:
+    text = GOOD + '[vars]\nn = 5\n[[image]]\nname = "x"\nniter = "${n}"\n'
+    assert explained(text, "vars.n=7")["image.x.niter"] == [
+        "image.x.niter 7 recipe.toml:8, n --set vars.n=7"
+    ]
 
 
 @pytest.mark.casa

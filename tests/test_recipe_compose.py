@@ -11,6 +11,8 @@ import pytest
 from casarun.errors import RefusedError
 from casarun.recipe import extends, matrix, observing_log
 from casarun.recipe.load import LoadedRecipe, load
+from casarun.recipe.positions import Source
+from casarun.recipe.variables import Variables
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -447,10 +449,8 @@ def test_variables_that_blow_up_cost_no_time(refused: Refused) -> None:
 
 @given(st.dictionaries(st.sampled_from("abcde"), st.text(alphabet="ab${} ", max_size=12)))
 def test_any_variables_end(table: dict[str, str]) -> None:
-    from casarun.recipe.variables import Variables
-
     variables = Variables()
-    variables.define(table, Path())
+    variables.define(table, Source("", "r.toml"))
     filled = variables.fill({"x": "".join(f"${{{name}}}" for name in table)}, (), Path(), Path())
     assert variables.problems or isinstance(filled["x"], str)
 

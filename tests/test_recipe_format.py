@@ -9,11 +9,13 @@ from typing import Any
 import casarun
 import pytest
 import tomli
+from casarun import starter
 from casarun.cli.commands import cli
 from casarun.recipe.format import formatted
 from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.observations import vla
 
 RECIPES = sorted((Path(casarun.__file__).parent / "recipes").glob("*.toml"))
 DOCS = Path(__file__).parent.parent / "docs"
@@ -65,6 +67,12 @@ def test_a_comment_that_goes_on_stays_under_its_beginning() -> None:
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_recipes_are_in_style(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
+    assert formatted(text) == text
+
+
+@pytest.mark.parametrize("intents", [False, True])
+def test_what_init_writes_is_in_style(intents: bool) -> None:
+    text = starter.write([vla(intents=intents)], ["x.ms"], "x").text
     assert formatted(text) == text
 
 

@@ -16,11 +16,11 @@ from .extends import Part, gather
 from .matrix import with_matrix
 from .merge import NOT_MERGED, Merged
 from .observing_log import with_logs
-from .overrides import Overridden, override, parts_of, value_of
+from .overrides import Overridden, override, parts_of, said, value_of
 from .positions import Origin, Source, render
 from .reading import require_bounded
 from .schema import against, schema
-from .variables import Variables
+from .variables import Variable, Variables
 
 
 @dataclass(frozen=True)
@@ -37,12 +37,15 @@ class Composed:
         What is wrong with the options.
     files : tuple of Source
         The files that it is made of, the recipe itself last.
+    variables : mapping of str to Variable
+        What names stood for.
     """
 
     document: dict[str, Any]
     source: Source
     problems: tuple[Problem, ...]
     files: tuple[Source, ...]
+    variables: Mapping[str, Variable]
 
 
 def compose(path: Path, options: Sequence[str], environ: Mapping[str, str]) -> Composed:
@@ -65,7 +68,7 @@ def compose(path: Path, options: Sequence[str], environ: Mapping[str, str]) -> C
     parts = gather(path, environ)
     home = parts[-1].source.folder
     variables = Variables()
-    _raise([(part.source, variables.define(part.document.get("vars", {}), part.source.folder))
+    _raise([(part.source, variables.define(part.document.get("vars", {}), part.source))
             for part in parts])  # fmt: skip
     given = Overridden()
     plain = [option for option in options if not _sets_variable(option, variables, given, home)]
@@ -86,7 +89,7 @@ def compose(path: Path, options: Sequence[str], environ: Mapping[str, str]) -> C
     document, source = with_logs(document, source, variables, environ)
     document, source = with_matrix(document, source)
     files = tuple(part.source for part in parts)
-    return Composed(document, source, tuple(given.problems), files)
+    return Composed(document, source, tuple(given.problems), files, variables.known)
 
 
 def _raise(found: Sequence[tuple[Source, Sequence[Problem]]]) -> None:
@@ -166,7 +169,8 @@ def _sets_variable(option: str, variables: Variables, given: Overridden, home: P
         given.refuse(option, "expected vars.NAME=VALUE")
     else:
         try:
-            variables.set(parts[1], text.strip(), value_of(text.strip()), home)
+            by = Source("", said(option), folder=home)
+            variables.set(parts[1], text.strip(), value_of(text.strip()), by)
         except ValueError as error:
             given.refuse(option, str(error))
     return True

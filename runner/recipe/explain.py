@@ -11,7 +11,7 @@ from . import written
 from .load import LoadedRecipe
 from .naming import label
 from .overrides import ARRAYS
-from .positions import Source
+from .paths import REFERENCE
 from .schema import resolved, schema
 from .standalone import where
 
@@ -63,11 +63,11 @@ def explain(loaded: LoadedRecipe) -> list[Explained]:
             tables: Sequence[Any] = item or ()
             for index, table in enumerate(tables):
                 named = label(name, table) or str(index)
-                rows += _table(table, inner, (name, index), name, named, loaded.source)
+                rows += _table(table, inner, (name, index), name, named, loaded)
         elif isinstance(item, dict) or resolved(node).get("default") == {}:
-            rows += _table(item or {}, resolved(node), (name,), name, "", loaded.source)
+            rows += _table(item or {}, resolved(node), (name,), name, "", loaded)
         elif item is not None:
-            rows.append(_row(item, (name,), name, "", loaded.source))
+            rows.append(_row(item, (name,), name, "", loaded))
     given = {
         "project.name": loaded.recipe.project.name,
         "project.output": loaded.recipe.project.output,
@@ -80,16 +80,16 @@ def explain(loaded: LoadedRecipe) -> list[Explained]:
 
 def _table(
     table: Mapping[str, Any], node: Mapping[str, Any], key: KeyPath, plain: str, named: str,
-    source: Source,
+    loaded: LoadedRecipe,
 ) -> Iterator[Explained]:  # fmt: skip
     """Yield the keys of a table that are given, then those that are left out."""
     known: Mapping[str, Any] = node.get("properties", {})
     for name, item in table.items():
         here, said = (*key, name), f"{plain}.{written.key(name)}"
         if isinstance(item, dict) and item:
-            yield from _table(item, _of_table(known.get(name, {})), here, said, named, source)
+            yield from _table(item, _of_table(known.get(name, {})), here, said, named, loaded)
         else:
-            yield _row(item, here, said, named, source)
+            yield _row(item, here, said, named, loaded)
     for name, child in known.items():
         if name not in table and name not in _COMPOSING:
             default = resolved(child).get("default")
@@ -105,9 +105,25 @@ def _of_table(node: Mapping[str, Any]) -> Mapping[str, Any]:
     return next((choice for choice in choices if choice.get("type") == "object"), {})
 
 
-def _row(item: Any, key: KeyPath, plain: str, named: str, source: Source) -> Explained:
+def _row(item: Any, key: KeyPath, plain: str, named: str, loaded: LoadedRecipe) -> Explained:
     said = _with_label(plain, named)
-    return Explained(said, plain, named, written.value(item), where(source, key))
+    return Explained(said, plain, named, written.value(item), _where(loaded, key))
+
+
+def _where(loaded: LoadedRecipe, key: KeyPath) -> str:
+    """Say where a value stands, and where the variables in it have theirs."""
+    said = where(loaded.source, key)
+    origin = loaded.source.origin(key)
+    span = origin.span()
+    if span is None or said.startswith("--set"):
+        return said
+    raw = origin.source.lines[span.line - 1][span.column - 1 : span.end - 1]
+    for escape, name, _ in REFERENCE.findall(raw):
+        if not escape and name in loaded.variables:
+            place = loaded.variables[name].place
+            by = place if isinstance(place, str) else where(place.source, place.key)
+            said += f", {name} {by}"
+    return said
 
 
 def _with_label(plain: str, named: str) -> str:

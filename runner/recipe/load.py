@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from .compose import compose
 from .model import Recipe
 from .paths import AnyEnvironment, Paths, casadata_folder
 from .positions import Source, in_order, render
+from .variables import Variable
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,8 @@ class LoadedRecipe:
         The TOML document in one piece, before shorthands and globs were written out.
     files : tuple of Source
         The files that it was made of, the recipe itself last.
+    variables : mapping of str to Variable
+        What ``${name}`` in them stood for.
     """
 
     recipe: Recipe
@@ -40,6 +43,7 @@ class LoadedRecipe:
     warnings: tuple[Problem, ...]
     document: dict[str, Any]
     files: tuple[Source, ...] = ()
+    variables: Mapping[str, Variable] = field(default_factory=dict)
 
     @property
     def warned(self) -> str:
@@ -88,9 +92,7 @@ def load(
     environ = AnyEnvironment(environ) if portable else environ
     composed = compose(path, overrides, environ)
     document, source = composed.document, composed.source
-    problems = [*composed.problems, *_static(document)]
-    if portable and "dataset" not in document:
-        problems = [problem for problem in problems if problem.key != ("dataset",)]
+    problems = [*composed.problems, *_static(document, portable)]
     # One mistake has one message: what the schema or a rule said of a key is enough.
     said = {problem.key for problem in problems if problem.severity == "error"}
     paths = Paths(source.folder, environ, demo_data or casadata_folder, portable)
@@ -103,12 +105,18 @@ def load(
         problems = in_order(problems, source)
         raise RefusedError(problems, render(problems, source))
     source = replace(source, moved=_really_moved(paths.moved))
-    return LoadedRecipe(build(resolved, path), source, tuple(problems), document, composed.files)
+    return LoadedRecipe(
+        build(resolved, path), source, tuple(problems), document,
+        composed.files, composed.variables,
+    )  # fmt: skip
 
 
-def _static(document: dict[str, Any]) -> list[Problem]:
+def _static(document: dict[str, Any], portable: bool) -> list[Problem]:
     """Return what is wrong with a document by itself."""
-    return [*schema.check(document), *rules.check(document)]
+    problems = [*schema.check(document), *rules.check(document)]
+    if portable and "dataset" not in document:
+        return [problem for problem in problems if problem.key != ("dataset",)]
+    return problems
 
 
 def _really_moved(moved: Mapping[KeyPath, KeyPath]) -> dict[KeyPath, KeyPath]:

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from ..errors import KeyPath, Problem, did_you_mean
 from .paths import DEMO, IDENTIFIER, INPUT, REFERENCE, no_variable
+from .positions import Origin, Source
 from .schema import against, schema, shown
 
 Value = str | int | float | bool | list[Any]
@@ -32,10 +33,11 @@ _LONGEST: Final = 20_000
 
 @dataclass(frozen=True)
 class Variable:
-    """The value of a name, and the folder from which it starts as a relative path."""
+    """The value of a name, the folder from which it starts as a relative path, its place."""
 
     value: Value
     folder: Path
+    place: Origin | str = ""
 
 
 @dataclass
@@ -54,7 +56,7 @@ class Variables:
     problems: list[Problem] = field(default_factory=list)
     _looked_up: dict[tuple[str, bool], str | ValueError] = field(default_factory=dict)
 
-    def define(self, table: object, folder: Path) -> list[Problem]:
+    def define(self, table: object, source: Source) -> list[Problem]:
         """Take a file's ``[vars]``, over those of the files before it.
 
         Returns
@@ -74,10 +76,13 @@ class Variables:
             if not IDENTIFIER.fullmatch(name)
         ]
         if not problems:
-            self.known |= {name: Variable(value, folder) for name, value in names.items()}
+            self.known |= {
+                name: Variable(value, source.folder, Origin(source, ("vars", name)))
+                for name, value in names.items()
+            }
         return problems
 
-    def set(self, name: str, text: str, value: Any, folder: Path) -> None:
+    def set(self, name: str, text: str, value: Any, option: Source) -> None:
         """Take the value of an option.
 
         Parameters
@@ -88,8 +93,8 @@ class Variables:
             What the option says.
         value : object
             The same, read as TOML.
-        folder : Path
-            From which it starts as a path.
+        option : Source
+            Its name, and the folder from which its value starts as a path.
 
         Raises
         ------
@@ -105,10 +110,10 @@ class Variables:
         # What the recipe has as a text stays one: a day "11" is replaced by a day 12.
         if isinstance(self.known[name].value, str):
             value = text if not isinstance(value, str) else value
-        found = Variables().define({name: value}, folder)
+        found = Variables().define({name: value}, option)
         if found:
             raise ValueError(found[0].message)
-        self.known[name] = Variable(value, folder)
+        self.known[name] = Variable(value, option.folder, option.name)
 
     def with_texts(self, texts: Mapping[str, str], folder: Path) -> Variables:
         """Return the variables with more of them, which come before those of the same name."""
