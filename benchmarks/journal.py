@@ -5,6 +5,8 @@ Measures, each in a process of its own:
 - a run of 10,000 steps (500 datasets of 20) that an executor in memory does at once, with real
   journal, ledgers and small real products: what the engine takes a step, and for what;
 - the same plan and one twice as long when nothing must run: time and memory of finding that out;
+- a recipe of 834 datasets and 20,016 steps from its TOML to its report, without CASA: run, planned
+  again, and run again when nothing must run;
 - ``recipes/ngc5921.toml`` with CASA: the share that journal and ledgers have in a real run.
 
     python benchmarks/journal.py [--datasets 500] [--no-recipe] [--scratch DIR] [--json FILE]
@@ -38,6 +40,7 @@ CORES = 4
 RECORD_BAR_S_A_STEP = 0.005
 SHARE_BAR = 0.02
 IDLE_DATASETS = 1000
+MANY_DATASETS = 834
 IDLE_BAR_S = 3.0
 IDLE_BAR_BYTES = 300_000_000
 RECORDS = ("journal", "journal: disk", "ledgers", "ledgers: disk")
@@ -181,7 +184,55 @@ def recipe_run(folder: Path, datasets: int) -> dict[str, Any]:
     return {"steps": steps, **_said(clock, wall_s)}
 
 
-PROCESSES = {"full": full_run, "idle": idle_run, "recipe": recipe_run}
+def many_run(folder: Path, datasets: int) -> dict[str, Any]:
+    """Run a recipe of many datasets from its TOML to its report, without CASA."""
+    from support.many_datasets import write_recipe
+
+    folder.mkdir()
+    write_recipe(folder, datasets)
+    return _many(folder, "run")
+
+
+def many_plan(folder: Path, datasets: int) -> dict[str, Any]:
+    """Plan that recipe again."""
+    return _many(folder, "plan")
+
+
+def many_idle(folder: Path, datasets: int) -> dict[str, Any]:
+    """Run that recipe again; nothing must run."""
+    found = _many(folder, "run")
+    if found["done"]:
+        raise SystemExit(f"{found['done']} steps ran again")
+    return found
+
+
+def _many(folder: Path, what: str) -> dict[str, Any]:
+    """Call a function of the `api` as the command line does."""
+    from casarun import api
+    from casarun.cli import collect_rarely
+    from support.many_datasets import without_casa
+
+    collect_rarely()
+    begin = time.perf_counter(), time.process_time()
+    with without_casa():
+        result = getattr(api, what)(folder / "survey.toml", api.Options(output=folder / "run"))
+    return {
+        "steps": len(result.plan.steps),
+        "done": len(result.outcome.done) if what == "run" else 0,
+        "wall_s": time.perf_counter() - begin[0],
+        "cpu_s": time.process_time() - begin[1],
+        "peak_bytes": _peak_bytes(),
+    }
+
+
+PROCESSES = {
+    "full": full_run,
+    "idle": idle_run,
+    "recipe": recipe_run,
+    "many": many_run,
+    "many plan": many_plan,
+    "many idle": many_idle,
+}
 
 
 def _code(casarun: Callable[[], Any], arguments: list[str]) -> int:
@@ -227,6 +278,8 @@ def all_of(scratch: Path, datasets: int, with_recipe: bool) -> dict[str, Any]:
     found = {"full": measure("full", small, datasets), "idle": measure("idle", small, datasets)}
     measure("full", large, IDLE_DATASETS)
     found["idle of 20,000"] = measure("idle", large, IDLE_DATASETS)
+    for what in ("many", "many plan", "many idle"):
+        found[what] = measure(what, scratch / "survey", MANY_DATASETS)
     if with_recipe:
         found["recipe"] = measure("recipe", scratch / "ngc5921")
     return found
@@ -248,6 +301,11 @@ def missed(found: Mapping[str, Any]) -> list[str]:
         wrong.append(f"deciding that nothing must run takes {idle['wall_s']:.1f} s, not under 3 s")
     if idle["peak_bytes"] >= IDLE_BAR_BYTES:
         wrong.append(f"and {idle['peak_bytes'] / 1e6:.0f} MB, not under 300 MB")
+    for what in ("many plan", "many idle"):
+        if found[what]["wall_s"] >= IDLE_BAR_S:
+            wrong.append(f"{what}: {found[what]['wall_s']:.1f} s, not under {IDLE_BAR_S:.0f} s")
+    if found["many"]["peak_bytes"] >= IDLE_BAR_BYTES:
+        wrong.append(f"many: {found['many']['peak_bytes'] / 1e6:.0f} MB, not under 300 MB")
     if recipe and recipe["records_s"] >= SHARE_BAR * recipe["wall_s"]:
         share = recipe["records_s"] / recipe["wall_s"]
         wrong.append(f"journal and ledgers are {share:.1%} of the NGC 5921 run, not under 2 %")
@@ -266,6 +324,17 @@ def table(found: Mapping[str, Any]) -> str:
         lines.append(
             f"{one['steps']:8} steps{'':14}{one['survey_s']:10.2f}{one['decide_s']:10.2f}"
             f"{one['wall_s']:8.2f}{one['peak_bytes'] / 1e6:9.0f}"
+        )
+    lines += ["", f"{'recipe to report, no CASA':28}{'wall s':>10}{'CPU s':>10}{'peak MB':>9}"]
+    for name, title in (
+        ("many", "run"),
+        ("many plan", "planned again"),
+        ("many idle", "nothing to do"),
+    ):
+        one = found[name]
+        lines.append(
+            f"{one['steps']:8} steps, {title:12}{one['wall_s']:10.2f}{one['cpu_s']:10.2f}"
+            f"{one['peak_bytes'] / 1e6:9.0f}"
         )
     lines.append("")
     lines.append(f"{os.cpu_count()} cores, load average {os.getloadavg()[0]:.1f} at the end")
