@@ -468,9 +468,18 @@ def walk(folder: Path, visit: Callable[[Path], bool]) -> None:
 
 def tree_size(path: Path) -> int:
     """Return the size in bytes of a file, or of all files in a folder; 0 if it is not there."""
-    if path.is_dir():
-        return sum(entry.lstat().st_size for entry in path.rglob("*") if entry.is_file())
-    return path.stat().st_size if path.exists() else 0
+    if not path.is_dir():
+        return path.stat().st_size if path.exists() else 0
+    size, waiting = 0, [os.fspath(path)]
+    while waiting:
+        # What goes away meanwhile has no size.
+        with contextlib.suppress(FileNotFoundError), os.scandir(waiting.pop()) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(entry.path)
+                elif entry.is_file():
+                    size += entry.stat(follow_symlinks=False).st_size
+    return size
 
 
 def nearest_existing(path: Path) -> Path:

@@ -108,6 +108,9 @@ def test_the_first_page_leads_to_a_page_of_each_dataset_and_target(many: Path) -
     assert f"{MANY} datasets" in first.text
     assert f"{MANY} images" in first.text
     assert "calibrate.refant" in first.text
+    assert re.search(r"The run folder held \d+(\.\d+)? [kM]B at its most", first.text)
+    metrics = json.loads((qa / "metrics.json").read_text())
+    assert metrics["run"]["peak_disk_bytes"] > 1000
 
 
 def test_a_page_shows_its_dataset_and_no_other(many: Path) -> None:

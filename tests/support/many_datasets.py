@@ -67,6 +67,9 @@ class NoCasa(InstantExecutor):
         _logs(job, result)
         return placed
 
+    def warm_up(self) -> None:
+        """Have nothing to import."""
+
     def failure(self) -> str:
         """Have CASA, as it were."""
         return ""
