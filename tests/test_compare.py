@@ -768,6 +768,7 @@ def test_blinking_works_in_a_browser(tmp_path: Path) -> None:
 
 
 @pytest.mark.casa
+@pytest.mark.long
 def test_two_real_runs(tmp_path: Path) -> None:
     """The same recipe twice is the same to the bit; another reference antenna alone agrees."""
     recipe = crashes.small(tmp_path)
