@@ -64,6 +64,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", choices=("ngc5921", "simulated"))
     parser.add_argument("--channels", type=int, default=256, help="of the simulated cube (256)")
     options = parser.parse_args(argv)
+    if options.pclean:
+        options.pclean = options.pclean.absolute()  # a link that makes it a venv's is kept
     with measuring.scratch_folder(options) as scratch:
         makers = {"ngc5921": ngc5921, "simulated": simulated}
         cases = [

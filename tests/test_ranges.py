@@ -176,3 +176,20 @@ def test_other_ways_to_clean_are_the_same_by_ranges(
         assert ranges.apart(tmp_path / "one", tmp_path / "two", kind) == 0, kind
     for kind in RESULTS:
         assert ranges.apart(tmp_path / "one", tmp_path / "two", kind) <= tolerance, kind
+
+
+def test_a_range_with_nothing_to_clean_has_an_empty_model(
+    tmp_path_factory: pytest.TempPathFactory, tmp_path: Path
+) -> None:
+    """A line in a few channels: most ranges of most cubes hold none."""
+    path = tmp_path_factory.mktemp("line") / "target.ms"
+    field = replace(skies.TARGET, sources=(skies.Source(1.0, 40.0, 30.0, -1000.0),))
+    window = skies.Spw(1.4e9, 1e6, 8)
+    skies.build(path, skies.Sky(fields=(field,), scans=(0,), spws=(window,), noise_jy=0.02))
+    done = ranges.make(tmp_path, path, chunk=4, **{**SETTINGS, "threshold": "500mJy"})
+    assert done["clean1.0"]["iterdone"] > 0
+    assert done["clean1.1"]["iterdone"] == 0
+    model = ranges.pixels(tmp_path / "images" / "target.c.model")
+    assert model.shape[3] == 8
+    assert model[..., :4].any()
+    assert not model[..., 4:].any()

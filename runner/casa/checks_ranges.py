@@ -78,23 +78,25 @@ def cleaned(given: Mapping[str, Any], evidence: Evidence) -> dict[str, Json]:
     """
     prefix, outcome = given["prefix"], evidence.outcome
     about = {"prefix": prefix, "suffix": ""}
-    checks_images.require_bounded(about, evidence, ("model",))
     residual = checks_images.require(Path(f"{prefix}.residual"), evidence)
+    iterations, code = int(outcome.get("iterdone", 0)), int(outcome.get("stopcode", 0))
+    found = {
+        "iterations": iterations,
+        "stopcode": code,
+        "residual_peak": max(residual.peak),
+    }
+    if not iterations and not Path(f"{prefix}.model").exists():
+        return found  # nothing was above the threshold; CASA makes the model with the first cycle
+    checks_images.require_bounded(about, evidence, ("model",))
+    checks_images.require_converged(about, evidence, code, residual)
     model = checks_images.require(Path(f"{prefix}.model"), evidence)
-    checks_images.require_converged(about, evidence, int(outcome.get("stopcode", 0)), residual)
-    iterations = int(outcome.get("iterdone", 0))
-    if iterations and not model.n_nonzero and "state" in evidence.params:
+    if iterations and not model.n_nonzero:
         raise failed(
             f"expected clean components in {prefix}.model, found none after {iterations} "
             "iterations",
             "Check image.niter, image.threshold and image.mask.",
         )
-    return {
-        "iterations": iterations,
-        "stopcode": int(outcome.get("stopcode", 0)),
-        "residual_peak": max(residual.peak),
-        "model_peak": max(model.peak),
-    }
+    return found | {"model_peak": max(model.peak)}
 
 
 def restored(given: Mapping[str, Any], evidence: Evidence) -> dict[str, Json]:
