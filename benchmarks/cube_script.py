@@ -28,6 +28,7 @@ def main() -> int:
         from pclean import pclean
 
         given.pop("parallel")
+        given["restfreq"] = [given["restfreq"]]
         pclean(**given, parallel=True, nworkers=options.workers)
     return 0
 
