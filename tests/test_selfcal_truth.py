@@ -324,36 +324,37 @@ def test_seven_minutes_are_enough(place: Path) -> None:
 @pytest.mark.long
 def test_amplitudes_are_solved_over_all_scans(place: Path) -> None:
     case = selfcal(
-        place, replace(STRONG, amp=0.15), solint=("int", "inf"), calmode=("p", "a"),
-        combine="scan", gaintype="T", rounds=2,
+        place, replace(STRONG, amp=0.15), solint=("int", "inf", "inf"), calmode=("p", "a", "a"),
+        combine="scan", gaintype="T",
     )  # fmt: skip
     assert_no_worse(case)
-    assert case.summary["best_round"] == 2
-    phases, amplitudes = (one["image"]["snr"] for one in case.summary["rounds"][1:])
+    assert case.summary["rounds"][2]["accepted"]
+    phases, amplitudes = (one["image"]["snr"] for one in case.summary["rounds"][1:3])
     assert amplitudes > 3 * phases
-    assert case.found(Source(0.2), 2)[0] == pytest.approx(0.2, rel=0.03)
-    for number, times in ((1, 20), (2, 1)):
+    assert case.found(Source(0.2), case.summary["best_round"])[0] == pytest.approx(0.2, rel=0.03)
+    errors = []
+    for number, times in ((1, 20), (2, 1), (3, 1)):
         with open_table(place / f"caltables/target.selfcal.{number}.day") as table:
             assert len(set(table.getcol("TIME"))) == times
-    with open_table(place / "caltables/target.selfcal.2.day") as table:
-        found = np.abs(table.getcol("CPARAM"))[0, 0]
-        order = np.argsort(table.getcol("ANTENNA1"))
-    truth = np.abs(case.truth.gains[0, 0])
-    assert found[order] / truth == pytest.approx(1.0, abs=0.02)
+            found = np.abs(table.getcol("CPARAM"))[0, 0]
+            antenna = table.getcol("ANTENNA1")
+        errors.append(np.std(found / np.abs(case.truth.gains[0, 0])[antenna]))
+    # What a model with artefacts of the first amplitudes leaves, the second round takes.
+    assert errors[0] > 0.1
+    assert errors[2] < errors[1] < 0.03
 
 
 @pytest.mark.long
 def test_a_window_with_much_noise_is_corrected_by_the_other(place: Path) -> None:
     spws = (Spw(1.4e9, 1e6, 4), Spw(1.41e9, 1e6, 4))
     sky = replace(STRONG, sources=(Source(0.05),), spws=spws, spw_noise=(1.0, 12.0))
-    case = selfcal(place, replace(sky, spw_phase_deg=20.0), rounds=4)
+    case = selfcal(place, sky, rounds=4)
     assert_no_worse(case)
     assert case.summary["after"]["snr"] > 3 * case.summary["before"]["snr"]
-    with open_table(place / WORK) as table:
-        window, corrected = table.getcol("DATA_DESC_ID"), table.getcol("CORRECTED_DATA")
+    assert {entry["combine"] for entry in case.summary["apply"]} == {"spw"}
     for number in (0, 1):
-        mean = corrected[..., window == number].mean()
-        assert mean.real == pytest.approx(0.05, rel=0.05)
+        assert coherence(place, "day", "CORRECTED_DATA", number) == pytest.approx(1.0, abs=0.05)
+        assert coherence(place, "day", "DATA", number) < 0.9
 
 
 @pytest.mark.long
@@ -364,6 +365,13 @@ def test_two_datasets_make_one_image_and_are_solved_each(place: Path) -> None:
     assert sorted(case.summary["tables"]) == ["day", "night1"]
     assert case.found(Source(0.2), case.summary["best_round"])[0] == pytest.approx(0.2, rel=0.03)
     for name in ("day", "night1"):
-        corrected = case.column("CORRECTED_DATA", f"calibrated/{name}.target.selfcal.ms")
-        assert corrected.mean().real == pytest.approx(0.2, rel=0.03)
-        assert np.abs(case.column("DATA", f"calibrated/{name}.target.ms").mean()) < 0.18
+        assert coherence(place, name, "CORRECTED_DATA") == pytest.approx(1.0, abs=0.03)
+        assert coherence(place, name, "DATA") < 0.9
+
+
+def coherence(place: Path, dataset: str, name: str, window: int = 0) -> float:
+    """Return the mean of a window's visibilities in the phase of the model, as part of it."""
+    with open_table(place / f"calibrated/{dataset}.target.selfcal.ms") as table:
+        mine = table.getcol("DATA_DESC_ID") == window
+        data, model = (table.getcol(one)[..., mine] for one in (name, "MODEL_DATA"))
+    return float((data * np.conj(model)).sum().real / (np.abs(model) ** 2).sum())
