@@ -24,7 +24,7 @@ from casarun.recipe.model import Dataset, Image, Recipe, Selfcal, Stop, Targets
 from casarun.stages.compile import full
 from support import selfcal_skies
 from support.selfcal_skies import SMALL, SelfcalSky
-from support.skies import Source, Spw
+from support.skies import Source
 
 pytestmark = [pytest.mark.casa, pytest.mark.timeout(600)]
 
