@@ -24,7 +24,7 @@ from casarun.recipe.model import Dataset, Image, Recipe, Selfcal, Stop, Targets
 from casarun.stages.compile import full
 from support import selfcal_skies
 from support.selfcal_skies import SMALL, SelfcalSky
-from support.skies import Source
+from support.skies import Source, Spw
 
 pytestmark = [pytest.mark.casa, pytest.mark.timeout(600)]
 
@@ -342,3 +342,38 @@ def test_amplitudes_are_solved_over_all_scans(place: Path) -> None:
     # What a model with artefacts of the first amplitudes leaves, the second round takes.
     assert errors[0] > 0.1
     assert errors[2] < errors[1] < 0.03
+
+
+@pytest.mark.long
+def test_a_window_with_much_noise_is_corrected_by_the_other(place: Path) -> None:
+    spws = (Spw(1.4e9, 1e6, 4), Spw(1.41e9, 1e6, 4))
+    sky = replace(STRONG, sources=(Source(0.05),), spws=spws, spw_noise=(1.0, 12.0))
+    case = selfcal(place, sky, rounds=4)
+    assert_no_worse(case)
+    assert case.summary["after"]["snr"] > 3 * case.summary["before"]["snr"]
+    assert {entry["combine"] for entry in case.summary["apply"]} == {"spw"}
+    for number in (0, 1):
+        assert coherence(place, "day", "CORRECTED_DATA", 0.05, number) == pytest.approx(
+            1.0, abs=0.05
+        )
+        assert coherence(place, "day", "DATA", 0.05, number) < 0.9
+
+
+@pytest.mark.long
+def test_two_datasets_make_one_image_and_are_solved_each(place: Path) -> None:
+    case = selfcal(place, STRONG, replace(STRONG, seed=7, noise_jy=0.008), rounds=2)
+    assert_no_worse(case)
+    assert case.summary["best_round"] > 0
+    assert sorted(case.summary["tables"]) == ["day", "night1"]
+    assert case.found(Source(0.2), case.summary["best_round"])[0] == pytest.approx(0.2, rel=0.03)
+    for name in ("day", "night1"):
+        assert coherence(place, name, "CORRECTED_DATA", 0.2) == pytest.approx(1.0, abs=0.03)
+        assert coherence(place, name, "DATA", 0.2) < 0.9
+
+
+def coherence(place: Path, dataset: str, name: str, flux_jy: float, window: int = 0) -> float:
+    """Return the mean of a window's visibilities in the phase of the model, as part of a flux."""
+    with open_table(place / f"calibrated/{dataset}.target.selfcal.ms") as table:
+        mine = table.getcol("DATA_DESC_ID") == window
+        data, model = (table.getcol(one)[..., mine] for one in (name, "MODEL_DATA"))
+    return float((data * np.conj(model) / np.abs(model)).mean().real / flux_jy)
