@@ -203,6 +203,26 @@ def test_averages_cost_what_is_left() -> None:
 
 
 @pytest.mark.parametrize(
+    ("given", "share"),
+    [
+        ({"chanaverage": True, "chanbin": 4}, 1 / 4),
+        ({"chanaverage": True, "chanbin": [4]}, 1 / 4),
+        ({"chanaverage": True}, 1),
+        ({"timeaverage": True}, 1),
+        ({"timeaverage": True, "timebin": "two minutes"}, 1),
+    ],
+)
+def test_averages_of_a_step_of_the_recipe_are_as_casa_takes_them(
+    given: dict[str, Any], share: float
+) -> None:
+    known = costs._Known({"a.ms": costs.Visibilities.of(vla(spws=(spw(0),)))})
+    params = {"vis": "a.ms", "outputvis": "b.ms", **given}
+    costs._new_ms(Step("s", "step", "", "casa:mstransform", params), known)
+    whole, made = known.visibilities["a.ms"], known.visibilities["b.ms"]
+    assert made.n_values == pytest.approx(whole.n_values * share)
+
+
+@pytest.mark.parametrize(
     ("stokes", "planes"),
     [("I", 1), ("IQUV", 4), ("IV", 2), ("RR", 1), ("RRLL", 2), ("XXYY", 2), ("pseudoI", 1)],
 )

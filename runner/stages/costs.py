@@ -281,10 +281,13 @@ def _averaged(step: Step, made: Visibilities) -> Visibilities:
     """Return what is left of an MS whose times and channels a step averages."""
     length, (times, channels) = made.integration_s, (1.0, 1.0)
     if step.params.get("timeaverage") and length:
-        length = max(length, parse(str(step.params["timebin"]), "duration"))
+        length = max(length, _duration_s(step.params.get("timebin")))
         times = made.integration_s / length
     if step.params.get("chanaverage"):
-        bins = [float(n) for n in step.params["chanbin"]]
+        given = step.params.get("chanbin", 1)
+        bins = [
+            max(1.0, float(n)) for n in (given if isinstance(given, (list, tuple)) else [given])
+        ]
         channels = len(bins) / sum(bins)
     columns = (
         made.columns | {"WEIGHT_SPECTRUM"} if step.params.get("usewtspectrum") else made.columns
@@ -297,6 +300,14 @@ def _averaged(step: Step, made: Visibilities) -> Visibilities:
         channels=max(1, round(made.channels * channels)),
         integration_s=length,
     )
+
+
+def _duration_s(given: Any) -> float:
+    """Return a recipe's duration in s; 0 for none, and for one that only CASA can read."""
+    try:
+        return parse(str(given), "duration")
+    except ValueError:
+        return 0.0
 
 
 def _tclean(step: Step, known: _Known) -> Cost:
