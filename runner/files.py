@@ -399,8 +399,12 @@ def sync_trees(paths: Iterable[Path]) -> None:
         return
     from concurrent.futures import ThreadPoolExecutor
 
-    with ThreadPoolExecutor(_SYNCS_AT_ONCE) as pool:
-        list(pool.map(_sync, found))
+    try:
+        with ThreadPoolExecutor(_SYNCS_AT_ONCE) as pool:
+            list(pool.map(_sync, found))
+    except RuntimeError:  # no room for the stack of another thread (ulimit -v)
+        for place in found:
+            _sync(place)
 
 
 def _to_sync(path: Path) -> Iterator[Path]:

@@ -168,6 +168,26 @@ def test_removing_stops_at_links(tmp_path: Path) -> None:
     assert (away / "table.f0").exists()
 
 
+@pytest.mark.parametrize("threads", [True, False])
+def test_every_file_is_synced_also_where_no_thread_can_be_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, threads: bool
+) -> None:
+    def refuse(self: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    synced: list[str] = []
+    paths = [tmp_path / f"{number}.dat" for number in range(40)]
+    for path in paths:
+        path.touch()
+    monkeypatch.setattr(
+        os, "fsync", lambda fd: synced.append(str(Path(f"/proc/self/fd/{fd}").readlink()))
+    )
+    if not threads:
+        monkeypatch.setattr("threading.Thread.start", refuse)
+    files.sync_trees(paths)
+    assert sorted(synced) == sorted(map(str, paths))
+
+
 def test_a_lock_tells_who_holds_it(tmp_path: Path) -> None:
     path = tmp_path / "run" / ".casarun" / "lock"
     with FolderLock(path):

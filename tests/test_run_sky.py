@@ -378,7 +378,7 @@ def test_plan_as_a_table_says_why(place: Path, one: tuple[Path, Done]) -> None:
     assert clean.endswith("  parameters changed: tclean.niter")
     last = said.stdout.splitlines()[-1]
     assert re.fullmatch(
-        r"25 steps, 5 to run: about \d+ s on 1 core, [\d.]+ MB of disk \([\d.]+ GB free\), "
+        r"25 steps, 5 to run: about \d+ s on \d+ cores?, [\d.]+ MB of disk \([\d.]+ GB free\), "
         r"[\d.]+ MB of memory \(as in \d+ earlier runs? here\)",
         last,
     )
