@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from casarun.casa.tables import open_table
-from casarun.files import tree_size
 from support import skies
 from support.cli import casarun, metrics, recipe
 from support.images import Sky
@@ -64,6 +63,8 @@ def test_windows_that_no_image_takes_are_left_out(run: Path) -> None:
         assert table.nrows() == 2 * 66 * 4
     with open_table(run / "raw/day.ms") as table:
         assert set(table.getcol("DATA_DESC_ID")) == {0, 1, 2, 3}
+        # Rows, not bytes: an MS as small as these is of half-empty tiles of 1 MB.
+        assert table.nrows() > 5 * 2 * 66 * 4
 
 
 def test_images_are_of_the_windows_that_they_name(run: Path) -> None:
@@ -75,8 +76,3 @@ def test_images_are_of_the_windows_that_they_name(run: Path) -> None:
         planes = np.squeeze(table.getcell("map", 0))
     assert np.abs(planes).max() < 0.1  # of 0.8 Jy: the sources have no lines
     assert metrics(run)["verdict"] != "fail"
-
-
-def test_it_takes_less_disk(run: Path) -> None:
-    target = tree_size(run / "calibrated/day.target.ms")
-    assert target < 0.2 * tree_size(run / "raw/day.ms")
