@@ -193,6 +193,16 @@ def test_another_grid_is_imregrids(folder: Path) -> None:
     assert_same_grid(f"{made}.image", "theirs")
 
 
+def test_a_grid_of_another_frame_is_refused(folder: Path) -> None:
+    cubes.make(folder / "in.im")
+    cubes.make(folder / "grid", frame="BARY")
+    with pytest.raises(StepFailedError) as caught:
+        cubes.process(folder, folder / "in.im", {"regrid": {"template": str(folder / "grid")}})
+    assert str(caught.value) == (
+        f"{folder}/grid: its frequencies are BARY, the cube's LSRK; a grid must be of one frame"
+    )
+
+
 def test_moments_are_immoments(folder: Path) -> None:
     data = cubes.make(folder / "in.im")
     moments = [-1, 0, 5, 6, 8, 10, 11]
@@ -348,6 +358,13 @@ def test_a_fits_file_is_processed_like_the_image(folder: Path) -> None:
     made = cubes.process(folder, folder / "in.fits", table, pieces=2)
     for name, pixels in once.items():
         np.testing.assert_array_equal(cubes.read(f"{made}.{name}"), pixels)
+
+
+def test_a_blank_cube_is_no_product(folder: Path) -> None:
+    blank = np.full((24, 80, 96), np.nan)
+    cubes.make(folder / "in.im", masked=True, data=blank)
+    with pytest.raises(StepFailedError, match=r"found none that is not masked"):
+        cubes.process(folder, folder / "in.im", {"rebin": {"pixels": 2}})
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -179,7 +180,7 @@ def write_cube(
     read: Callable[[int, int], Block],
     beams: Beams = (),
     unit: str = "",
-) -> None:
+) -> float:
     """Write an image of many planes, some at a time.
 
     Masked pixels, which are NaN in what is read, get a mask and the value 0, as CASA's tasks
@@ -199,6 +200,11 @@ def write_cube(
         The synthesized beam, one a channel, or none.
     unit : str
         Of the brightness; by default the header's, ``none`` for none.
+
+    Returns
+    -------
+    float
+        Which part of the pixels is not masked.
     """
     with opened(header) as tool:
         coordinates = tool.coordsys()
@@ -211,7 +217,7 @@ def write_cube(
     _write_empty(out, sides, coordinates, about)
     if beams:
         set_beams(out, beams)
-    _Filling(Path(out), axes, n_chan).fill(read)
+    return _Filling(Path(out), axes, n_chan).fill(read)
 
 
 class _Filling:
@@ -223,7 +229,9 @@ class _Filling:
         self._n_chan = n_chan
         self._mask: cube_tiles.Tiles | None = None
 
-    def fill(self, read: Callable[[int, int], Block]) -> None:
+    def fill(self, read: Callable[[int, int], Block]) -> float:
+        """Write all planes; return which part of the pixels is not masked."""
+        taken = 0
         tiles = cube_tiles.find(self._out, "map", self._axes, bits=False)
         depth = tiles.tile[2]
         for layer in range(tiles.counts[2]):
@@ -236,7 +244,9 @@ class _Filling:
             if self._mask is not None:
                 self._mask.write_layer(layer, valid)
             tiles.write_layer(layer, planes)
+            taken += int(np.count_nonzero(valid))
         self._prove(read, tiles.shape)
+        return taken / math.prod(tiles.shape)
 
     def _masked(self, layer: int) -> None:
         """Make the mask: all true, as far as the planes before this layer go."""

@@ -15,6 +15,7 @@ from ..casa import cube_fits, cube_image
 from ..cubes.chain import Chain
 from ..cubes.moments import OF_VELOCITY, Maps
 from ..cubes.statistics import COLUMNS
+from ..errors import Cause, StepFailedError
 from ..files import read_json, write_atomic
 from ..qa import collect
 from . import cube_pieces, cube_setup
@@ -35,8 +36,19 @@ def join(params: Params) -> dict[str, Any]:
     chain, header = _chain(params)
     read = _planes(chain, params["pieces"])
     beams = cube_setup.rows_of(chain.result_beams)
-    cube_image.write_cube(header, params["image"], chain.axis.n_chan, read, beams)
-    return {"shape": [*chain.shape[::-1], chain.axis.n_chan], "beams": len(beams)}
+    valid = cube_image.write_cube(header, params["image"], chain.axis.n_chan, read, beams)
+    if not valid:
+        raise StepFailedError(
+            Cause.POSTCONDITION,
+            f"expected pixels in {params['image']}, found none that is not masked: the cube that "
+            "it comes from is blank, or nothing of it is on the new grid",
+            "Look at the cube, and at regrid.template.",
+        )
+    return {
+        "shape": [*chain.shape[::-1], chain.axis.n_chan],
+        "beams": len(beams),
+        "valid_fraction": valid,
+    }
 
 
 def mask(params: Params) -> dict[str, Any]:
@@ -50,7 +62,7 @@ def mask(params: Params) -> dict[str, Any]:
     chain, header = _chain(params)
     read = _masks(chain, params["pieces"])
     cube_image.write_cube(header, params["image"], chain.axis.n_chan, read, unit="none")
-    return {"pixels": chain.shape[0] * chain.shape[1] * chain.axis.n_chan}
+    return {"shape": [*chain.shape[::-1], chain.axis.n_chan]}
 
 
 def moments(params: Params) -> dict[str, Any]:

@@ -66,10 +66,11 @@ def begin(params: Params) -> dict[str, Any]:
     out.mkdir(parents=True)
     with _opened(str(params["cube"])) as cube:
         chain = Chain(cube_of(cube.header), params["settings"])
+        frame = cube.header.spectral_frame
     if chain.part("smooth").get("beam") == "common" and chain.source.beams:
         chain = replace(chain, common=_common(str(params["cube"]), chain.source))
     if params.get("template"):
-        chain = replace(chain, template=_template(str(params["template"])))
+        chain = replace(chain, template=_template(str(params["template"]), frame))
     wrong = chain.problems(float(params["memory_bytes"]))
     if wrong:
         key = ".".join(("cube", str(params["settings"]["name"]), *wrong[0].key))
@@ -126,10 +127,23 @@ def _common(path: str, cube: Cube) -> Beam:
     return Beam(*cube_image.common_beam(path))
 
 
-def _template(path: str) -> dict[str, Any]:
-    """Return the grid of another image; its spectral axis where it has more than a channel."""
+def _template(path: str, frame: str) -> dict[str, Any]:
+    """Return the grid of another image; its spectral axis where it has more than a channel.
+
+    Raises
+    ------
+    StepFailedError
+        If that is of another frame than the cube's.
+    """
     with _opened(path) as image:
         about = cube_of(image.header)
+        other = image.header.spectral_frame
+    if about.axis.n_chan > 1 and other != frame:
+        raise StepFailedError(
+            Cause.PARAMETER,
+            f"{path}: its frequencies are {other}, the cube's {frame}; a grid must be of one frame",
+            "Convert one of them with imreframe.",
+        )
     axis = asdict(about.axis) if about.axis.n_chan > 1 else None
     return {
         "n_x": about.n_x,

@@ -28,6 +28,7 @@ def make(
     masked: bool = True,
     continuum: float = 0.0,
     data: np.ndarray | None = None,
+    frame: str = "LSRK",
     seed: int = 1,
 ) -> np.ndarray:
     """Write a cube as a CASA image; return channel, y, x.
@@ -47,6 +48,7 @@ def make(
     axes.setreferencepixel([n_x // 2, n_y // 2], "direction")
     axes.setincrement([-CELL, CELL], "direction")
     axes.setreferencevalue([3600 * 15 * 10.0, 3600 * 5.0], "direction")
+    axes.setreferencecode(frame, "spectral")
     axes.setreferencevalue(1.4135e9, "spectral")
     axes.setincrement(-2e4, "spectral")
     axes.setrestfrequency(f"{REST_HZ}Hz")
