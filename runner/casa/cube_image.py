@@ -17,8 +17,14 @@ from .config import configure
 from .read import image_axes
 
 Block = npt.NDArray[np.float32]
+Reader = Callable[[int, int, int, int], Block]
+"""Reads channels, and rows, from the first up to, and without, the last."""
+
 Beams = Sequence[tuple[float, float, float]]
 """Rows of bmaj_arcsec, bmin_arcsec, bpa_deg."""
+
+AT_ONCE = 4_000_000
+"""Pixels that are written at a time."""
 
 _HERTZ = {"Hz": 1.0, "kHz": 1e3, "MHz": 1e6, "GHz": 1e9}
 _RADIANS = {
@@ -177,7 +183,7 @@ def write_cube(
     header: Path | str,
     out: Path | str,
     n_chan: int,
-    read: Callable[[int, int], Block],
+    read: Reader,
     beams: Beams = (),
     unit: str = "",
 ) -> float:
@@ -195,7 +201,7 @@ def write_cube(
     n_chan : int
         Its channels.
     read : callable
-        Returns channels from the first up to, and without, the last: (channels, n_y, n_x).
+        Returns some rows of some channels: (channels, rows, n_x).
     beams : sequence
         The synthesized beam, one a channel, or none.
     unit : str
@@ -229,33 +235,45 @@ class _Filling:
         self._n_chan = n_chan
         self._mask: cube_tiles.Tiles | None = None
 
-    def fill(self, read: Callable[[int, int], Block]) -> float:
+    def fill(self, read: Reader) -> float:
         """Write all planes; return which part of the pixels is not masked."""
         taken = 0
         tiles = cube_tiles.find(self._out, "map", self._axes, bits=False)
-        depth = tiles.tile[2]
+        n_x, n_y, _ = tiles.shape
+        _, height, depth = tiles.tile
+        together = max(1, AT_ONCE // (n_x * height * depth))
         for layer in range(tiles.counts[2]):
-            first = layer * depth
-            planes = read(first, min(first + depth, self._n_chan))
-            valid = np.isfinite(planes)
-            if not valid.all():
-                planes = np.where(valid, planes, np.float32(0))
-                self._masked(layer)
-            if self._mask is not None:
-                self._mask.write_layer(layer, valid)
-            tiles.write_layer(layer, planes)
-            taken += int(np.count_nonzero(valid))
+            first, last = layer * depth, min((layer + 1) * depth, self._n_chan)
+            for row in range(0, tiles.counts[1], together):
+                low, high = row * height, min((row + together) * height, n_y)
+                planes = read(first, last, low, high)
+                valid = np.isfinite(planes)
+                if not valid.all():
+                    planes = np.where(valid, planes, np.float32(0))
+                    self._masked()
+                    self._mask.write(layer, row, valid)  # type: ignore[union-attr]
+                tiles.write(layer, row, planes)
+                taken += int(np.count_nonzero(valid))
         self._prove(read, tiles.shape)
         return taken / math.prod(tiles.shape)
 
-    def _masked(self, layer: int) -> None:
-        """Make the mask: all true, as far as the planes before this layer go."""
+    def _masked(self) -> None:
+        """Make the mask, if there is none yet: all true, to begin with.
+
+        Raises
+        ------
+        DataError
+            If its tiles are not those of the image.
+        """
         if self._mask is None:
             with opened(self._out) as tool:
                 tool.calcmask("T", name="mask0")
             self._mask = cube_tiles.find(self._out / "mask0", "PagedArray", self._axes, bits=True)
+            tiles = cube_tiles.find(self._out, "map", self._axes, bits=False)
+            if self._mask.tile != tiles.tile:
+                raise DataError(f"{self._out}: its mask has other tiles than its pixels")
 
-    def _prove(self, read: Callable[[int, int], Block], shape: tuple[int, int, int]) -> None:
+    def _prove(self, read: Reader, shape: tuple[int, int, int]) -> None:
         """Hold corners and middle of the image, as CASA reads it, against what was written.
 
         Raises
@@ -268,10 +286,10 @@ class _Filling:
         n_x, n_y, n_chan = shape
         with CubeFile(self._out) as made:
             for channel in sorted({0, n_chan // 2, n_chan - 1}):
-                wanted = read(channel, channel + 1)[0]
                 for x, y in ((0, 0), (n_x // 2, n_y // 2), (max(0, n_x - 8), max(0, n_y - 8))):
+                    wanted = read(channel, channel + 1, y, min(y + 8, n_y))[0]
                     box = made.box(channel, (x, x + 8), (y, y + 8))
-                    if not np.array_equal(box, wanted[y : y + 8, x : x + 8], equal_nan=True):
+                    if not np.array_equal(box, wanted[:, x : x + 8], equal_nan=True):
                         raise DataError(f"{self._out}: CASA reads other pixels than were written")
 
 

@@ -75,14 +75,22 @@ class Tiles:
                     out[_moved(some, -first), _moved(rows, -low)] = line[..., :n_x]
         return out
 
-    def write_layer(self, layer: int, planes: npt.NDArray[Any]) -> None:
-        """Write the planes of a layer of tiles, shape (channels, y, x); the file must be there."""
+    def write(self, layer: int, row: int, planes: npt.NDArray[Any]) -> None:
+        """Write rows of the planes of a layer of tiles; the file must be there.
+
+        Parameters
+        ----------
+        layer, row : int
+            Of tiles: where the first plane and the first line are.
+        planes : array, shape (channels, lines, n_x)
+            Whole tiles, but at the ends of the array.
+        """
         n_x = self.shape[0]
         t_x, t_y, t_c = self.tile
         with self.file.open("r+b") as file:
-            file.seek(self._place(layer, 0))
-            for row in range(self.counts[1]):
-                part = planes[:, row * t_y : (row + 1) * t_y]
+            file.seek(self._place(layer, row))
+            for start in range(0, planes.shape[1], t_y):
+                part = planes[:, start : start + t_y]
                 line = np.zeros((t_c, t_y, self.counts[0] * t_x), part.dtype)
                 line[: len(part), : part.shape[1], :n_x] = part
                 tiles = line.reshape(t_c, t_y, self.counts[0], t_x).transpose(2, 0, 1, 3)

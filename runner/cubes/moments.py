@@ -8,7 +8,7 @@ sum of I v^2 / sum of I - moment 1 squared, 5 standard deviation of I, 6 root me
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -101,15 +101,16 @@ class Moments:
                 np.copyto(sums[name], plane, where=here)
                 np.copyto(sums[f"{name}_at"], np.float32(offset), where=here)
 
-    def merge(self, other: Mapping[str, npt.NDArray[Any]]) -> None:
-        """Add the sums of a later part of the cube."""
+    def merge(self, other: Callable[[str], npt.NDArray[Any]]) -> None:
+        """Add the sums of a later part of the cube, which `other` gives by name, one at a time."""
         for name, better in (("high", np.greater), ("low", np.less)):
             if name in self.sums:
-                here = better(other[name], self.sums[name])
-                np.copyto(self.sums[name], other[name], where=here)
-                np.copyto(self.sums[f"{name}_at"], other[f"{name}_at"], where=here)
+                theirs = other(name)
+                here = better(theirs, self.sums[name])
+                np.copyto(self.sums[name], theirs, where=here)
+                np.copyto(self.sums[f"{name}_at"], other(f"{name}_at"), where=here)
         for name in {"n", "s0", "s1", "s2", "q"} & self.sums.keys():
-            self.sums[name] += other[name]
+            self.sums[name] += other(name)
 
     def map(self, moment: int, width_km_s: float) -> Plane:
         """Return a moment; NaN where no pixel was taken, or none that it could be made of.
@@ -196,9 +197,9 @@ class Maps:
         return {**self._all.sums, **{f"clipped_{k}": v for k, v in self._clipped.sums.items()}}
 
     def merge(self, other: Mapping[str, npt.NDArray[Any]]) -> None:
-        """Add the sums of a later part of the cube."""
-        self._all.merge({name: other[name] for name in self._all.sums})
-        self._clipped.merge({name: other[f"clipped_{name}"] for name in self._clipped.sums})
+        """Add the sums of a later part of the cube; they are taken one at a time."""
+        self._all.merge(lambda name: other[name])
+        self._clipped.merge(lambda name: other[f"clipped_{name}"])
 
     def map(self, moment: int, width_km_s: float) -> Plane:
         """Return a moment; see `Moments.map`."""

@@ -163,52 +163,53 @@ def _chain(params: Params) -> tuple[Chain, Path]:
     return cube_setup.read(folder), folder / cube_setup.HEADER
 
 
-def _planes(chain: Chain, pieces: Sequence[str]) -> Callable[[int, int], Block]:
-    """Return what reads channels of the pieces."""
+def _planes(chain: Chain, pieces: Sequence[str]) -> cube_image.Reader:
+    """Return what reads rows of channels from the pieces."""
     n_y, n_x = chain.shape
 
-    def read_plane(piece: str, place: int) -> Block:
+    def read_rows(piece: str, place: int, low: int, high: int) -> Block:
         with (Path(piece) / PLANES).open("rb") as file:
-            file.seek(place * n_y * n_x * STORED.itemsize)
-            plane = np.fromfile(file, STORED, n_y * n_x)
-        return plane.astype(np.float32).reshape(n_y, n_x)
+            file.seek((place * n_y + low) * n_x * STORED.itemsize)
+            plane = np.fromfile(file, STORED, (high - low) * n_x)
+        return plane.astype(np.float32).reshape(-1, n_x)
 
-    return _by_channel(chain, pieces, read_plane)
+    return _by_channel(chain, pieces, read_rows)
 
 
-def _masks(chain: Chain, pieces: Sequence[str]) -> Callable[[int, int], Block]:
-    """Return what reads channels of the mask."""
+def _masks(chain: Chain, pieces: Sequence[str]) -> cube_image.Reader:
+    """Return what reads rows of channels of the mask."""
     n_y, n_x = chain.shape
     size = -(-n_y * n_x // 8)
 
-    def read_plane(piece: str, place: int) -> Block:
+    def read_rows(piece: str, place: int, low: int, high: int) -> Block:
         with (Path(piece) / MASKS).open("rb") as file:
             file.seek(place * size)
             packed = np.fromfile(file, np.uint8, size)
-        bits = np.unpackbits(packed, count=n_y * n_x)
-        return bits.reshape(n_y, n_x).astype(np.float32)
+        bits = np.unpackbits(packed, count=n_y * n_x).reshape(n_y, n_x)
+        return bits[low:high].astype(np.float32)
 
-    return _by_channel(chain, pieces, read_plane)
+    return _by_channel(chain, pieces, read_rows)
 
 
 def _by_channel(
-    chain: Chain, pieces: Sequence[str], read_plane: Callable[[str, int], Block]
-) -> Callable[[int, int], Block]:
+    chain: Chain, pieces: Sequence[str], read_rows: Callable[[str, int, int, int], Block]
+) -> cube_image.Reader:
     total, of = chain.axis.n_chan, len(pieces)
     starts = [part(total, number, of)[0] for number in range(of)]
 
-    def read(first: int, last: int) -> Block:
-        block = np.empty((last - first, *chain.shape), np.float32)
+    def read(first: int, last: int, low: int, high: int) -> Block:
+        block = np.empty((last - first, high - low, chain.shape[1]), np.float32)
         for channel in range(first, last):
             number = int(np.searchsorted(starts, channel, side="right")) - 1
-            block[channel - first] = read_plane(pieces[number], channel - starts[number])
+            rows = read_rows(pieces[number], channel - starts[number], low, high)
+            block[channel - first] = rows
         return block
 
     return read
 
 
-def _one(plane: Block) -> Callable[[int, int], Block]:
-    return lambda first, last: plane[None]
+def _one(plane: Block) -> cube_image.Reader:
+    return lambda first, last, low, high: plane[None, low:high]
 
 
 def _unit(moment: int, unit: str) -> str:

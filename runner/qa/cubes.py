@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,6 +21,9 @@ from .metrics import put
 
 Floats = npt.NDArray[np.float64]
 Params = Mapping[str, Any]
+
+DRAWN_PIXELS: Final = 2_000_000
+"""Pixels of a map that are drawn at most."""
 
 _MAPS: Final = 3
 """Moment maps in a row."""
@@ -124,11 +128,8 @@ def _moments(params: Params, cube: Cube, folder: Path) -> Iterator[dict[str, str
     """Draw the moment maps, three to a row."""
     found = []
     for number, path in params["moments"].items():
-        with read.ImageFile(path) as image:
-            pixels, valid = image.plane(0)
-            header = image.header
-        shown = np.where(valid, pixels, np.nan)
-        found.append((sky.moment_map(int(number), shown, header.unit), header))
+        pixels, header = _thinned(path)
+        found.append((sky.moment_map(int(number), pixels, header.unit), header))
     beam = cube.beams[0] if cube.beams else None
     for start in range(0, len(found), _MAPS):
         drawn = [one for one, _ in found[start : start + _MAPS]]
@@ -136,6 +137,26 @@ def _moments(params: Params, cube: Cube, folder: Path) -> Iterator[dict[str, str
         about = sky_of(found[start][1], row)
         path = sky.maps(folder / f"moments{start or ''}.png", about, drawn)
         yield plot("cube", path, "Moments", _how(params))
+
+
+def _thinned(path: str) -> tuple[Floats, read.ImageHeader]:
+    """Return a plane, of a large one every few pixels, with the header of what is left."""
+    with CubeFile(path) as file:
+        header = file.header
+        step = math.ceil(math.sqrt(header.n_x * header.n_y / DRAWN_PIXELS))
+        band = step * max(1, 256 // step)
+        rows = [
+            file.read_rows(0, low, min(low + band, header.n_y))[::step, ::step]
+            for low in range(0, header.n_y, band)
+        ]
+    pixels = np.concatenate(rows).astype(float)
+    x, y = (place / step for place in header.reference_pixel)
+    east, north = (size * step for size in header.increment_deg)
+    left = replace(
+        header, n_x=pixels.shape[1], n_y=pixels.shape[0], reference_pixel=(x, y),
+        increment_deg=(east, north),
+    )  # fmt: skip
+    return pixels, left
 
 
 def _how(params: Params) -> str:

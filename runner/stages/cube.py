@@ -17,6 +17,7 @@ from functools import cached_property
 from typing import Any, Final
 
 from ..cubes import chain as chains
+from ..cubes import moments as moment_maps
 from ..cubes.spectral import Axis
 from ..errors import KeyPath, did_you_mean
 from ..folder import file_safe
@@ -37,6 +38,7 @@ _ROWS: Final = 64
 _PIXEL_S: Final = 25e-9
 _FITTED_S: Final = 12e-9
 _JOINED_S: Final = 8e-9
+_SUMMED_S: Final = 10e-9
 
 
 @dataclass(frozen=True)
@@ -382,6 +384,7 @@ def _moments(draft: Draft, product: Product, common: Mapping[str, Any]) -> None:
         reads=(common["setup"], *common["pieces"]),
         writes=tuple(images.values()),
         checks=tuple(check("image_table", path=path) for path in images.values()),
+        resources=_summed(product),
     )
 
 
@@ -406,10 +409,17 @@ def _export(draft: Draft, product: Product, common: Mapping[str, Any]) -> None:
         )  # fmt: skip
 
 
+def _summed(product: Product) -> Resources:
+    """Return what the step needs that adds up the sums of the pieces."""
+    n_y, n_x = product.chain.shape
+    memory = moment_maps.memory_bytes(product.cube.moments, n_y * n_x)
+    seconds = 0.3 + _SUMMED_S * n_y * n_x * product.n_pieces
+    return Resources(memory_bytes=round(chains.BASE_BYTES + memory), seconds=seconds)
+
+
 def _joined(product: Product) -> Resources:
     work = product.like.pixels * product.like.axis.n_chan
-    # A layer of tiles, and as many planes once more.
-    memory = chains.BASE_BYTES + min(60 * product.like.pixels, product.memory_bytes)
+    memory = chains.BASE_BYTES + 5e7
     return Resources(
         memory_bytes=round(memory), seconds=0.2 + _JOINED_S * work, disk_bytes=round(4 * work)
     )
