@@ -54,7 +54,7 @@ def open_image(path: Path) -> Iterator[Any]:
 
 
 def read_planes(path: Path) -> Planes:
-    """Read an image a channel at a time; axes are x, y, Stokes, channel.
+    """Read an image a channel at a time; axes are x, y, then Stokes and channel in any order.
 
     An image that is as it was when it was last read is not read again.
     """
@@ -69,10 +69,12 @@ def _planes_of(path: Path, _state: str) -> Planes:
         shape = tuple(int(side) for side in tool.shape())
         last = [side - 1 for side in shape]
         masked = any(tool.maskhandler("default"))
-        for channel in range(shape[3] if len(shape) > 3 else 1):
+        types = tool.coordsys().axiscoordinatetypes()
+        axis = types.index("Spectral") if "Spectral" in types else None
+        for channel in range(1 if axis is None else shape[axis]):
             blc, trc = [0] * len(shape), list(last)
-            if len(shape) > 3:
-                blc[3] = trc[3] = channel
+            if axis is not None:
+                blc[axis] = trc[axis] = channel
             pixels = tool.getchunk(blc, trc)
             finite = pixels[tool.getchunk(blc, trc, getmask=True)] if masked else pixels
             low, high = finite.min(initial=math.inf), finite.max(initial=-math.inf)
