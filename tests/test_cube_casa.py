@@ -199,7 +199,8 @@ def test_a_grid_of_another_frame_is_refused(folder: Path) -> None:
     with pytest.raises(StepFailedError) as caught:
         cubes.process(folder, folder / "in.im", {"regrid": {"template": str(folder / "grid")}})
     assert str(caught.value) == (
-        f"{folder}/grid: its frequencies are BARY, the cube's LSRK; a grid must be of one frame"
+        f"{folder}/grid: its frequencies are BARY, the cube's LSRK; a grid must be of one "
+        "frame. Convert one of them with imreframe."
     )
 
 
