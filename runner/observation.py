@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from typing import Any
 
 
@@ -142,10 +143,17 @@ class Observation:
 
     def spws_of_fields(self, field_ids: set[int]) -> tuple[int, ...]:
         """Return the ids of the spectral windows in which any of these fields was observed."""
-        found = {
-            spw for scan in self.scans if field_ids & set(scan.field_ids) for spw in scan.spw_ids
-        }
-        return tuple(sorted(found))
+        wanted = frozenset(field_ids)
+        found = self._spws_of.get(wanted)
+        if found is None:
+            its = (s.spw_ids for s in self.scans if not wanted.isdisjoint(s.field_ids))
+            found = self._spws_of[wanted] = tuple(sorted(set().union(*its)))
+        return found
+
+    @cached_property
+    def _spws_of(self) -> dict[frozenset[int], tuple[int, ...]]:
+        """The spectral windows of fields, as far as they were asked for."""
+        return {}
 
     def part(self, field_ids: Iterable[int]) -> Observation:
         """Return the metadata of an MS that CASA's ``split`` makes of some of the fields.
@@ -170,7 +178,19 @@ class Observation:
         ValueError
             If there is no such field.
         """
-        new = {old: number for number, old in enumerate(sorted(set(field_ids)))}
+        wanted = tuple(sorted(set(field_ids)))
+        if wanted not in self._parts:
+            self._parts[wanted] = self._part(wanted)
+        return self._parts[wanted]
+
+    @cached_property
+    def _parts(self) -> dict[tuple[int, ...], Observation]:
+        """The parts that were asked for: stages and checks ask for the same ones."""
+        return {}
+
+    def _part(self, wanted: tuple[int, ...]) -> Observation:
+        """Return the metadata of some of the fields; see `part`."""
+        new = {old: number for number, old in enumerate(wanted)}
         fields = tuple(replace(field, id=new[field.id]) for field in self.fields if field.id in new)
         if not new or len(fields) < len(new):
             raise ValueError(f"no fields with all of the ids {sorted(new)}")
@@ -201,8 +221,8 @@ class Observation:
     def from_json(cls, data: Mapping[str, Any]) -> Observation:
         """Build the metadata from what `to_json` gave."""
         plain = dict(data)
-        tables = {"fields": Field, "spws": SpectralWindow, "scans": Scan, "antennas": Antenna}
-        for key, row in tables.items():
+        plain["antennas"] = tuple(Antenna(**item) for item in plain["antennas"])  # has no lists
+        for key, row in (("fields", Field), ("spws", SpectralWindow), ("scans", Scan)):
             plain[key] = tuple(row(**_tuples(item)) for item in plain[key])
         return cls(**_tuples(plain))
 

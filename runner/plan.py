@@ -12,6 +12,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, lru_cache
+from operator import attrgetter
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -126,6 +127,12 @@ class Step:
     fallbacks: tuple[Mapping[str, Json], ...] = ()
     intermediates: tuple[str, ...] = ()
 
+    def needing(self, resources: Resources) -> Step:
+        """Return the step with other resources; twice as fast as `replace`."""
+        values = list(_VALUES(self))
+        values[_RESOURCES] = resources
+        return Step(*values)
+
     def over(self, fallback: Mapping[str, Json]) -> Step:
         """Return the step with a fallback laid over its parameters."""
         return replace(self, params=laid_over(self.params, fallback)) if fallback else self
@@ -146,6 +153,10 @@ class Step:
         plain["checks"] = tuple(Check(**check) for check in plain["checks"])
         plain["resources"] = Resources(**plain["resources"])
         return cls(**plain)
+
+
+_VALUES = attrgetter(*Step.__slots__)
+_RESOURCES = Step.__slots__.index("resources")
 
 
 def laid_over(params: Mapping[str, Json], overlay: Mapping[str, Json]) -> dict[str, Json]:
@@ -335,6 +346,7 @@ def fingerprints(
     touches = _Touches()
     state: dict[str, str] = {}
     result: dict[str, str] = {}
+    software = dict(versions)
     for step in steps:
         seen: dict[str, str] = {}
         for path in (*step.reads, *step.updates):
@@ -349,17 +361,21 @@ def fingerprints(
             "writes": step.writes,
             "updates": step.updates,
             "state": seen,
-            "versions": dict(versions),
-            **({"fallbacks": step.fallbacks} if step.fallbacks else {}),
+            "versions": software,
         }
+        if step.fallbacks:
+            content["fallbacks"] = step.fallbacks
         result[step.id] = digest(content)
         for path in (*step.writes, *step.updates):
-            touches.add(path)
+            if path not in state:
+                touches.add(path)
             state[path] = result[step.id]
     return result
 
 
-_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), default=list)
+_CANONICAL = json.JSONEncoder(
+    sort_keys=True, separators=(",", ":"), default=list, check_circular=False
+)
 
 
 def digest(content: Json) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from casarun.cubes.beams import Beam
 from casarun.cubes.chain import Cube
-from casarun.cubes.moments import _SUMS
+from casarun.cubes.moment_kinds import SUMS
 from casarun.cubes.spectral import Axis
 from casarun.errors import RefusedError
 from casarun.recipe import model
@@ -107,7 +107,7 @@ def test_a_recipe_of_cubes_needs_no_dataset(tmp_path: Path, refused: Refused) ->
 
 
 def test_the_moments_of_recipes_are_those_there_are() -> None:
-    assert set(MOMENTS) == set(_SUMS)
+    assert set(MOMENTS) == set(SUMS)
 
 
 def of_file(cube: Cube = CUBE, memory: str = "2GB", **tables: Any) -> Compiled:

@@ -16,7 +16,7 @@ from ..observation import Observation
 from ..stages import compile as stages
 from ..stages.cube import header_file
 from ..stages.ingest import observation_file
-from .opening import Options, Reduction, held, open_recipe
+from .opening import Options, Reduction, held, open_recipe, uncollected
 from .steps import Listener, as_plan, disk_problem, executor_here, need_casa, run_steps
 
 
@@ -44,10 +44,12 @@ def observe(
         If a dataset cannot be imported or is not what it claims to be.
     """
     recipe = reduction.loaded.recipe
-    plan = as_plan(stages.imports(recipe), reduction.folder)
     folder = reduction.folder
     done: list[str] = []
-    if decide(plan, survey(plan, folder)):
+    with uncollected():
+        plan = as_plan(stages.imports(recipe), folder)
+        decided = decide(plan, survey(plan, folder))
+    if decided:
         need_casa(executor)
         problem = disk_problem(reduction, plan)
         if problem is not None:
@@ -61,8 +63,9 @@ def observe(
         if problems:
             raise reduction.refused(problems)
         done = outcome.done
-    found = {d.name: _observation(folder, observation_file(d)) for d in recipe.dataset
-            if (folder.root / observation_file(d)).is_file()}  # fmt: skip
+    with uncollected():
+        found = {d.name: _observation(folder, observation_file(d)) for d in recipe.dataset
+                if (folder.root / observation_file(d)).is_file()}  # fmt: skip
     return found, done
 
 

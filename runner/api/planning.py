@@ -15,7 +15,7 @@ from ..plan import Plan
 from ..recipe.positions import render
 from ..stages import compile as stages
 from .observing import cube_headers, observe
-from .opening import Options, Reduction, held, judged, open_recipe
+from .opening import Options, Reduction, held, judged, open_recipe, uncollected
 from .steps import Listener, as_plan, executor_here, expect
 
 
@@ -79,6 +79,13 @@ def prepare(
     RefusedError
         Where recipe and data do not fit, with each problem at its place in the recipe.
     """
+    with uncollected():
+        return _prepared(reduction, observations, fresh)
+
+
+def _prepared(
+    reduction: Reduction, observations: Mapping[str, Observation], fresh: bool
+) -> Planned:
     loaded, options = reduction.loaded, reduction.options
     compiled = stages.full(loaded.recipe, observations, cube_headers(reduction))
     of_another = _of_another(reduction)

@@ -144,7 +144,7 @@ def _with_memory(plan: Plan, memory: Mapping[str, int]) -> Plan:
     return replace(
         plan,
         steps=tuple(
-            replace(step, resources=replace(step.resources, memory_bytes=memory[step.id]))
+            step.needing(replace(step.resources, memory_bytes=memory[step.id]))
             if step.id in memory
             else step
             for step in plan.steps

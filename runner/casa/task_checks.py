@@ -79,11 +79,19 @@ def wrong(name: str, params: Mapping[str, Any]) -> dict[str, str]:
     for key, value in params.items():
         if key not in known:
             found[key] = f"{name} has no parameter '{key}'{did_you_mean(key, known)}"
-        elif type(value) in known[key].plain:
+        elif type(value) in known[key].plain or _is_plain_list(known[key], value):
             continue  # most of them, of many datasets
         elif not _late(value) and (problem := check_value(known[key], value)):
             found[key] = f"{name}: {problem}"
     return found
+
+
+def _is_plain_list(spec: ParameterSpec, value: Any) -> bool:
+    """Tell whether a value is a list of one type of which the parameter takes all lists."""
+    if type(value) is not list or not spec.plain_items:
+        return False
+    kinds = set(map(type, value))
+    return len(kinds) < 2 and kinds <= spec.plain_items
 
 
 def idle(name: str, params: Mapping[str, Any]) -> dict[str, str]:

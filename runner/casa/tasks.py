@@ -115,6 +115,15 @@ class ParameterSpec:
         known = {*self.types, *(VECTORS[kind] for kind in self.types if kind in VECTORS)}
         return frozenset(kind for kind, names in _PLAIN.items() if not names.isdisjoint(known))
 
+    @cached_property
+    def plain_items(self) -> frozenset[type]:
+        """Types of Python of which lists all pass."""
+        if not self.plain:
+            return frozenset()
+        known = {VECTORS[kind] for kind in self.types if kind in VECTORS}
+        known |= {"variant"} & {*self.types}
+        return frozenset(kind for kind, names in _PLAIN.items() if not names.isdisjoint(known))
+
     @property
     def subparameter_of(self) -> str:
         """The parameter whose value makes this one count; empty for top-level ones."""

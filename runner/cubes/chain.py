@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple
 from ..heuristics import SPEED_OF_LIGHT
 from ..quantities import arcsec, human_bytes, parse
 from ..recipe.channel_list import channels
-from . import moments as moment_maps
+from . import moment_kinds
 from .beams import Beam, Covariance, kernel
 from .spectral import Axis, Mix, boxcar, hanning, interpolated
 
@@ -286,7 +286,7 @@ class Chain:
             held += 32 * pixels
         held += 10 * pixels * (self.factors != (1, 1))
         held += 8 * pixels * (2 if self.regrids else 0) + (24 * out if self.template else 0)
-        held += 24 * out + moment_maps.memory_bytes(self.moments, out)
+        held += 24 * out + moment_kinds.memory_bytes(self.moments, out)
         if self.masked:
             run = int(self.part("mask").get("channels", 2))
             held += (30 + 6 * (2 * run + 2)) * out
@@ -421,7 +421,7 @@ class Chain:
     def _moments(self) -> Iterator[Wrong]:
         if self.moments and self.source.axis.n_chan < 2:
             yield Wrong(("moments",), "the cube has a single channel")
-        elif {0, *moment_maps.OF_VELOCITY} & set(self.moments) and self.source.axis.rest_hz <= 0:
+        elif {0, *moment_kinds.OF_VELOCITY} & set(self.moments) and self.source.axis.rest_hz <= 0:
             yield Wrong(
                 ("moments",),
                 "moments are in velocity, and the cube has no rest frequency: set image.restfreq",

@@ -9,42 +9,15 @@ sum of I v^2 / sum of I - moment 1 squared, 5 standard deviation of I, 6 root me
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from .convolve import Plane
+from .moment_kinds import CLIP_SIGMA, CLIPPED, SUMS, sums_of
 
 Bools = npt.NDArray[np.bool_]
-
-OF_VELOCITY: Final = (1, 2, 9, 11)
-"""Those in km/s."""
-
-CLIPPED: Final = (1, 2, 9)
-"""Those that noise far from the line would pull anywhere: without a mask, of what is above
-`CLIP_SIGMA` times the channel's noise. The integrated brightness stays unclipped, for clipping
-biases it."""
-
-CLIP_SIGMA: Final = 3.0
-
-_SUMS: Final[Mapping[int, tuple[str, ...]]] = {
-    -1: ("n", "s0"), 0: ("n", "s0"), 1: ("n", "s0", "s1"), 2: ("n", "s0", "s1", "s2"),
-    5: ("n", "s0", "q"), 6: ("n", "q"), 8: ("high", "high_at"), 9: ("high", "high_at"),
-    10: ("low", "low_at"), 11: ("low", "low_at"),
-}  # fmt: skip
-_BYTES: Final = {"n": 4, "high": 4, "low": 4, "high_at": 4, "low_at": 4}
-
-
-def sums_of(moments: tuple[int, ...]) -> tuple[str, ...]:
-    """Return the names of the sums that some moments need."""
-    return tuple(sorted({name for moment in moments for name in _SUMS[moment]}))
-
-
-def memory_bytes(moments: tuple[int, ...], pixels: int) -> int:
-    """Return what the sums of some moments take, with what is held while one is added."""
-    each = sum(_BYTES.get(name, 8) for name in sums_of(moments))
-    return pixels * (each + 20) if moments else 0
 
 
 class Moments:
@@ -125,7 +98,7 @@ class Moments:
         sums = self.sums
         with np.errstate(invalid="ignore", divide="ignore"):
             found = self._map(moment, width_km_s)
-        empty = sums["n"] == 0 if "n" in _SUMS[moment] else ~np.isfinite(sums[_SUMS[moment][0]])
+        empty = sums["n"] == 0 if "n" in SUMS[moment] else ~np.isfinite(sums[SUMS[moment][0]])
         return np.where(empty, np.nan, found).astype(np.float32)
 
     def _map(self, moment: int, width_km_s: float) -> Any:

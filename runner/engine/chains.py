@@ -10,10 +10,10 @@ from bisect import bisect_left
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from ..plan import Plan, and_above
+from ..plan import Plan, Step, and_above
 
 
-@dataclass
+@dataclass(slots=True)
 class Chain:
     """The steps that make and change one unit.
 
@@ -65,7 +65,10 @@ class Chains:
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         changed = {path for step in plan.steps for path in (*step.writes, *step.updates)}
-        self._unit_of = {path: _outermost(path, changed) for path in changed}
+        inner = {path for path in changed if not changed.isdisjoint(and_above(path)[1:])}
+        self._unit_of = {
+            path: _outermost(path, changed) if path in inner else path for path in changed
+        }
         self._below: dict[str, list[str]] = {}
         self.by_unit: dict[str, Chain] = {}
         for unit in sorted(set(self._unit_of.values())):
@@ -73,15 +76,14 @@ class Chains:
             for above in and_above(unit)[1:]:
                 self._below.setdefault(above, []).append(unit)
         for place, step in enumerate(plan.steps):
-            changes = dict.fromkeys(self._unit_of[p] for p in (*step.writes, *step.updates))
-            for unit in changes:
+            for unit in {self._unit_of[path]: None for path in (*step.writes, *step.updates)}:
                 chain = self.by_unit[unit]
                 chain.steps.append(step.id)
                 chain.places.append(place)
                 chain.makes.append(unit in step.writes)
                 chain.intermediate |= plan.keep == "products" and unit in step.intermediates
         for place, step in enumerate(plan.steps):
-            for unit in self._touched(step.reads, (*step.writes, *step.updates)):
+            for unit in self._touched(step):
                 chain = self.by_unit[unit]
                 chain.touched_by.append((step.id, bisect_left(chain.places, place)))
 
@@ -103,13 +105,17 @@ class Chains:
                 found[step_id].append((chain.unit, index))
         return found
 
-    def _touched(self, reads: tuple[str, ...], changes: tuple[str, ...]) -> dict[str, None]:
-        touched = dict.fromkeys(self._unit_of[path] for path in changes)
-        for path in reads:
+    def _touched(self, step: Step) -> dict[str, None]:
+        """Return the units that a step reads, makes or changes, each once."""
+        touched: dict[str, None] = {}
+        for path in (*step.writes, *step.updates):
+            touched[self._unit_of[path]] = None
+        for path in step.reads:
             for above in and_above(path):
                 if above in self.by_unit:
                     touched[above] = None
-            touched.update(dict.fromkeys(self._below.get(path, ())))
+            for below in self._below.get(path, ()):
+                touched[below] = None
         return touched
 
 

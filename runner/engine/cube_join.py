@@ -13,7 +13,8 @@ import numpy.typing as npt
 
 from ..casa import cube_fits, cube_image
 from ..cubes.chain import Chain
-from ..cubes.moments import OF_VELOCITY, Maps
+from ..cubes.moment_kinds import OF_VELOCITY
+from ..cubes.moments import Maps
 from ..cubes.statistics import COLUMNS
 from ..errors import Cause, StepFailedError
 from ..files import read_json, write_atomic

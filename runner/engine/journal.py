@@ -66,8 +66,6 @@ _NAME_BYTES: Final = 80
 _END_BYTES: Final = 65_536
 """Where the last event is looked for first: a ledger's lines have some hundred bytes."""
 
-_NO_NUMBERS: Final = (math.inf, -math.inf)
-
 _TYPES: Final[Mapping[str, type | tuple[type, ...]]] = {
     **dict.fromkeys(("fingerprint", "reason", "action", "cause", "message", "advice"), str),
     **dict.fromkeys(("state", "host", "path", "doing", "signature", "casarun"), str),
@@ -269,6 +267,8 @@ def _is_event(entry: Mapping[str, Any]) -> bool:
         return False
     for key, value in entry.items():
         types = _TYPES.get(key)
-        if types is not None and (not isinstance(value, types) or value in _NO_NUMBERS):
+        if types is not None and not isinstance(value, types):
+            return False
+        if type(value) is float and types is not None and math.isinf(value):
             return False
     return True

@@ -122,6 +122,7 @@ class Found:
 
 UP_TO_DATE = "unchanged"
 _LATER = "it already holds later changes"
+_NO_RECORD = StepRecord()
 
 
 def survey(plan: Plan, folder: RunFolder) -> Found:
@@ -170,8 +171,9 @@ def decide(
         decider = _Decider(plan, found, given_up)
         reasons = decider.reasons()
         restores, removals = decider.restores(), decider.removals()
+    kept = Decision(False, UP_TO_DATE)
     steps = {
-        step.id: Decision(step.id in reasons, reasons.get(step.id, UP_TO_DATE))
+        step.id: Decision(True, reasons[step.id]) if step.id in reasons else kept
         for step in plan.steps
     }
     return Decided(steps, restores, removals)
@@ -200,6 +202,9 @@ class _Position:
     held: int
     again: str = ""
     short: str = ""
+
+
+_MADE = _Position(1)
 
 
 class _Decider:
@@ -271,7 +276,7 @@ class _Decider:
 
     def _own_reason(self, step: Step) -> str:
         """Say why a step cannot be kept, apart from the state of its products."""
-        record = self._found.journal.steps.get(step.id, StepRecord())
+        record = self._found.journal.steps.get(step.id, _NO_RECORD)
         if record.done is None:
             return _unfinished(record) or "never run"
         if record.done.get("fingerprint") == self._plan.fingerprints[step.id]:
@@ -381,9 +386,9 @@ class _Decider:
         unit = chain.unit
         state = self._found.products.get(unit)
         ledger = self._found.ledgers.get(unit)
-        again = f"{unit} must be made again: "
         if ledger is None:
             return self._position_unrecorded(chain, state)
+        again = f"{unit} must be made again: "
         if ledger.doing:
             why = "a change was under way when the last run ended"
             why += f" (step {ledger.step})" if ledger.step else ""
@@ -398,12 +403,12 @@ class _Decider:
     def _position_unrecorded(self, chain: Chain, state: str | None) -> _Position:
         """Do as `_position` for a product that was not changed since it was made."""
         first = chain.steps[0]
-        record = self._found.journal.steps.get(first, StepRecord())
+        record = self._found.journal.steps.get(first, _NO_RECORD)
         done = record.done
         if done is None or done.get("fingerprint") != self._plan.fingerprints[first]:
             return _Position(0, f"{chain.unit} is made again")
         if done.get("writes", {}).get(chain.unit) == state:
-            return _Position(1)
+            return _MADE
         if state is None:
             return _Position(0, self._gone(chain.unit), "it is gone")
         return _Position(0, f"its product {chain.unit} was altered", "it was altered")

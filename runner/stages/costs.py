@@ -193,7 +193,7 @@ def estimated(steps: Sequence[Step], subjects: Sequence[Subject]) -> list[Step]:
             round(cost.disk_bytes),
             round(cost.seconds, 2),
         )
-        found.append(replace(step, resources=resources))
+        found.append(step.needing(resources))
     return found
 
 

@@ -17,7 +17,7 @@ from functools import cached_property
 from typing import Any, Final
 
 from ..cubes import chain as chains
-from ..cubes import moments as moment_maps
+from ..cubes import moment_kinds
 from ..cubes.spectral import Axis
 from ..errors import KeyPath, did_you_mean
 from ..folder import file_safe
@@ -412,7 +412,7 @@ def _export(draft: Draft, product: Product, common: Mapping[str, Any]) -> None:
 def _summed(product: Product) -> Resources:
     """Return what the step needs that adds up the sums of the pieces."""
     n_y, n_x = product.chain.shape
-    memory = moment_maps.memory_bytes(product.cube.moments, n_y * n_x)
+    memory = moment_kinds.memory_bytes(product.cube.moments, n_y * n_x)
     seconds = 0.3 + _SUMMED_S * n_y * n_x * product.n_pieces
     return Resources(memory_bytes=round(chains.BASE_BYTES + memory), seconds=seconds)
 

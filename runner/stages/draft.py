@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 from ..errors import KeyPath, Problem
@@ -113,6 +114,11 @@ class Draft:
     warnings: list[Problem] = field(default_factory=list)
     _said: set[Problem] = field(default_factory=set)
 
+    @cached_property
+    def _limited(self) -> Resources:
+        """What a step needs of which the stages know no more than its limit."""
+        return Resources(time_limit_s=parse(self.recipe.resources.time_per_step, "duration"))
+
     def choose(self, key: str, subject: str, choice: Choice) -> Any:
         """Record a value that casarun chose, and return it."""
         self.autos.append(Auto(key, subject, choice.value, choice.reason))
@@ -137,8 +143,9 @@ class Draft:
 
         Its `resources` are what the stage itself knows better than `stages.costs`.
         """
-        limit = parse(self.recipe.resources.time_per_step, "duration")
-        resources = replace(more.pop("resources", Resources()), time_limit_s=limit)
+        known: Resources | None = more.pop("resources", None)
+        limited = self._limited
+        resources = limited if known is None else replace(known, time_limit_s=limited.time_limit_s)
         more["checks"] = tuple(more.get("checks", ()))
         for key in ("reads", "writes", "updates", "intermediates"):
             more[key] = tuple(more.get(key, ()))

@@ -46,9 +46,9 @@ def by_position(ra_deg: float, dec_deg: float, within_deg: float = 0.02) -> Cali
     found = [
         (separation_deg(ra_deg, dec_deg, one.ra_deg, one.dec_deg), one)
         for one in CALIBRATORS
-        if not one.moves
+        if not one.moves and abs(one.dec_deg - dec_deg) <= 1.001 * within_deg
     ]
-    distance, nearest = min(found, key=lambda pair: pair[0])
+    distance, nearest = min(found, key=lambda pair: pair[0], default=(math.inf, None))
     return nearest if distance <= within_deg else None
 
 
