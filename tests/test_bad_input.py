@@ -110,7 +110,7 @@ def test_no_recipe(tmp_path: Path) -> None:
         (
             ["--until", "imaging"],
             "recipe.toml: --until: 'imaging' is none of import, flag, calibrate, apply, split, "
-            "selfcal, contsub, image, export, measure; did you mean 'image'?\n",
+            "selfcal, contsub, image, cube, export, measure; did you mean 'image'?\n",
         ),
         (["--only", "apr13"], "recipe.toml: --only: 'apr13' is none of NGC5921\n"),
         (

@@ -136,7 +136,7 @@ def test_an_unknown_anchor_is_refused_with_a_suggestion() -> None:
     assert problems(CustomStep("listobs", before="bandpas")) == [
         (
             "'bandpas' is neither a stage nor a step; stages: import, flag, calibrate, apply, "
-            "split, selfcal, contsub, image, export, measure; did you mean 'bandpass'?",
+            "split, selfcal, contsub, image, cube, export, measure; did you mean 'bandpass'?",
             ("step", 0, "before"),
         )
     ]

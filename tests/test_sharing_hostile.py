@@ -76,7 +76,7 @@ OUTSIDE = {
     ),
     "hidden": ('[vars]\nx = ".ssh"\n', '[project]\noutput = "${x}"\n', "'.ssh' is in a hidden"),
     "the name of the run": (
-        '[vars]\nx = "../x"\n', '[project]\nname = "${x}"\n', "'../x' cannot be a name",
+        '[project]\nname = "${x}"\n', '[vars]\nx = "../x"\n', "'../x' cannot be a name",
     ),
     "the name of an image": (
         '[vars]\nx = "../x"\n', '[[image]]\nname = "${x}"\n', "'../x' cannot be a name",
