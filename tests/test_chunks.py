@@ -130,7 +130,7 @@ def test_auto_follows_memory_per_core() -> None:
     size, _ = chosen()
     small, why = chosen(memory="300MB")
     assert small < size
-    assert why.endswith("4 MB a channel, within resources.memory_per_core = 300MB")
+    assert why.endswith("5 MB a channel, within resources.memory_per_core = 300MB")
 
 
 def test_auto_is_the_same_on_every_machine(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from typing import Any, Final, Self
 import numpy as np
 
 from ..errors import Cause, StepFailedError
-from .config import configure
+from .config import configure, keep_freed_memory
 from .invoke import imager_parts, plain
 
 Parameters = Mapping[str, Any]
@@ -142,6 +142,7 @@ class ChannelRange:
         self, tclean: Parameters, whole: Axis, first: int, last: int, *, cleaning: bool
     ) -> None:
         configure()
+        keep_freed_memory()
         n_chan = last - first + 1
         given = _imager_parameters({**tclean, "start": "", "width": "", "nchan": n_chan})
         self._gain = float(tclean.get("gain", 0.1))
@@ -223,6 +224,7 @@ def restore(tclean: Parameters) -> None:
         tclean's parameters; `restoringbeam` is the beam of all channels, or empty for their own.
     """
     configure()
+    keep_freed_memory()
     imager = imager_parts()[0](params=_imager_parameters(tclean))
     imager.initializeDeconvolvers()
     try:

@@ -18,6 +18,7 @@ _PIXEL_BYTES: Final = 4.0
 _TABLES_BYTES: Final = 1.4e5
 _CUBE_BYTES: Final = 4e9
 _GRID_BYTES: Final = 60.0
+_CLEAN_CUBE_BYTES: Final = 76.0
 _SCALE_BYTES: Final = 50.0
 _TERM_BYTES: Final = 100.0
 _MASK_BYTES: Final = 40.0
@@ -142,8 +143,8 @@ def memory_of(shape: Shape, params: Mapping[str, Any], telescopes: Collection[st
     Measured peaks a pixel of a plane, less 40 MB of the visibilities' buffers: 41 to 59 bytes for
     a dirty image or a Hogbom clean; 122 dirty with two terms; 172 to 210 multiscale with three
     scales; 260 mtmfs with two terms and 380 with three, hardly dependent on scales. A cube holds
-    all its planes (51 to 54 bytes a pixel dirty, 69 while cleaning) as long as they fit; CASA takes
-    a larger one in pieces, so that more than 4 GB is counted for a single plane only.
+    all its planes (51 to 57 bytes a pixel dirty, 70 to 76 while cleaning) as long as they fit; CASA
+    takes a larger one in pieces, so that more than 4 GB is counted for a single plane only.
     ``auto-multithresh`` takes 40 more, ``wproject`` with 32 planes 110 and with 128 280, ``mosaic``
     40, and for `BEAMS_BY_NAME` 350 and 2.6 GB before the first pixel (VLA at 1.4 GHz, 512 to 2048
     pixels a side; with TELESCOPE_NAME changed to EVLA 280 MB in all, standard 274).
@@ -164,6 +165,8 @@ def memory_of(shape: Shape, params: Mapping[str, Any], telescopes: Collection[st
             each = _GRID_BYTES + _TERM_BYTES * shape.terms
         elif deconvolver in ("multiscale", "asp"):
             each = _GRID_BYTES + _SCALE_BYTES * shape.scales
+        elif params.get("specmode") in ("cube", "cubedata"):
+            each = _CLEAN_CUBE_BYTES
     if params.get("usemask") == "auto-multithresh":
         each += _MASK_BYTES
     plane = each * shape.side_pixels * shape.polarizations
