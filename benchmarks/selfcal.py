@@ -99,14 +99,16 @@ class Row:
     """What one of them made of one sky; None for what could not be measured.
 
     `of_error_free` is the ratio of the dynamic range to that of the error-free data. Errors of
-    fluxes are fractions of the truth; `faint_flux_error` is that of the second source. Without a
-    source `dynamic_range` is that of the highest pixel: 4 to 5 for noise.
+    fluxes are fractions of the truth; `faint_flux_error` is that of the second source. `steps_s` is
+    what casarun's steps of the self-calibration took of `wall_s`, plots left out. Without a source
+    `dynamic_range` is that of the highest pixel: 4 to 5 for noise.
     """
 
     sky: str
     who: str
     ended: str
     wall_s: float | None = None
+    steps_s: float | None = None
     cpu_s: float | None = None
     load_average: float | None = None
     dynamic_range: float | None = None
@@ -186,15 +188,28 @@ def _compare(name: str, folder: Path, options: argparse.Namespace) -> Any:
             yield Row(name, who, why_not)
             continue
         runs: list[Run] = []
+        steps_s: list[float] = []
         for turn in range(options.times):
             at = folder / f"{who}-{turn}"
             runs.append(_run(*_command(who, name, folder, at, options), options.limit))
+            if who == "casarun":
+                steps_s.append(_steps_s(at))
         ended, vis = _ended(who, runs[-1], at)
         found = _measured(name, vis, folder) if vis else {}
         row = _row(name, who, ended, found, free)
         wall_s = statistics.median(run.wall_s for run in runs)
         cpu_s = statistics.median(run.cpu_s for run in runs)
-        yield replace(row, wall_s=wall_s, cpu_s=cpu_s, load_average=os.getloadavg()[0])
+        yield replace(
+            row, wall_s=wall_s, cpu_s=cpu_s, load_average=os.getloadavg()[0],
+            steps_s=statistics.median(steps_s) if steps_s else None,
+        )  # fmt: skip
+
+
+def _steps_s(at: Path) -> float:
+    """Add up the wall times of the self-calibration's steps of a run, but for its plots."""
+    found = at.glob("logs/target.selfcal.*/result.json")
+    results = [path for path in found if not path.parent.name.endswith(".plots")]
+    return sum(float(json.loads(path.read_text())["wall_s"]) for path in results)
 
 
 def _why_not(who: str, name: str, options: argparse.Namespace) -> str:
@@ -454,7 +469,7 @@ def _keep(rows: Sequence[Row], path: Path | None) -> None:
 def _heading() -> str:
     return (
         f"{'':16}{'DR':>7}{'of free':>8}{'flux':>8}{'faint':>8}{'arcsec':>7}"
-        f"{'wall s':>8}{'CPU s':>7}{'load':>6}  ended\n"
+        f"{'wall s':>8}{'steps s':>8}{'CPU s':>7}{'load':>6}  ended\n"
     )
 
 
@@ -467,6 +482,7 @@ def _line(row: Row) -> str:
         f"{row.who:16}{show(row.dynamic_range, '.0f', 7)}{show(row.of_error_free, '.2f', 8)}"
         f"{show(row.flux_error, '+.1%', 8)}{show(row.faint_flux_error, '+.1%', 8)}"
         f"{show(row.position_error_arcsec, '.2f', 7)}{show(row.wall_s, '.1f', 8)}"
+        f"{show(row.steps_s, '.1f', 8)}"
         f"{show(row.cpu_s, '.1f', 7)}{show(row.load_average, '.1f', 6)}  {row.ended[:160]}\n"
     )
 

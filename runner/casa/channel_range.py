@@ -97,7 +97,7 @@ def axis(tclean: Parameters) -> Axis:
     configure()
     from casatools import coordsys, synthesisimager
 
-    given = _imager_parameters({**tclean, "imagename": "axis", "niter": 0})
+    given = imager_parameters({**tclean, "imagename": "axis", "niter": 0})
     imager = synthesisimager()
     try:
         for name in sorted(given.getSelPars()):
@@ -144,7 +144,7 @@ class ChannelRange:
         configure()
         keep_freed_memory()
         n_chan = last - first + 1
-        given = _imager_parameters({**tclean, "start": "", "width": "", "nchan": n_chan})
+        given = imager_parameters({**tclean, "start": "", "width": "", "nchan": n_chan})
         self._gain = float(tclean.get("gain", 0.1))
         self._imager = imager = imager_parts()[0](params=given)
         # With coordinates given, CASA asks neither start nor width.
@@ -225,7 +225,7 @@ def restore(tclean: Parameters) -> None:
     """
     configure()
     keep_freed_memory()
-    imager = imager_parts()[0](params=_imager_parameters(tclean))
+    imager = imager_parts()[0](params=imager_parameters(tclean))
     imager.initializeDeconvolvers()
     try:
         imager.restoreImages()
@@ -233,14 +233,20 @@ def restore(tclean: Parameters) -> None:
         imager.deleteTools()
 
 
-def _imager_parameters(tclean: Parameters) -> Any:
-    """Return CASA's own parameters of an imager: tclean's under other names, with its defaults."""
-    _, imager_parameters, defaults = imager_parts()
+def imager_parameters(tclean: Parameters) -> Any:
+    """Return CASA's own parameters of an imager: tclean's under other names, with its defaults.
+
+    Parameters
+    ----------
+    tclean : mapping
+        tclean's parameters.
+    """
+    _, made, defaults = imager_parts()
     given = {**defaults, **tclean}
     given |= {"mosweight": given["mosweight"] and given["gridder"] in _MOSAICS, "chanchunks": 1}
-    known = inspect.signature(imager_parameters.__init__).parameters
+    known = inspect.signature(made.__init__).parameters
     named = {_OTHER_NAMES.get(name, name): value for name, value in given.items()}
-    return imager_parameters(**{name: value for name, value in named.items() if name in known})
+    return made(**{name: value for name, value in named.items() if name in known})
 
 
 def _arrays(record: Any) -> Any:

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..casa import invoke, read, selfcal_image, solution_snr
+from ..casa import channel_range, invoke, read, selfcal_image, solution_snr
+from ..casa.standing_imager import StandingImager
 from ..files import copy_tree, read_json, remove_tree, write_json
 from ..qa import metrics, selfcal, selfcal_mask
 from .results import SKIPPED
@@ -55,7 +56,7 @@ AT_NOISE = 1.1
 
 _SETTLED = 1.5
 _MOST_CLEANS = 16
-_CHANGED = ("image", "model", "residual", "mask", "alpha")
+_CHANGED = ("model", "residual", "mask")
 _SAVED = "kept"
 _GOES_ON = (0, 2, 8)  # a threshold was reached: not the iterations' limit, no divergence
 _QUICK = {"cyclefactor": 0.5, "minpsffraction": 0.01}
@@ -80,8 +81,11 @@ def image(params: Params) -> Outcome:
         idle = {"round": params["round"], "skipped": why}
         write_json(Path(params["out"]), idle)
         return idle | {SKIPPED: why, "_absent": _products(params)}
-    cleaning = _Cleaning(params, _thermal(params))
-    cleaning.clean()
+    thermal = _thermal(params)
+    with StandingImager(_settings(params)) as imager:
+        cleaning = _Cleaning(params, thermal, imager)
+        cleaning.clean()
+    cleaning.finish()
     measured = {"round": params["round"], "skipped": "", **_measured(params, cleaning)}
     numbers: dict[str, Any] = invoke.plain(measured)
     write_json(Path(params["out"]), numbers)
@@ -114,6 +118,14 @@ def judge(params: Params) -> Outcome:
     return told | ({SKIPPED: state["skipped"], "_absent": []} if state["skipped"] else {})
 
 
+def _settings(params: Params) -> dict[str, Any]:
+    """Return tclean's parameters but for those of a clean."""
+    return {
+        **params["tclean"], "vis": list(params["vis"]), "imagename": str(params["prefix"]),
+        "datacolumn": params["datacolumn"], "savemodel": "none",
+    }  # fmt: skip
+
+
 def _products(params: Params) -> list[str]:
     """Return the images that tclean may write."""
     tclean, prefix = params["tclean"], params["prefix"]
@@ -133,6 +145,7 @@ class _Cleaning:
 
     params: Params
     thermal: float | None
+    imager: StandingImager
     mask: Bools = field(init=False)
     sidelobe: float = field(init=False)
     width_pixels: float = field(init=False)
@@ -141,16 +154,13 @@ class _Cleaning:
     kept: tuple[float, Bools, int] = field(init=False)
     iterations: int = 0
     stopcode: int = 0
+    in_vain: bool = False
 
     def __post_init__(self) -> None:
         """Make the dirty image."""
-        params = self.params
-        self.suffix = ".tt0" if params["tclean"].get("deconvolver") == "mtmfs" else ""
-        self.grid = {
-            **params["tclean"], "vis": list(params["vis"]), "imagename": params["prefix"],
-            "datacolumn": params["datacolumn"], "savemodel": "none",
-        }  # fmt: skip
-        invoke.task("tclean", {**self.grid, "niter": 0, "restoration": False})
+        self.deconvolver = self.params["tclean"].get("deconvolver")
+        self.suffix = ".tt0" if self.deconvolver == "mtmfs" else ""
+        self.imager.dirty()
         psf = self.plane("psf")
         self.beam = psf.beam
         self.cell_arcsec = psf.cell_arcsec
@@ -170,9 +180,13 @@ class _Cleaning:
             if threshold is None or left <= 0 or self.stopcode not in _GOES_ON:
                 break
             self._clean_to(threshold, left)
-        if self.threshold is None:
-            self._call({"niter": 0})
+
+    def finish(self) -> None:
+        """Take the last step back if it was in vain, and restore; the imager is closed by now."""
+        if self.in_vain:
+            self._back()
         remove_tree(Path(_SAVED))
+        channel_range.restore(_settings(self.params))
 
     def _next_threshold(self) -> float | None:
         """Look at the residual; return how far to clean now, in Jy, or None at the end."""
@@ -183,7 +197,7 @@ class _Cleaning:
             return None
         noise = selfcal_mask.noise(residual.pixels[residual.valid & ~self.mask]) or 0.0
         if self._paid_nothing(noise, grew=found.grew):
-            self._back()
+            self.in_vain = True
             return None
         left = float(np.abs(residual.pixels[self.mask]).max())
         threshold = max(DEPTH * noise, STEP * left)
@@ -233,19 +247,13 @@ class _Cleaning:
         selfcal_image.write_mask(template, self.mask, mask)
         # tclean keeps the mask that it made of the one before.
         remove_tree(Path(f"{prefix}.mask"))
-        quick = _QUICK if self.grid.get("deconvolver") == "hogbom" else {}
+        quick = _QUICK if self.deconvolver == "hogbom" else {}
         more = {"niter": niter, "threshold": f"{threshold:.9g}Jy"}
-        outcome = self._call({**quick, **more, "usemask": "user", "mask": mask})
+        cleaned = self.imager.clean({**quick, **more, "usemask": "user", "mask": mask})
         remove_tree(Path(mask))
         self.threshold = threshold
-        self.iterations += int(outcome.get("iterdone", 0))
-        self.stopcode = int(outcome.get("stopcode", 0))
-
-    def _call(self, more: Params) -> Outcome:
-        """Go on from what is there."""
-        settings = {**self.grid, "calcpsf": False, "calcres": False, **more}
-        returned = invoke.task("tclean", settings)
-        return returned if isinstance(returned, dict) else {}
+        self.iterations += cleaned.iterations
+        self.stopcode = cleaned.stopcode
 
 
 def _measured(params: Params, cleaning: _Cleaning) -> dict[str, Any]:
