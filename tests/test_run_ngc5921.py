@@ -215,8 +215,11 @@ def test_a_run_killed_in_the_middle_ends_with_the_same_bits(
         process.wait()
     again = casarun_(RECIPE, *settings, cwd=tmp_path)
     assert again.returncode == 0, again.stdout + again.stderr
+    # The MS went back to what was saved before the change, so that nothing before it ran again.
+    back = [e["reason"] for e in events(run) if e["event"] == "product-restored"]
+    assert back == ["a change was under way when the last run ended (step apr13.apply.1)"]
     started = [e["step"] for e in events(run) if e["event"] == "step-started"]
-    assert started.count("apr13.copy") == 2
+    assert {step for step in started if started.count(step) > 1} == {"apr13.apply.1"}
     for name in ("continuum.fits", "hi.fits", "hi.mom1.fits"):
         np.testing.assert_array_equal(
             pixels(run / "images" / f"N5921_2.{name}"),
