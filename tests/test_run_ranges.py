@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -99,3 +100,62 @@ def test_without_a_fallback_the_other_ranges_are_cleaned_all_the_same(folder: Pa
         e["step"] for e in events(folder / "stuck") if e["event"] == "step-done"
     }
     assert "image.c.fallback = [{ gain = 0.05 }]" in done.stdout + done.stderr
+
+
+TOGETHER = """
+[[dataset]]
+name = "one"
+vis = "one.ms"
+calibrated = true
+[[dataset]]
+name = "two"
+vis = "two.ms"
+calibrated = true
+[[image]]
+name = "c"
+specmode = "cube"
+start = "1.401GHz"
+width = "1MHz"
+nchan = 12
+imsize = 64
+cell = "12arcsec"
+threshold = "100mJy"
+niter = 2000
+pbcor = false
+mask = "around.crtf"
+"""
+AROUND = "#CRTFv0\ncircle[[15h00m02.7s, +08d00m30s], 100arcsec] coord=J2000\n"
+
+
+@pytest.mark.long
+def test_datasets_windows_and_a_mask_by_ranges(tmp_path: Path) -> None:
+    """Two datasets of two overlapping windows each, and a mask of a file: no seams."""
+    field = replace(skies.TARGET, sources=(skies.Source(1.0, 40.0, 30.0, -3.0),))
+    windows = (skies.Spw(1.4e9, 1e6, 8), skies.Spw(1.4065e9, 1e6, 8))
+    for seed, name in enumerate(("one", "two")):
+        sky = skies.Sky(
+            fields=(field,), scans=(0, 0), spws=windows, n_antennas=10, noise_jy=0.05, seed=seed
+        )
+        skies.build(tmp_path / f"{name}.ms", sky)
+    (tmp_path / "around.crtf").write_text(AROUND)
+    for chunk in ('"none"', "6"):
+        path = recipe(tmp_path, f"{TOGETHER}chunk = {chunk}\n", f"{chunk[1:-1] or chunk}.toml")
+        done = casarun(path, "--output", path.stem, cwd=tmp_path)
+        assert done.returncode == 0, done.stdout + done.stderr
+    whole, parts = tmp_path / "none", tmp_path / "6"
+    assert {"target.c.clean1.0", "target.c.clean1.1"} <= set(started(parts))
+    vis = json.loads((parts / "logs/target.c.clean1.0/result.json").read_text())["params"]
+    assert len(vis["tclean"]["vis"]) == 2
+    at = Path("images") / "target.c.noise.json"
+    noise = json.loads((whole / at).read_text())["rms_jy_per_beam"]
+    for kind in (*CUBE, "mask"):
+        one, other = (ranges.pixels(run / "images" / f"target.c.{kind}") for run in (whole, parts))
+        assert one.shape == other.shape
+        assert one.shape[3] == 12
+        allowed = 0.1 * noise if kind in ("image", "model", "residual") else 0.0
+        assert np.abs(one - other).max() <= allowed, kind
+    mask = ranges.pixels(parts / "images" / "target.c.mask")
+    assert 0 < mask.mean() < 0.2
+    model = ranges.pixels(parts / "images" / "target.c.model")
+    assert model.any()
+    assert not model[mask == 0].any()
