@@ -96,10 +96,7 @@ class Visibilities:
 
     def part(self, selection: Any) -> Visibilities:
         """Return the part of the fields that a list of ids selects; all for any other text."""
-        try:
-            wanted = {int(word) for word in str(selection).split(",")} & set(self.rows)
-        except ValueError:
-            return self
+        wanted = self._wanted(selection)
         if not wanted:
             return self
         return replace(
@@ -107,6 +104,17 @@ class Visibilities:
             rows={i: n for i, n in self.rows.items() if i in wanted},
             values={i: n for i, n in self.values.items() if i in wanted},
         )
+
+    def values_of(self, selection: Any) -> float:
+        """Return the visibilities of the part that is selected; see `part`."""
+        wanted = self._wanted(selection)
+        return sum(n for i, n in self.values.items() if not wanted or i in wanted)
+
+    def _wanted(self, selection: Any) -> set[int]:
+        try:
+            return {int(word) for word in str(selection).split(",")} & self.rows.keys()
+        except ValueError:
+            return set()
 
     def bytes_of(self, data_columns: int = 1) -> float:
         """Return the size of an MS that a task writes of this.
@@ -215,7 +223,7 @@ def _copy(step: Step, known: _Known) -> Cost:
 
 def _flagdata(step: Step, known: _Known) -> Cost:
     """0.2 us a visibility; tfcrop and rflag, which look at its neighbours, 1.3 us."""
-    values = known.of(step).part(step.params.get("field", "")).n_values
+    values = known.of(step).values_of(step.params.get("field", ""))
     searching = any(word in str(step.params) for word in ("tfcrop", "rflag"))
     return Cost(0.0, 2e7, _START_S + (1.3e-6 if searching else 0.2e-6) * values)
 
@@ -241,7 +249,7 @@ def _new_column(step: Step, known: _Known, name: str) -> float:
 
 def _solve(step: Step, known: _Known) -> Cost:
     """0.5 s and 1 us a visibility that is solved for; 25 bytes of each; tables of 0.3 MB."""
-    values = known.of(step).part(step.params.get("field", "")).n_values
+    values = known.of(step).values_of(step.params.get("field", ""))
     return Cost(3e5, 25 * min(values, _HELD), 0.5 + 1e-6 * values)
 
 
@@ -250,7 +258,7 @@ def _applycal(step: Step, known: _Known) -> Cost:
 
     80 bytes of memory for each of the field's, which come a scan at a time.
     """
-    values = known.of(step).part(step.params.get("field", "")).n_values
+    values = known.of(step).values_of(step.params.get("field", ""))
     disk = _new_column(step, known, "CORRECTED_DATA")
     return Cost(disk, 80 * min(values, _HELD), 0.3 + 0.5e-6 * values + disk / 3e8)
 
