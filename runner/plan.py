@@ -252,20 +252,22 @@ class _Touches:
     """Who touched a path last: the bookkeeping of `hazards` and `fingerprints`."""
 
     def __init__(self) -> None:
+        self._paths: set[str] = set()
         self._known: dict[str, dict[str, None]] = {}
 
     def add(self, path: str) -> None:
         """Remember a path, under each of the folders above it."""
+        if path in self._paths:
+            return
         for above in and_above(path):
             self._known.setdefault(above, {})[path] = None
+        self._paths.add(path)
 
     def overlapping(self, path: str) -> list[str]:
         """Return the known paths that are `path`, lie below it, or above it."""
-        found = dict(self._known.get(path, {}))
-        for above in and_above(path)[1:]:
-            if above in self._known.get(above, {}):
-                found[above] = None
-        return list(found)
+        found = list(self._known.get(path, ()))
+        found.extend(above for above in and_above(path)[1:] if above in self._paths)
+        return found
 
 
 @lru_cache(maxsize=65536)
@@ -367,8 +369,7 @@ def fingerprints(
             content["fallbacks"] = step.fallbacks
         result[step.id] = digest(content)
         for path in (*step.writes, *step.updates):
-            if path not in state:
-                touches.add(path)
+            touches.add(path)
             state[path] = result[step.id]
     return result
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import hashlib
 import json
 import re
 import shutil
+import subprocess
+import sys
 from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from casarun.api import Options, plan, report, run
+from casarun.api.opening import uncollected
 from casarun.errors import ExitCode
 from casarun.report import pages
 from support.browser import browser, needs_browser
@@ -62,6 +67,23 @@ def test_a_plan_is_made_with_work_in_proportion(tmp_path: Path) -> None:
         recipe, options = ran(tmp_path / str(datasets), datasets)
         work.append(instructions(lambda: plan(recipe, options)))  # noqa: B023
     assert work[1] < 1.1 * (LARGE / SMALL) * work[0]
+
+
+def test_a_plan_is_made_without_numpy_and_what_draws() -> None:
+    code = (
+        "import sys; from casarun.api import planning, running; "
+        "print({'numpy', 'scipy', 'astropy', 'matplotlib', 'casatools'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
+def test_garbage_is_looked_for_again_once_a_plan_is_made() -> None:
+    with contextlib.suppress(ValueError), uncollected():
+        assert not gc.isenabled()
+        raise ValueError
+    assert gc.isenabled()
+    assert gc.get_freeze_count() == 0
 
 
 def test_a_report_takes_work_in_proportion(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

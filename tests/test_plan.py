@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from casarun.plan import Check, Plan, Resources, Step, digest, hazards
@@ -135,6 +136,12 @@ def test_a_step_survives_json() -> None:
         "apr13",
     )
     assert Step.from_json(json.loads(json.dumps(full.to_json()))) == full
+
+
+def test_a_step_that_needs_more_is_the_same_else() -> None:
+    step = Step("a", "image", "t", "casa:tclean", {"niter": 1}, ("b",), ("c",), dataset="d")
+    more = Resources(memory_bytes=5, seconds=2.0)
+    assert step.needing(more) == replace(step, resources=more) != step
 
 
 def test_a_part_has_no_step_without_those_that_it_waits_for() -> None:

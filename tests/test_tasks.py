@@ -5,7 +5,14 @@ import subprocess
 import sys
 
 import pytest
-from casarun.casa.task_checks import check_parameters, check_value, idle, when, without_unit
+from casarun.casa.task_checks import (
+    check_parameters,
+    check_value,
+    idle,
+    when,
+    without_unit,
+    wrong,
+)
 from casarun.casa.tasks import task, task_names
 from casarun.errors import RefusedError
 
@@ -103,6 +110,19 @@ def test_default_values_pass_their_own_check() -> None:
         if check_value(spec, spec.default) and spec.default not in ("", [])
     }
     assert wrong == set()
+
+
+def test_what_is_passed_over_quickly_is_what_passes_slowly() -> None:
+    lists: list[list[object]] = [[], [1], [1.5], ["a"], [True], [1, 2], [1, "a"], [[1]], [None]]
+    values = [*lists, 1, 1.5, "a", True]
+    found = set()
+    for name in ("gaincal", "tclean", "applycal", "flagdata", "mstransform"):
+        for spec in task(name).parameters:
+            for value in values:
+                quick = spec.name not in wrong(name, {spec.name: value})
+                assert quick == (not check_value(spec, value)), (name, spec.name, value)
+                found.add((quick, isinstance(value, list)))
+    assert len(found) == 4
 
 
 def test_categories_are_casa_s() -> None:

@@ -334,6 +334,10 @@ class _Decider:
         What is to be done with an intermediate hangs on who needs it; so far it is nobody.
         """
         present = self._present[chain.unit] = self._position(chain)
+        if present.held == len(chain.steps) and not chain.intermediate:
+            self._held[chain.unit] = (present.held, True)
+            self._goal[chain.unit] = present.held
+            return
         if chain.intermediate:
             self._held[chain.unit] = (len(chain.steps) + 1, False)
             self._goal[chain.unit] = 0
