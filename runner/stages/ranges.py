@@ -314,6 +314,8 @@ def _join(draft: Draft, cube: Divided, name: str, kinds: tuple[str, ...]) -> Non
     parts = [cube.prefix(chunk, what) for chunk in cube.chunks]
     prefix = picture.prefix if picture.cleaned else picture.dirty
     state = cube.state(cube.rounds[-1]) if name == "residual" else ""
+    # With the noise the cleans are ready as well, which go first: they take longer.
+    after = (picture.noise,) if name == "weights" and cube.cleaning else ()
     params = {
         "axis": cube.axis,
         "parts": parts,
@@ -324,7 +326,7 @@ def _join(draft: Draft, cube: Divided, name: str, kinds: tuple[str, ...]) -> Non
     _add(
         draft, cube, f"join.{name}", "ranges.join", params, f"join {', '.join(kinds)}",
         reads=(
-            cube.axis, *((state,) if state else ()),
+            cube.axis, *after, *((state,) if state else ()),
             *(path for part in parts for path in cube.names(part, kinds)),
         ),
         writes=cube.names(prefix, kinds),
