@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from .channel_range import imager_parameters
-from .config import configure
+from .config import configure, keep_freed_memory
 from .invoke import imager_parts, task
 
 Parameters = Mapping[str, Any]
@@ -39,6 +39,7 @@ class StandingImager:
 
     def __init__(self, tclean: Parameters) -> None:
         configure()
+        keep_freed_memory()
         self._elsewhere = bool(tclean.get("psfphasecenter"))
         if self._elsewhere:  # tclean takes all apart and together again for such a PSF
             task("tclean", {**tclean, "niter": 0, "restoration": False})
