@@ -127,7 +127,6 @@ mask = "around.crtf"
 AROUND = "#CRTFv0\ncircle[[15h00m02.7s, +08d00m30s], 100arcsec] coord=J2000\n"
 
 
-@pytest.mark.long
 def test_datasets_windows_and_a_mask_by_ranges(tmp_path: Path) -> None:
     """Two datasets of two overlapping windows each, and a mask of a file: no seams."""
     field = replace(skies.TARGET, sources=(skies.Source(1.0, 40.0, 30.0, -3.0),))

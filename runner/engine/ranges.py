@@ -157,6 +157,8 @@ def restore(params: Params) -> Outcome:
     settings |= {"nchan": place.to - place.from_ + 1, "niter": 0}
     if params["common"]:
         settings["restoringbeam"] = read_numbers(params["start"])["common_beam"]
+    if settings.get("usemask") == "user":
+        settings["mask"] = ""  # there is an image of it, and CASA refuses to make another
     channel_range.restore(settings)
     if place.from_ < place.first or place.to > place.last or params["margin"]:
         _trim(params, place)
