@@ -141,7 +141,7 @@ def test_a_step_that_stands_still_has_its_time_limit(bench: Bench) -> None:
 
 def test_the_process_that_steps_are_forked_from_may_die(bench: Bench) -> None:
     with bench.run(IMAGES) as run:
-        with run.frozen(CLEAN):
+        with run.frozen(CLEAN, at_work=True):
             run.server().kill()
             assert run.end() == 0
         said = "ended with the process that steps are forked from, which died"

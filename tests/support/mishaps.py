@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from casarun.engine.results import STDOUT_LOG
 
 from . import crashes
 from .cli import COMMAND, casarun
@@ -72,10 +73,18 @@ class Run:
         raise AssertionError(f"{event} of {step} never came:\n{self.said()}")
 
     @contextlib.contextmanager
-    def frozen(self, step: str) -> Iterator[int]:
-        """Hold a step's process when it has just begun; give its number."""
-        pid = int(self.await_step(step)["pid"])
-        os.kill(pid, signal.SIGSTOP)
+    def frozen(self, step: str, *, at_work: bool = False) -> Iterator[int]:
+        """Hold a step's process when it has just begun; give its number.
+
+        With `at_work` it has begun to write its log: before, in its first millisecond, it still
+        has ends of pipes that it was forked with.
+        """
+        if at_work:
+            out = Path(f"/proc/{self.await_step(step)['pid']}/fd/1")
+            pid = self.when(step, lambda: out.readlink().name == STDOUT_LOG)
+        else:
+            pid = int(self.await_step(step)["pid"])
+            os.kill(pid, signal.SIGSTOP)
         try:
             yield pid
         finally:
