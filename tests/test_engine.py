@@ -893,6 +893,7 @@ def test_late_values_that_are_not_there(tmp_path: Path, spec: dict[str, Any], me
         (ValueError("spw 7 is not there"), Cause.EXCEPTION),
         (RuntimeError("could not acquire a lock on table x.ms"), Cause.TABLE_LOCK),
         (RuntimeError("table x.ms is locked by another process"), Cause.TABLE_LOCK),
+        (RuntimeError("Error (...) when acquiring lock on x.ms/table.lock"), Cause.TABLE_LOCK),
         (RuntimeError("no block of data"), Cause.EXCEPTION),
     ],
 )

@@ -215,11 +215,14 @@ def test_a_run_killed_in_the_middle_ends_with_the_same_bits(
         process.wait()
     again = casarun_(RECIPE, *settings, cwd=tmp_path)
     assert again.returncode == 0, again.stdout + again.stderr
-    # The MS went back to what was saved before the change, so that nothing before it ran again.
+    # The MS went back to what was saved before the change, or, where there was no time for that
+    # yet, before the first of the applications: nothing before them ran again.
     back = [e["reason"] for e in events(run) if e["event"] == "product-restored"]
     assert back == ["a change was under way when the last run ended (step apr13.apply.1)"]
     started = [e["step"] for e in events(run) if e["event"] == "step-started"]
-    assert {step for step in started if started.count(step) > 1} == {"apr13.apply.1"}
+    twice = {step for step in started if started.count(step) > 1}
+    assert "apr13.apply.1" in twice
+    assert twice <= {"apr13.apply.0", "apr13.apply.1"}
     for name in ("continuum.fits", "hi.fits", "hi.mom1.fits"):
         np.testing.assert_array_equal(
             pixels(run / "images" / f"N5921_2.{name}"),

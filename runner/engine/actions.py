@@ -20,6 +20,7 @@ from ..plan import Check, Step
 from ..qa import collect
 from ..quantities import parse
 from . import cube_join, ranges, selfcal_apply, selfcal_image, selfcal_plots, selfcal_solve
+from .causes import cause_in, cause_of
 from .results import SKIPPED
 from .scene import Scene
 
@@ -61,10 +62,26 @@ def perform(step: Step, params: dict[str, Any], scene: Scene) -> Outcome:
     except StepFailedError:
         raise
     except Exception as error:
-        explained = checks.explain(error, task, params, logscan.scan(scene.log_file))
+        findings = logscan.scan(scene.log_file)
+        explained = checks.explain(error, task, params, findings) or _by_log(error, findings)
         if explained is None:
             raise
         raise explained from error
+
+
+def _by_log(error: Exception, findings: logscan.LogFindings) -> StepFailedError | None:
+    """Return an error with the cause that CASA's log has and its exception has not.
+
+    Two tasks that both write an MS's HISTORY can be in each other's way: ``fluxscale`` then raises
+    "Error in Calibrater::fluxscale", and only the log speaks of the lock.
+    """
+    if cause_of(error) is not Cause.EXCEPTION:
+        return None
+    for line in findings.severe:
+        cause = cause_in(line)
+        if cause is not None:
+            return StepFailedError(cause, line)
+    return None
 
 
 def prove(step: Step, params: dict[str, Any], outcome: Outcome, scene: Scene) -> dict[str, Any]:

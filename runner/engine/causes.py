@@ -28,7 +28,7 @@ _BY_TEXT: Final = (
     (re.compile(r"no space left on device|disk quota exceeded", re.I), Cause.DISK_FULL),
     (
         re.compile(
-            r"acquire.{0,40}\block|\block\b.{0,60}(acquire|obtain|another|held|in use)"
+            r"acquir(e|ing).{0,40}\block|\block\b.{0,60}(acquire|obtain|another|held|in use)"
             r"|(cannot|could not|unable to|failed to)\s+(be\s+)?lock|is locked|LockFile",
             re.I | re.S,
         ),
