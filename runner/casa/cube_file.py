@@ -11,8 +11,7 @@ import numpy.typing as npt
 
 from ..errors import DataError
 from . import cube_tiles
-from .config import configure
-from .read import ImageHeader, image_axes, image_header
+from .read import open_image
 
 Plane = npt.NDArray[np.float32]
 Block = npt.NDArray[np.float32]
@@ -40,21 +39,8 @@ class CubeFile:
     """
 
     def __init__(self, path: Path | str) -> None:
-        configure()
-        from casatools import image
-
         self.path = Path(path)
-        self._tool = image()
-        try:
-            self._tool.open(str(path))
-        except RuntimeError as error:
-            raise DataError(f"{path}: cannot be opened as an image: {error}") from error
-        coordinates = self._tool.coordsys()
-        try:
-            self.axes = image_axes(coordinates.axiscoordinatetypes(), str(path))
-            self.header: ImageHeader = image_header(self._tool, coordinates, self.axes, str(path))
-        finally:
-            coordinates.done()
+        self._tool, self.axes, self.header = open_image(path)
         if self.header.n_stokes > 1:
             self._tool.done()
             raise DataError(

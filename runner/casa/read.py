@@ -344,20 +344,7 @@ class ImageFile:
     """
 
     def __init__(self, path: Path | str) -> None:
-        configure()
-        from casatools import image
-
-        self._tool = image()
-        try:
-            self._tool.open(str(path))
-        except RuntimeError as error:
-            raise DataError(f"{path}: cannot be opened as an image: {error}") from error
-        coordinates = self._tool.coordsys()
-        try:
-            self._axes = image_axes(coordinates.axiscoordinatetypes(), str(path))
-            self.header = image_header(self._tool, coordinates, self._axes, str(path))
-        finally:
-            coordinates.done()
+        self._tool, self._axes, self.header = open_image(path)
         shape = (0, self.header.n_y, self.header.n_x)
         self._block: tuple[int, Floats, Bools] = (0, np.zeros(shape), np.zeros(shape, bool))
 
@@ -406,6 +393,41 @@ class ImageFile:
         present = [axis for axis in order if axis is not None]
         moved = np.moveaxis(chunk, present, range(-len(present), 0))
         return np.ascontiguousarray(moved.reshape(-1, self.header.n_y, self.header.n_x))
+
+
+def open_image(path: Path | str) -> tuple[Any, dict[str, int | None], ImageHeader]:
+    """Open a CASA image or a FITS file.
+
+    Parameters
+    ----------
+    path : Path or str
+        The image.
+
+    Returns
+    -------
+    tuple
+        CASA's image tool, to be closed by the caller; which axis is x, y, stokes and spectral;
+        and what the image says of itself.
+
+    Raises
+    ------
+    DataError
+        If it cannot be opened or has no direction axes.
+    """
+    configure()
+    from casatools import image
+
+    tool = image()
+    try:
+        tool.open(str(path))
+    except RuntimeError as error:
+        raise DataError(f"{path}: cannot be opened as an image: {error}") from error
+    coordinates = tool.coordsys()
+    try:
+        axes = image_axes(coordinates.axiscoordinatetypes(), str(path))
+        return tool, axes, image_header(tool, coordinates, axes, str(path))
+    finally:
+        coordinates.done()
 
 
 def image_axes(types: list[str], path: str) -> dict[str, int | None]:
