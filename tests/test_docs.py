@@ -13,7 +13,8 @@ import pytest
 import tomli
 from casarun import __version__
 from casarun.cli.commands import cli
-from casarun.errors import ExitCode
+from casarun.engine.policy import AGAIN
+from casarun.errors import Cause, ExitCode
 from casarun.folder import PRODUCT_FOLDERS
 from casarun.recipe.load import load
 from casarun.stages.draft import ORDER
@@ -107,6 +108,7 @@ def test_command_exists(where: str, command: list[str]) -> None:
         assert [program, *arguments] in (
             ["python3", "-m", "venv", ".venv"],
             [".venv/bin/pytest"],
+            [".venv/bin/mkdocs", "serve"],
         )
 
 
@@ -205,8 +207,42 @@ def test_folders_are_those_of_a_run() -> None:
 
 
 def test_every_page_is_in_the_manual() -> None:
-    nav = set(re.findall(r": (\S+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE))
-    assert nav == {page.name for page in PAGES if page.parent.name == "docs"}
+    """A new page goes below one of the sections of ``nav`` in mkdocs.yml, and in docs/index.md."""
+    text = (ROOT / "mkdocs.yml").read_text()
+    nav = set(re.findall(r"^ +- (?:.*: )?(\w[\w-]*\.md)$", text, re.MULTILINE))
+    written = {page.name for page in PAGES if page.parent.name == "docs"}
+    assert written - nav == set(), "pages that have no place in mkdocs.yml"
+    assert nav - written == set(), "mkdocs.yml has places for pages that are not there"
+
+
+def table_of(page: Path, heading: str) -> list[str]:
+    text = page.read_text(encoding="utf-8").partition(f"| {heading} |")[2]
+    return [row.split("|")[1].strip() for row in text.partition("\n\n")[0].splitlines()[2:]]
+
+
+def test_exit_codes_and_causes_have_their_page() -> None:
+    page = ROOT / "docs" / "exit-codes.md"
+    assert sorted(map(int, table_of(page, "exit code"))) == sorted(code.value for code in ExitCode)
+    assert [f"`{cause}`" for cause in Cause] == table_of(page, "cause")
+    again = {row.split("|")[1].strip(" `"): row.split("|")[3].strip()
+             for row in page.read_text().splitlines() if row.startswith("| `")}  # fmt: skip
+    assert {cause for cause, how in again.items() if not how.startswith(("no", "only"))} == {
+        str(cause) for cause in AGAIN
+    }
+
+
+def test_quoted_messages_are_what_the_program_says() -> None:
+    said = (ROOT / "tests" / "faults" / "messages.toml").read_text(encoding="utf-8")
+    said += "".join(path.read_text(encoding="utf-8")
+                    for part in ("engine", "recipe")
+                    for path in (ROOT / "runner" / part).rglob("*.py"))  # fmt: skip
+    page = ROOT / "docs" / "troubleshooting.md"
+    rows = table_of(page, "it says | it means") + table_of(
+        page, "it says | it means, and what helps"
+    )
+    quoted = [words for row in rows for words in re.findall(r"`([^`]+)`", row)]
+    assert len(quoted) > 20
+    assert [words for words in quoted if words not in said] == []
 
 
 def test_the_changelog_knows_this_version() -> None:
