@@ -39,7 +39,7 @@ def _section(command: click.Command, context: click.Context) -> str:
     records = [
         record
         for one in command.get_params(context)
-        if (record := one.get_help_record(context)) is not None
+        if isinstance(one, click.Option) and (record := one.get_help_record(context)) is not None
     ]
     lines += ["| option | |", "|---|---|"]
     lines += [f"| `{_cell(option)}` | {_cell(meaning)} |" for option, meaning in records]

@@ -1,7 +1,7 @@
 """Pages that are made when the site is built: from click, schemas, recipes, and docstrings.
 
-mkdocs calls `on_config` and `on_files`. Nothing is written to docs/: what the program itself says about its
-commands, files and functions cannot fall behind it.
+mkdocs calls `on_config` and `on_files`. Nothing is written to docs/: what the program itself says
+about its commands, files and functions cannot fall behind it.
 """
 
 from __future__ import annotations

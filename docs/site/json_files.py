@@ -21,7 +21,7 @@ def page(path: Path) -> str:
     schema = json.loads(path.read_text(encoding="utf-8"))
     sections = [
         f"# {path.name.removesuffix('.schema.json')}.json\n",
-        f"{schema['description']}\n",
+        f"{_plain(schema['description'])}\n",
         f"Made from `schemas/{path.name}`, to which a test holds what casarun writes.\n",
         *_tables("The file", schema),
     ]
@@ -37,7 +37,7 @@ def _tables(heading: str, node: Node) -> Iterator[str]:
         return
     yield f"## {heading}\n"
     if heading != "The file" and node.get("description"):
-        yield f"{node['description']}\n"
+        yield f"{_plain(node['description'])}\n"
     yield "| key | type | meaning |\n|---|---|---|"
     required = node.get("required", ())
     for key, child in properties.items():
@@ -70,4 +70,11 @@ def _type(node: Node) -> str:
 
 
 def _cell(text: str) -> str:
-    return text.replace("|", "\\|")
+    return _plain(text).replace("|", "\\|")
+
+
+def _plain(text: str) -> str:
+    """Return a text with its ``<name>`` as such, not as HTML; in backticks it is anyway."""
+    parts = text.split("`")
+    parts[::2] = [part.replace("<", "&lt;") for part in parts[::2]]
+    return "`".join(parts)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
+from html import escape
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Final
@@ -13,8 +14,9 @@ from faults.table import FAULTS
 
 HEAD = """# What casarun says, and of what
 
-Each fault of the tests (`tests/faults`), with the words in which casarun tells of it. Search this page for a part of
-your message. `{here}` is the recipe's folder. [Where something goes wrong](../troubleshooting.md) says what to do.
+Each fault of the tests (`tests/faults`), with the words in which casarun tells of it. Search this
+page for a part of your message. `{here}` is the recipe's folder.
+[Where something goes wrong](../troubleshooting.md) says what to do.
 """
 WHERE: Final = {
     "static": "By the recipe alone (`casarun check --static`)",
@@ -39,10 +41,10 @@ def _rows(faults: Iterable[Any]) -> list[str]:
         if not fault.not_yet:
             kind = " (a warning)" if fault.warns else ""
             rows.append(f"**{_sentence(fault.did)}**{kind}\n")
-            rows += [f"    {line}" for message in fault.said for line in message.splitlines()]
+            rows += [f"<p><code>{escape(message)}</code></p>" for message in fault.said]
             rows.append("")
     return rows
 
 
 def _sentence(text: str) -> str:
-    return text[0].upper() + text[1:].replace("*", "\\*").replace("<", "&lt;")
+    return escape(text[0].upper() + text[1:]).replace("*", "\\*")
