@@ -89,9 +89,21 @@ class DataError(CasarunError):
 
 
 class LockedError(CasarunError):
-    """Another run holds the run folder."""
+    """Another run holds the run folder.
+
+    Parameters
+    ----------
+    message : str
+        Which, and what to do if it is no more.
+    doubtful : bool
+        Whether that run may be no more, which nobody can tell from here.
+    """
 
     exit_code = ExitCode.LOCKED
+
+    def __init__(self, message: str, *, doubtful: bool = False) -> None:
+        self.doubtful = doubtful
+        super().__init__(message)
 
 
 class InterruptedRunError(CasarunError):

@@ -74,6 +74,11 @@ class RunFolder:
         return self.private / "seen.json"
 
     @property
+    def notified(self) -> Path:
+        """What was last told of the run, and to whom."""
+        return self.private / "notified.json"
+
+    @property
     def plan(self) -> Path:
         """The plan of the last run."""
         return self.root / "scripts" / "plan.json"

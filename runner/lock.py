@@ -148,9 +148,10 @@ class FolderLock:
         silent_s = self._silent_s(other)
         if silent_s is not None:
             said += f", last heard of {human_seconds(silent_s)} ago"
-        if silent_s is None or silent_s > SILENT_S:
+        doubtful = silent_s is None or silent_s > SILENT_S
+        if doubtful:
             said += f". If that run is no more, remove {file} and run the same command again"
-        return LockedError(said)
+        return LockedError(said, doubtful=doubtful)
 
     def _silent_s(self, other: dict[str, Json]) -> float | None:
         """Return how long ago, in s, the holder was heard of."""

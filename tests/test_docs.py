@@ -156,6 +156,7 @@ targets.fields = ["${target}"]
 name = "hi"
 """
 """What a recipe in the text extends."""
+CONFIG = '[notify.me]\ncommand = ["mail"]\n[notify.lab]\ncommand = ["mail"]\n'
 LOG = "night,file\nn1,58001\n"
 TOML = [(page, block) for page in PAGES for block in blocks(page, "toml")]
 
@@ -176,7 +177,9 @@ def test_recipes_in_the_text_load(page: Path, block: str, tmp_path: Path) -> Non
     recipe.write_text(block if "casarun = " in block else FRAGMENT + block)
     for name in re.findall(r'vis += "(?!casadata:)([^"*${]+)"', block):
         (tmp_path / name).mkdir()
-    given = {"DATA": str(tmp_path / "demo")}
+    (tmp_path / "casarun").mkdir()
+    (tmp_path / "casarun" / "config.toml").write_text(CONFIG)
+    given = {"DATA": str(tmp_path / "demo"), "XDG_CONFIG_HOME": str(tmp_path)}
     assert load(recipe, environ=given, demo_data=lambda: tmp_path).warnings == ()
 
 

@@ -33,6 +33,7 @@ SHORTHANDS: dict[str, set[Any]] = {
     "image.average": {"string"},
     "cube.targets": {"string"},
     "step.only": {"string"},
+    "notify.to": {"string"},
     "calibrate.refant": {"integer", ("array", frozenset({"string", "integer"}))},
     "selfcal.refant": {"integer", ("array", frozenset({"string", "integer"}))},
     "calibrate.delay": {"boolean"},
@@ -173,7 +174,7 @@ def test_tables_are_closed() -> None:
             for child in node:
                 yield from visit(child, name)
 
-    assert len(list(visit(schema(), "recipe"))) == 26
+    assert len(list(visit(schema(), "recipe"))) == 27
 
 
 def test_defaults_written_out_change_nothing() -> None:

@@ -19,6 +19,7 @@ from .observing import observe
 from .opening import Options, Reduction, held, judged, open_recipe, run_folder, versions, wipe
 from .planning import Planned, prepare
 from .steps import Listener, executor_here, need_casa, run_steps, time_total
+from .telling import told
 
 
 @dataclass
@@ -89,7 +90,9 @@ def run(
             wipe(reduction.folder)
         if not reduction.folder.journal.exists():
             executor.warm_up()  # steps will run: CASA is imported meanwhile
-        return _run_held(reduction, executor, listener, stop, ready)
+        return told(
+            reduction, listener, lambda: _run_held(reduction, executor, listener, stop, ready)
+        )
 
 
 def _run_held(

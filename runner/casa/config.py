@@ -59,6 +59,19 @@ def one_thread_a_process() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
+def have_home() -> None:
+    """Set ``HOME`` where it is not, as under some batch systems: CASA dies of that when imported.
+
+    (A segmentation fault in casatasks 6.7.0.) A user that the system does not know has none.
+    """
+    if not os.environ.get("HOME"):
+        os.environ.pop("HOME", None)
+        try:
+            os.environ["HOME"] = str(Path("~").expanduser())
+        except RuntimeError:
+            os.environ["HOME"] = "/"
+
+
 def packaged_data() -> Path | None:
     """Return the folder of the installed ``casadata`` package, or None."""
     spec = importlib.util.find_spec("casadata")
@@ -87,6 +100,7 @@ def configure(log_file: str | None = None) -> Path:
         If there are no measures data that CASA could work with.
     """
     one_thread_a_process()
+    have_home()
     arguments, sys.argv = sys.argv, sys.argv[:1]  # casaconfig reads the command line
     try:
         from casaconfig import config

@@ -87,6 +87,7 @@ def run(
     """Run RECIPE, or go on with its run; then judge and report."""
     from .. import api
     from ..engine import signals
+    from ..errors import LockedError
     from .terminal import terminal
 
     options = api.Options(output, overrides, jobs, until, only, fresh)
@@ -99,7 +100,12 @@ def run(
         signals.jobtime(stop),
         terminal(quiet=quiet, verbose=verbose) as screen,
     ):
-        result = api.run(recipe, options, screen.tell, stop, screen.planned)
+        try:
+            result = api.run(recipe, options, screen.tell, stop, screen.planned)
+        except LockedError as error:
+            if error.doubtful or not quiet:
+                raise
+            return int(error.exit_code)  # cron starts the next one while this one goes on
         screen.close(result)
     return int(result.exit_code)
 

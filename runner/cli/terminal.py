@@ -19,6 +19,7 @@ from ..api import Planned, RunResult
 from ..errors import ExitCode, printable
 from ..plan import written
 from ..quantities import human_bytes, human_seconds
+from ..report import words
 from .plain import escape
 
 _TAIL_BYTES = 4096
@@ -40,7 +41,9 @@ class Lines:
     def planned(self, planned: Planned) -> None:
         """Say what is about to be done, and what to know before."""
         plan = planned.plan
-        for line in planned.warned.splitlines():
+        # From cron, every word is a mail: where nothing is done, nothing needs to be known.
+        warned = planned.warned if planned.decided or not self.quiet else ""
+        for line in warned.splitlines():
             self.say(line, "yellow")
         if planned.forecast.steps and not self.quiet:
             self.say(planned.forecast.summary())
@@ -75,6 +78,8 @@ class Lines:
         elif kind == "run-waiting":
             self.say(f"{event['message']}; waiting for that, {human_seconds(event['wait_s'])} "
                      "at most", "yellow")  # fmt: skip
+        elif kind == "notifier-failed":
+            self.say(f"the notifier {event['name']} has told nobody: {event['message']}", "red")
         elif self.quiet:
             return
         elif kind == "run-opened":
@@ -118,7 +123,7 @@ class Lines:
         if not outcome.failed:
             for check in result.metrics.get("checks", ()):
                 if check["verdict"] != "pass":
-                    self.say(f"{check['verdict']}: {check['subject']}: {_said(check)}",
+                    self.say(f"{check['verdict']}: {check['subject']}: {words.check(check)}",
                              _VERDICTS[check["verdict"]])  # fmt: skip
         self.say(f"verdict: {verdict}", _VERDICTS.get(verdict, ""))
         self.say(f"report: {result.folder.report}")
@@ -259,12 +264,3 @@ def _disk(result: RunResult) -> str:
     number = len(outcome.removed)
     what = "1 intermediate" if number == 1 else f"{number} intermediates"
     return f"{most}; removed {what} ({human_bytes(outcome.removed_bytes)}) that nothing needs"
-
-
-def _said(check: Mapping[str, Any]) -> str:
-    """Say a check's result in a line."""
-    value, limit = check.get("value"), check.get("limit")
-    text = check.get("text") or check.get("message") or ""
-    if isinstance(value, float) and limit:
-        text = f"{value:.3g} {text} (limit {limit:g})"
-    return f"{check['name']}: {text}"

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from ..configuration import configured
 from ..errors import KeyPath, Problem, RefusedError
 from . import rules, schema
 from .build import build
@@ -94,6 +95,8 @@ def load(
     document, source = composed.document, composed.source
     problems = [*composed.problems, *_static(document, portable)]
     # One mistake has one message: what the schema or a rule said of a key is enough.
+    if not portable:
+        problems += _notifiers(document, environ)
     said = {problem.key for problem in problems if problem.severity == "error"}
     paths = Paths(source.folder, environ, demo_data or casadata_folder, portable)
     resolved = paths.resolve(document)
@@ -117,6 +120,21 @@ def _static(document: dict[str, Any], portable: bool) -> list[Problem]:
     if portable and "dataset" not in document:
         return [problem for problem in problems if problem.key != ("dataset",)]
     return problems
+
+
+def _notifiers(document: Mapping[str, Any], environ: Mapping[str, str]) -> Iterator[Problem]:
+    """Yield notifiers that the recipe names and its user has not defined."""
+    table = document.get("notify")
+    to = table.get("to") if isinstance(table, dict) else None
+    names = to if isinstance(to, list) else [to]
+    if not any(names):
+        return
+    known = configured(environ)
+    for position, name in enumerate(names):
+        missing = known.missing(name) if isinstance(name, str) else ""
+        if missing:
+            key: KeyPath = ("notify", "to", position) if names is to else ("notify", "to")
+            yield Problem(missing, key)
 
 
 def _really_moved(moved: Mapping[KeyPath, KeyPath]) -> dict[KeyPath, KeyPath]:

@@ -344,6 +344,14 @@ class Retry:
 
 
 @dataclass(frozen=True)
+class Notify:
+    """``[notify]``: whom to tell that the run has ended; the names are the user's own."""
+
+    to: tuple[str, ...] = ()
+    on: tuple[Literal["success", "failure", "stopped"], ...] = ("success", "failure")
+
+
+@dataclass(frozen=True)
 class Recipe:
     """A recipe: the whole TOML document, after overrides, checked."""
 
@@ -363,3 +371,4 @@ class Recipe:
     qa: Qa = Qa()
     resources: Resources = Resources()
     retry: Retry = Retry()
+    notify: Notify = Notify()

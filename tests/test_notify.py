@@ -1,0 +1,380 @@
+"""Whoever is to know that a run has ended is told: what, how, and never to the run's harm."""
+
+from __future__ import annotations
+
+import json
+import socket
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from casarun.api.opening import Options, Reduction, open_recipe
+from casarun.api.running import RunResult
+from casarun.api.telling import told
+from casarun.engine.outcome import Failure, Outcome
+from casarun.errors import Cause, DataError, ExitCode, RefusedError
+from casarun.folder import RunFolder
+from casarun.plan import Plan
+from casarun.share import news
+from support.cli import recipe
+
+METRICS: dict[str, Any] = {
+    "verdict": "warn",
+    "checks": [
+        {"name": "dynamic_range", "subject": "M51, c", "verdict": "pass", "value": 80.0,
+         "limit": 20, "text": "peak over noise"},
+        {"name": "residual_peak", "subject": "M51, c", "verdict": "warn", "value": 12.34,
+         "limit": 10.0, "text": "sigma is the largest residual"},
+    ],
+    "images": {"M51": {"c": {"peak_jy_per_beam": 0.0524, "rms_noise_jy_per_beam": 9e-4,
+                             "dynamic_range": 58.2}}},
+    "datasets": {"day1": {"flagged_fraction": {"total": 0.2514}}},
+}  # fmt: skip
+FAILED = {
+    "day1.bandpass": Failure(Cause.POSTCONDITION, "no solutions", "Choose another refant", 1,
+                             Path("/logs"))
+}  # fmt: skip
+TELL = "import os, sys; open(sys.argv[1], 'w').write(sys.stdin.read())"
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give a folder with a dataset; the user's configuration is below it."""
+    (tmp_path / "a.ms").mkdir()
+    (tmp_path / "config" / "casarun").mkdir(parents=True)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def define(place: Path, **notifiers: dict[str, Any]) -> None:
+    """Write the user's configuration."""
+    lines = []
+    for name, table in notifiers.items():
+        lines.append(f"[notify.{name}]")
+        lines += [f"{key} = {json.dumps(value)}" for key, value in table.items()]
+    (place / "config" / "casarun" / "config.toml").write_text("\n".join(lines) + "\n")
+
+
+def command(*words: str, program: str = sys.executable) -> dict[str, Any]:
+    return {"command": [program, *words]}
+
+
+def opened(place: Path, notify: str = 'to = "me"', title: str = "The whirlpool") -> Reduction:
+    path = recipe(
+        place,
+        f'[project]\nname = "m51"\ntitle = {json.dumps(title)}\n[[dataset]]\nvis = "a.ms"\n'
+        f"[notify]\n{notify}\n",
+    )
+    reduction = open_recipe(path, Options())
+    reduction.folder.private.mkdir(parents=True, exist_ok=True)
+    return reduction
+
+
+def ended(
+    reduction: Reduction,
+    code: ExitCode = ExitCode.DONE,
+    ran: int = 3,
+    failed: dict[str, Failure] | None = None,
+) -> tuple[RunResult, list[dict[str, Any]]]:
+    """Let a run end in some way; return its result and what listeners heard."""
+    outcome = Outcome(done=[str(n) for n in range(ran)], failed=failed or {})
+    result = RunResult(code, outcome, Plan(()), reduction.folder, METRICS)
+    heard: list[dict[str, Any]] = []
+    return told(reduction, heard.append, lambda: result), heard
+
+
+def text(folder: RunFolder, code: ExitCode, failed: dict[str, Failure], metrics: Any) -> list[str]:
+    outcome = Outcome(done=["a"], failed=failed)
+    told = news.of_run("m51", "The whirlpool", folder, outcome, metrics, code)
+    return told.text().splitlines()
+
+
+def test_the_message(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    (tmp_path / "qa").mkdir()
+    folder.report.touch()
+    assert text(folder, ExitCode.DONE, {}, METRICS) == [
+        "m51: The whirlpool",
+        f"Verdict: warn (exit code 0); 1 step run, on {socket.gethostname()}.",
+        "",
+        "Look at:",
+        "1. warn: M51, c: residual_peak: 12.3 sigma is the largest residual (limit 10)",
+        "2. M51, c: peak 52.4 mJy/beam, noise 900 µJy/beam, dynamic range 58",
+        "3. day1: 25.1 % of the cross-correlations flagged",
+        "",
+        f"Report: {tmp_path}/qa/index.html",
+        f"Run folder: {tmp_path}",
+    ]
+
+
+def test_what_failed_comes_first_and_three_things_are_enough(tmp_path: Path) -> None:
+    missing = [
+        {"name": "product_made", "subject": "M51, c", "verdict": "fail", "value": False,
+         "limit": True, "text": "not made: no solutions"}
+    ]  # fmt: skip
+    failing = [
+        {"name": "flagged_fraction", "subject": f"day{n}", "verdict": "fail", "value": 0.9,
+         "limit": 0.8, "text": "of all cross-correlations are flagged"} for n in (1, 2)
+    ]  # fmt: skip
+    metrics = METRICS | {"checks": [*METRICS["checks"], *missing, *failing]}
+    told = text(RunFolder(tmp_path), ExitCode.STEP_FAILED, FAILED, metrics)
+    assert told[1].startswith("Verdict: a step failed (exit code 1); ")
+    assert told[4:] == [
+        "1. day1.bandpass failed: no solutions. Choose another refant",
+        "2. fail: day1: flagged_fraction: 0.9 of all cross-correlations are flagged (limit 0.8)",
+        "3. fail: day2: flagged_fraction: 0.9 of all cross-correlations are flagged (limit 0.8)",
+        "and 1 more",
+        "",
+        "There is no report.",
+        f"Run folder: {tmp_path}",
+    ]
+
+
+def test_what_comes_from_data_does_not_drive_a_terminal(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    told = news.of_run("m51", "\x1b[2J\x07", folder, Outcome(), {}, ExitCode.DONE).text()
+    assert told.startswith("m51: \\x1b[2J\\x07\n")
+
+
+def test_a_command_gets_the_message_and_the_words(place: Path) -> None:
+    define(
+        place,
+        me=command("-c", TELL, str(place / "told"), "{title}"),
+        other=command(
+            "-c", "import os, sys; open(sys.argv[1], 'w').write(str((sys.argv[2:], "
+            "os.environ['CASARUN_KIND'], os.environ['CASARUN_EXIT_CODE'], os.getcwd())))",
+            str(place / "words"), "{title}", "-{name}", "{folder}",
+        ),
+    )  # fmt: skip
+    result, heard = ended(opened(place, 'to = ["me", "other"]'))
+    assert (result.exit_code, heard) == (ExitCode.DONE, [])
+    assert (place / "told").read_text().startswith("m51: The whirlpool\nVerdict: warn")
+    run = str(place / "runs" / "m51")
+    expected = (["casarun: m51: warn", "-m51", run], "success", "0", str(Path.home()))
+    assert (place / "words").read_text() == str(expected)
+
+
+def test_no_shell_is_between(place: Path) -> None:
+    define(place, me=command("-c", TELL, str(place / "told"), "$(touch {folder}/x)", "; touch x"))
+    title = f"$(touch {place}/y) `touch {place}/y`; touch {place}/y"
+    _, heard = ended(opened(place, title=title))
+    assert heard == []
+    assert title in (place / "told").read_text()
+    assert not list(place.rglob("[xy]"))
+
+
+BAD = {
+    "fails": (
+        command("-c", "import sys; print('no route to host'); sys.exit(3)"),
+        "ended with exit code 3: no route to host",
+    ),
+    "dies": (
+        command("-c", "import os; os.kill(os.getpid(), 9)"),
+        "was killed by SIGKILL",
+    ),
+    "is not there": (
+        command(program="no-such-program"),
+        "there is no program no-such-program on the PATH",
+    ),
+    "is not there, absolute": (command(program="/no/such"), "there is no program /no/such"),
+    "hangs": (
+        command("-c", "import time; time.sleep(100)") | {"timeout": "300ms"},
+        "took longer than 0.3 s and was ended",
+    ),
+    "has an address that is none": ({"url": "nonsense://x"}, "ended with exit code 1: "
+                                    "address 1 is none that Apprise knows"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("how", BAD)
+@pytest.mark.parametrize("code", [ExitCode.DONE, ExitCode.STEP_FAILED])
+def test_a_notifier_that_does_not_work_is_told_and_changes_nothing(
+    place: Path, how: str, code: ExitCode
+) -> None:
+    notifier, said = BAD[how]
+    define(place, me=notifier, good=command("-c", TELL, str(place / "told")))
+    result, heard = ended(opened(place, 'to = ["me", "good"]'), code)
+    assert result.exit_code == code
+    assert heard == [{"event": "notifier-failed", "name": "me", "message": said}]
+    assert (place / "told").exists()  # the next one is told all the same
+
+
+def test_what_a_notifier_started_ends_with_it(place: Path) -> None:
+    child = "import time, os; open({!r}, 'w').write(str(os.getpid())); time.sleep(100)"
+    pid = place / "pid"
+    outer = (
+        "import subprocess, sys, time\n"
+        f"subprocess.Popen([sys.executable, '-c', {child.format(str(pid))!r}])\n"
+        "time.sleep(100)"
+    )
+    define(place, me=command("-c", outer) | {"timeout": "3s"})
+    _, heard = ended(opened(place))
+    assert heard[0]["message"] == "took longer than 3 s and was ended"
+    assert not lives(int(pid.read_text()))
+
+
+def lives(pid: int) -> bool:
+    """Tell whether a process goes on; the kernel has a while to end it."""
+    for _ in range(100):
+        try:
+            if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
+                return False
+        except psutil.NoSuchProcess:
+            return False
+        time.sleep(0.1)
+    return True
+
+
+class _Server(HTTPServer):
+    code = 200
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.got: list[tuple[str, dict[str, Any]]] = []
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: _Server
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.got.append((self.path, json.loads(body)))
+        self.send_response(self.server.code)
+        self.end_headers()
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def server() -> Iterator[_Server]:
+    """Give a web server of this machine that notes what it is told."""
+    with _Server() as web:
+        thread = threading.Thread(target=web.serve_forever, daemon=True)
+        thread.start()
+        yield web
+        web.shutdown()
+        thread.join()
+
+
+def test_a_webhook(place: Path, server: _Server) -> None:
+    define(place, me={"url": f"json://127.0.0.1:{server.server_port}/hook"})
+    result, heard = ended(opened(place), ExitCode.STEP_FAILED, failed=FAILED)
+    assert (result.exit_code, heard) == (ExitCode.STEP_FAILED, [])
+    ((path, body),) = server.got
+    assert path.startswith("/hook")
+    assert body["title"] == "casarun: m51: a step failed"
+    assert body["type"] == "failure"
+    assert "\n1. day1.bandpass failed: no solutions. Choose another refant\n" in body["message"]
+
+
+def test_a_server_that_refuses(place: Path, server: _Server) -> None:
+    server.code = 500
+    define(place, me={"url": f"json://127.0.0.1:{server.server_port}/secret"})
+    result, heard = ended(opened(place))
+    assert result.exit_code == ExitCode.DONE
+    assert heard[0]["message"].startswith("ended with exit code 1: ")
+    assert "500" in heard[0]["message"] or "Internal Server Error" in heard[0]["message"]
+    assert "secret" not in heard[0]["message"]
+
+
+def test_only_what_was_asked_for_is_told(place: Path) -> None:
+    define(place, me=command("-c", TELL, str(place / "told")))
+    for on, code, is_told in (
+        (["failure"], ExitCode.DONE, False),
+        (["failure"], ExitCode.INTERRUPTED, False),
+        (["failure"], ExitCode.QA_FAILED, True),
+        (["failure"], ExitCode.STEP_FAILED, True),
+        (["success"], ExitCode.STEP_FAILED, False),
+        (["success"], ExitCode.DONE, True),
+        (["stopped"], ExitCode.INTERRUPTED, True),
+        ([], ExitCode.STEP_FAILED, False),
+    ):
+        ended(opened(place, f'to = "me"\non = {json.dumps(on)}'), code)
+        assert (place / "told").exists() == is_told, (on, code)
+        (place / "told").unlink(missing_ok=True)
+
+
+def is_told(place: Path, reduction: Reduction, code: ExitCode, **more: Any) -> bool:
+    ended(reduction, code, **more)
+    found = (place / "told").exists()
+    (place / "told").unlink(missing_ok=True)
+    return found
+
+
+def test_the_same_is_not_told_every_ten_minutes(place: Path) -> None:
+    define(place, me=command("-c", TELL, str(place / "told")))
+    run = opened(place)
+    assert not is_told(place, run, ExitCode.DONE, ran=0)  # nothing was done, nothing was wrong
+    assert is_told(place, run, ExitCode.DONE)
+    assert not is_told(place, run, ExitCode.DONE, ran=0)
+    assert is_told(place, run, ExitCode.STEP_FAILED, failed=FAILED)
+    assert not is_told(place, run, ExitCode.STEP_FAILED, ran=0, failed=FAILED)
+    other = {"day2.bandpass": FAILED["day1.bandpass"]}
+    assert is_told(place, run, ExitCode.STEP_FAILED, ran=0, failed=other)
+    assert is_told(place, run, ExitCode.DONE, ran=0)  # it is well again
+    assert not is_told(place, run, ExitCode.DONE, ran=0)
+
+
+def test_what_could_not_be_told_is_told_the_next_time(place: Path) -> None:
+    define(place, me=command("-c", "import sys; sys.exit(1)"))
+    run = opened(place)
+    assert not is_told(place, run, ExitCode.DONE)
+    define(place, me=command("-c", TELL, str(place / "told")))
+    assert is_told(place, run, ExitCode.DONE, ran=0)
+    assert not is_told(place, run, ExitCode.DONE, ran=0)
+
+
+@pytest.mark.parametrize("error", [DataError("a.ms: not a MeasurementSet"), RuntimeError("oh")])
+def test_what_ends_a_run_early_is_told_and_goes_on(place: Path, error: Exception) -> None:
+    define(place, me=command("-c", TELL, str(place / "told")))
+
+    def work() -> RunResult:
+        raise error
+
+    with pytest.raises(type(error), match=str(error)):
+        told(opened(place), None, work)
+    verdict = "refused (exit code 2)" if isinstance(error, DataError) else "a bug in casarun (exit"
+    lines = (place / "told").read_text().splitlines()
+    assert lines[1].startswith(f"Verdict: {verdict}")
+    assert lines[4] == f"1. {error}"
+
+
+def refusal(place: Path, notify: str) -> str:
+    with pytest.raises(RefusedError) as error:
+        opened(place, notify)
+    return str(error.value).splitlines()[0]
+
+
+def test_a_recipe_can_only_name_what_its_user_has_defined(place: Path) -> None:
+    config = place / "config" / "casarun" / "config.toml"
+    start = f"{place}/recipe.toml:8:"
+    assert refusal(place, 'to = "me"') == (
+        f"{start}6: notify.to: no notifier is named 'me' in {config}: there is no such file"
+    )
+    define(place, me=command("x"), lab=command("x"))
+    assert refusal(place, 'to = ["me", "lap"]') == (
+        f"{start}13: notify.to[1]: no notifier is named 'lap' in {config}: there is 'me', 'lab'; "
+        "did you mean 'lab'?"
+    )
+    opened(place, 'to = ["me", "lab"]')
+
+
+def test_a_configuration_that_is_wrong_is_told_with_its_own_place(place: Path) -> None:
+    define(place, me={"comand": ["x"]})
+    config = place / "config" / "casarun" / "config.toml"
+    assert refusal(place, 'to = "me"') == (
+        f"{config}:1:9: notify.me: give either a command or a url"
+    )
+
+
+def test_a_recipe_that_tells_nobody_does_not_look_at_the_configuration(place: Path) -> None:
+    define(place, me={"comand": ["x"]})
+    assert opened(place, "to = []").loaded.recipe.notify.to == ()
