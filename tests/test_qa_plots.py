@@ -49,15 +49,6 @@ def test_a_group_that_is_all_flagged_is_said_to_be(tmp_path):
     assert is_drawn(path)
 
 
-def test_many_antennas_fields_and_windows_fit_the_flagging_plot(tmp_path):
-    fractions = {
-        "antenna": {f"m{i:03d}": i / 64 for i in range(64)},
-        "field": {f"a rather long name of a field {i}": 0.5 for i in range(40)},
-        "spw": {str(i): 0.1 for i in range(64)},
-    }
-    assert is_drawn(plots.flagging(tmp_path / "f.png", fractions))
-
-
 @pytest.mark.parametrize(
     ("what", "against"), [("amplitude", "frequency"), ("phase", "time"), ("delay", "time")]
 )

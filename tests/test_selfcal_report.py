@@ -9,9 +9,12 @@ from casarun.engine import selfcal_plots as action
 from casarun.folder import RunFolder
 from casarun.plan import Plan, Step
 from casarun.qa import selfcal_plots, sky
+from casarun.qa.advice import ADVICE
 from casarun.qa.verdict import assemble
-from casarun.report import conclude, words
-from casarun.report.context import checks, step_row
+from casarun.report import words
+from casarun.report.context import step_row
+from casarun.report.gathering import gather
+from casarun.report.judging import checks
 from casarun.report.render import render
 from casarun.report.selfcal import sections
 from jsonschema import Draft202012Validator
@@ -150,6 +153,8 @@ def test_an_accepted_self_calibration_passes_with_its_numbers():
         "limit": 1,
         "text": "rounds accepted; round 1 is kept, dynamic range 87.5 to 8900, in the near "
         "field 82.4 to 8200",
+        "key": ADVICE["selfcal_accepted"][0],
+        "advice": ADVICE["selfcal_accepted"][1],
     }
 
 
@@ -360,7 +365,7 @@ def test_a_self_calibration_that_failed_shows_the_rounds_that_it_came_to(folder)
 
 
 def test_a_self_calibration_that_failed_fails_the_verdict(folder):
-    found = conclude._judge(folder, PLAN, meta(finish="failed"))
+    found = gather(folder, PLAN, meta(finish="failed"))
     assert found["verdict"] == "fail"
     assert found["selfcal"] == {}
     assert [(c["name"], c["subject"]) for c in found["checks"]] == [
@@ -369,11 +374,11 @@ def test_a_self_calibration_that_failed_fails_the_verdict(folder):
 
 
 def test_the_verdict_takes_the_summary_from_the_run_folder(folder):
-    found = conclude._judge(folder, PLAN, meta())
+    found = gather(folder, PLAN, meta())
     assert found["verdict"] == "pass"
     assert found["selfcal"][TARGET]["best_round"] == 1
     (folder.root / OUT).unlink()
-    found = conclude._judge(folder, PLAN, meta())
+    found = gather(folder, PLAN, meta())
     assert found["checks"][0]["text"] == f"not made: {OUT} is gone; run the recipe again"
 
 

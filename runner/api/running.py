@@ -14,7 +14,8 @@ from ..engine.signals import StopFlag
 from ..errors import ExitCode
 from ..folder import RunFolder
 from ..plan import Plan
-from ..report.conclude import conclude, record_plan, render_again
+from ..report.conclude import about, conclude, record_plan, render_again
+from ..report.live import Live
 from .observing import observe
 from .opening import Options, Reduction, held, judged, open_recipe, run_folder, versions, wipe
 from .planning import Planned, prepare
@@ -135,7 +136,15 @@ def _run_steps(
         need_casa(executor)
     with recording(reduction.folder):
         record_plan(reduction.folder, planned.plan, reduction.loaded)
-    return run_steps(reduction, planned.plan, executor, listener, stop, planned.forecast)
+    skipped = {step: decision.reason for step, decision in planned.decided.steps.items()}
+    live = Live(reduction.folder, planned.plan, about(reduction.loaded, versions()), skipped)
+
+    def told(event: dict[str, Any]) -> None:
+        live(event)
+        if listener:
+            listener(event)
+
+    return run_steps(reduction, planned.plan, executor, told, stop, planned.forecast)
 
 
 def _exit_code(outcome: Outcome, metrics: Mapping[str, Any]) -> ExitCode:

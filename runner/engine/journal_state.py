@@ -21,7 +21,9 @@ _BEGINNING: Final = re.compile(
     rb'"step":"(?!\.{1,2}")([^"/\\\x00-\x1f]+)",'
     rb'(?(1)|"fingerprint":"([0-9a-f]+)","attempt":([0-9]+),)'
 )
-_OF_DONE: Final[tuple[str, ...]] = ("fingerprint", "wall_s", "peak_memory_bytes", "writes")
+_OF_DONE: Final[tuple[str, ...]] = (
+    "t", "fingerprint", "wall_s", "cpu_s", "peak_memory_bytes", "writes",
+)  # fmt: skip
 
 
 class Entry:
@@ -66,8 +68,8 @@ class StepRecord:
     Attributes
     ----------
     done : Event or None
-        Of its last ``step-done`` the `fingerprint`, `wall_s`, `peak_memory_bytes` and `writes`,
-        with the `fell_back` of its own series of attempts.
+        Of its last ``step-done`` `t`, `fingerprint`, `wall_s`, `cpu_s`, `peak_memory_bytes` and
+        `writes`, with the `fell_back` of its own series of attempts.
     last : str
         The name of its last event.
     message : str

@@ -116,7 +116,7 @@ def measure(params: Params) -> dict[str, Any]:
     about = read.layout(params["ms"])
     counts, sampler = FlagCounts(), Sampler(about)
     for chunk in read.rows(params["ms"], about, _column(params, about)):
-        counts.add(chunk.flag, chunk.field, chunk.antenna1, chunk.antenna2, chunk.spw)
+        counts.add(chunk.flag, chunk.field, chunk.antenna1, chunk.antenna2, chunk.spw, chunk.scan)
         sampler.add(chunk)
     vis = sampler.result()
     fractions = counts.fractions(about.fields, about.antennas)
@@ -124,7 +124,7 @@ def measure(params: Params) -> dict[str, Any]:
     groups, calibrators = field_groups(params["fields"], about.fields, set(counts.field))
     folder = Path(params["plots"])
     folder.mkdir(parents=True, exist_ok=True)
-    shown: list[dict[str, str]] = [_flagging_plot(folder, fractions)]
+    shown: list[dict[str, str]] = []
     tables = []
     kinds = {str(entry["kind"]) for entry in params["caltables"]}
     # Before the flux scale is carried over, amplitudes of different fields are no comparison.
@@ -200,12 +200,6 @@ def _ids(members: Any, names: Sequence[str]) -> Iterable[int]:
             yield member
         else:
             yield from (number for number, name in enumerate(names) if name == member)
-
-
-def _flagging_plot(folder: Path, fractions: Any) -> dict[str, str]:
-    path = plots.flagging(folder / "flagging.png", fractions)
-    return plot("flagging", path, "Flagged visibilities",
-                "Share of the cross-correlations that is flagged, after all flagging.")  # fmt: skip
 
 
 def plot(section: str, path: Path, title: str, caption: str) -> dict[str, str]:

@@ -151,6 +151,7 @@ class FlagCounts:
     field: dict[int, npt.NDArray[np.int64]] = default(default_factory=dict)
     antenna: dict[int, npt.NDArray[np.int64]] = default(default_factory=dict)
     spw: dict[int, npt.NDArray[np.int64]] = default(default_factory=dict)
+    scan: dict[int, npt.NDArray[np.int64]] = default(default_factory=dict)
 
     def add(
         self,
@@ -159,6 +160,7 @@ class FlagCounts:
         antenna1: npt.NDArray[np.int64],
         antenna2: npt.NDArray[np.int64],
         spw: int,
+        scans: npt.NDArray[np.int64] | None = None,
     ) -> None:
         """Count more rows.
 
@@ -169,6 +171,8 @@ class FlagCounts:
             Autocorrelations are not counted.
         spw : int
             Spectral window of all the rows.
+        scans : array of int, shape (rows,), optional
+            Scan numbers.
         """
         cross = antenna1 != antenna2
         if not cross.any():
@@ -181,16 +185,18 @@ class FlagCounts:
         _tally(self.field, fields[cross], flagged, samples)
         _tally(self.antenna, antenna1[cross], flagged, samples)
         _tally(self.antenna, antenna2[cross], flagged, samples)
+        if scans is not None:
+            _tally(self.scan, scans[cross], flagged, samples)
 
     def fractions(
         self, fields: Sequence[str], antennas: Sequence[str]
     ) -> dict[str, float | dict[str, float] | None]:
-        """Return the flagged fractions: total and by field, antenna (names) and spw (id)."""
+        """Return the flagged fractions: total and by field, antenna (names), spw and scan."""
         names = {"field": fields, "antenna": antennas}
         result: dict[str, float | dict[str, float] | None] = {
             "total": float(self.total[0] / self.total[1]) if self.total[1] else None
         }
-        for key in ("field", "antenna", "spw"):
+        for key in ("field", "antenna", "spw", "scan"):
             counts: dict[int, npt.NDArray[np.int64]] = getattr(self, key)
             result[key] = {
                 (names[key][number] if key in names else str(number)): float(pair[0] / pair[1])

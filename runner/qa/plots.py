@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from .style import DENSITY, FLAGGED, SERIES, STYLE, WIDTH_IN, figure, place, row, save, short
+from .style import DENSITY, SERIES, STYLE, WIDTH_IN, figure, place, row, save, short
 from .tiles import Axis, Series, draw
 
 Floats = npt.NDArray[np.float64]
@@ -51,52 +51,6 @@ def clock(time_s: float) -> str:
 def date(time_s: float) -> str:
     """Write a time (MJD seconds, UTC) as a date: ``13 April 1995``."""
     return datetime.fromtimestamp(time_s - MJD_UNIX_EPOCH_S, UTC).strftime("%-d %B %Y")
-
-
-@rc_context(STYLE)
-def flagging(path: Path, fractions: Mapping[str, Mapping[str, float]]) -> Path:
-    """Draw bars of the flagged fraction by antenna, field and spectral window.
-
-    Parameters
-    ----------
-    path : Path
-        The PNG to write.
-    fractions : mapping
-        ``{"antenna": {name: fraction}, "field": ..., "spw": ...}``.
-    """
-    made = figure(WIDTH_IN, 3.5)
-    left = place(made, (0.72, 0.5, 6.7, 2.6))
-    names, values = list(fractions["antenna"]), list(fractions["antenna"].values())
-    left.bar(range(len(names)), [100 * v for v in values], width=0.72,
-             color=[_severity(v) for v in values])  # fmt: skip
-    every = max(1, math.ceil(sum(len(name) + 1.5 for name in names) / 90))
-    left.set_xticks(range(0, len(names), every), [short(name, 9) for name in names[::every]])
-    left.set_xlim(-0.7, len(names) - 0.3)
-    left.set_ylim(0, 100)
-    left.set_ylabel("flagged (%)")
-    left.grid(False, axis="x")
-    left.set_title("by antenna")
-    bars = [(short(name, 20), value) for name, value in fractions["field"].items()]
-    bars += [(f"spw {name}", value) for name, value in fractions["spw"].items()]
-    title = "by field and spectral window"
-    if len(bars) > MAX_BARS:
-        bars = sorted(bars, key=lambda bar: -bar[1])[:MAX_BARS]
-        title = f"the {MAX_BARS} fields and windows flagged most"
-    right = place(made, (9.25, 0.5, 2.6, 2.6))
-    right.barh(range(len(bars)), [100 * v for _, v in bars], height=min(0.7, 0.12 * len(bars)),
-               color=[_severity(v) for _, v in bars])  # fmt: skip
-    right.set_yticks(range(len(bars)), [name for name, _ in bars])
-    right.set_ylim(len(bars) - 0.4, -0.6)
-    right.set_xlim(0, 100)
-    right.set_xlabel("flagged (%)")
-    right.grid(False, axis="y")
-    right.set_title(title)
-    return save(made, path)
-
-
-def _severity(fraction: float) -> str:
-    """Return the colour of a bar: from nine tenths red, from a half orange."""
-    return FLAGGED if fraction >= 0.9 else SERIES[1] if fraction >= 0.5 else SERIES[0]
 
 
 @rc_context(STYLE)

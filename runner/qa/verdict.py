@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from . import selfcal_table
+from .advice import advised
 
 PASS, WARN, FAIL = "pass", "warn", "fail"
 _ORDER = (PASS, WARN, FAIL)
@@ -74,7 +75,7 @@ def assemble(
     return {
         "metrics_version": 1,
         "verdict": worst(check["verdict"] for check in checks),
-        "checks": checks,
+        "checks": [advised(check) for check in checks],
         "datasets": {name: _dataset_numbers(numbers) for name, numbers in datasets.items()},
         "images": by_target,
         "selfcal": {

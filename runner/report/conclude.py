@@ -13,18 +13,16 @@ from jinja2 import TemplateError
 
 from ..engine.journal import Event
 from ..engine.journal_state import JournalState, StepRecord, read_state
-from ..engine.results import read_last_result
 from ..engine.scheduler import Outcome
 from ..errors import DataError
 from ..files import now, product_state, read_json, write_atomic, write_json
 from ..folder import RunFolder, is_inside
 from ..plan import Auto, Plan, Step, written
-from ..qa.verdict import assemble
 from ..recipe.load import LoadedRecipe
 from ..recipe.standalone import as_run
 from . import schemas
+from .gathering import Results, gather
 from .render import render
-from .selfcal import FINISH as SELFCAL
 
 _RUN = "run.json"
 _NO_RECORDS = (AttributeError, LookupError, TypeError, ValueError, ArithmeticError,
@@ -141,24 +139,31 @@ def conclude(
         if kept:
             return kept
     state = read_state(folder.journal)
+    meta = {
+        **about(loaded, versions),
+        "started": _started(state),
+        "ended": now(),
+        "state": outcome.state,
+        "peak_disk_bytes": _peak_disk(state),
+        "steps": _steps(plan, outcome, state),
+    }
+    write_json(folder.root / "docs" / _RUN, meta)
+    return _report(folder, plan, meta)
+
+
+def about(loaded: LoadedRecipe, versions: Mapping[str, str]) -> dict[str, Any]:
+    """Return what a report says of a run whatever came of it: its recipe and its software."""
     recipe = loaded.recipe
     name = Path(loaded.source.name).name
-    meta = {
+    return {
         "title": recipe.project.title or recipe.project.name,
         "name": recipe.project.name,
         "recipe_text": loaded.source.text if len(loaded.files) == 1 else as_run(loaded),
         "recipe_name": name,
         "versions": {**versions, "python": sys.version.split()[0]},
-        "started": _started(state),
-        "ended": now(),
-        "state": outcome.state,
-        "peak_disk_bytes": _peak_disk(state),
         "command": f"casarun {name}",
         "limits": asdict(recipe.qa),
-        "steps": _steps(plan, outcome, state),
     }
-    write_json(folder.root / "docs" / _RUN, meta)
-    return _report(folder, plan, meta)
 
 
 def _kept(folder: RunFolder) -> dict[str, Any]:
@@ -216,86 +221,15 @@ def render_again(folder: RunFolder) -> Path:
 
 
 def _report(folder: RunFolder, plan: Plan, meta: Mapping[str, Any]) -> dict[str, Any]:
-    metrics = {**_judge(folder, plan, meta), "run": {
+    metrics = {**gather(folder, plan, meta), "run": {
         "name": meta["name"], "title": meta["title"], "state": meta["state"],
         "started": meta["started"], "ended": meta["ended"], "versions": meta["versions"],
         "peak_disk_bytes": meta.get("peak_disk_bytes", 0),
     }}  # fmt: skip
     write_json(folder.metrics, metrics)
     _note_state(folder, folder.metrics)
-    render(folder, plan, _Results(folder, plan), dict(meta))
+    render(folder, plan, Results(folder, plan), dict(meta))
     return metrics
-
-
-class _Results(Mapping[str, Mapping[str, Any]]):
-    """The result of each step's last attempt, read when it is asked for."""
-
-    def __init__(self, folder: RunFolder, plan: Plan) -> None:
-        self._folder = folder
-        self._plan = plan
-
-    def __getitem__(self, step_id: str) -> Mapping[str, Any]:
-        return read_last_result(self._folder, step_id) or {}
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._plan.by_id)
-
-    def __len__(self) -> int:
-        return len(self._plan.by_id)
-
-
-def _judge(folder: RunFolder, plan: Plan, meta: Mapping[str, Any]) -> dict[str, Any]:
-    """Gather what the measuring steps wrote; name what they could not."""
-    datasets: dict[str, Any] = {}
-    images: list[Any] = []
-    cubes: list[Any] = []
-    selfcal: dict[str, Any] = {}
-    missing: list[dict[str, str]] = []
-    for step in plan.steps:
-        if not (step.action.startswith("measure.") or step.action == SELFCAL):
-            continue
-        said = meta["steps"][step.id]
-        whose = [word for word in (step.target, step.image or "self-calibration") if word]
-        subject = step.dataset or ", ".join(whose)
-        if said["state"] not in ("done", "skipped"):
-            missing.append({"subject": subject, "reason": said["reason"]})
-            continue
-        path = step.params["out" if step.action == SELFCAL else "data"]
-        try:
-            numbers = read_json(folder.root / path)
-        except (OSError, DataError):
-            reason = f"{path} is gone; run the recipe again"
-            missing.append({"subject": subject, "reason": reason})
-            continue
-        if step.action == SELFCAL:
-            selfcal[step.target] = numbers
-        elif step.action == "measure.dataset":
-            datasets[step.dataset] = numbers
-        elif step.action == "measure.cube":
-            cubes.append(numbers)
-        else:
-            images.append(numbers)
-    if not missing:  # a run that failed has not passed, even where nothing was to be measured
-        missing = [
-            {"subject": step, "reason": said["reason"]}
-            for step, said in meta["steps"].items()
-            if said["state"] == "failed"
-        ]
-    fallbacks = list(_fallbacks(plan, meta))
-    return assemble(datasets, images, meta["limits"], missing, fallbacks, selfcal, cubes)
-
-
-def _fallbacks(plan: Plan, meta: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield the images that were made with other parameters than the recipe's first ones."""
-    for step in plan.steps:
-        said = meta["steps"][step.id]
-        fell_back = said.get("fell_back")
-        if fell_back and said["state"] in ("done", "skipped"):
-            yield {
-                "subject": f"{step.target}, {step.image}" if step.image else step.id,
-                "diverged": len(fell_back),
-                "parameters": fell_back[-1]["parameters"],
-            }
 
 
 def _steps(plan: Plan, outcome: Outcome, state: JournalState) -> dict[str, Any]:
@@ -304,7 +238,6 @@ def _steps(plan: Plan, outcome: Outcome, state: JournalState) -> dict[str, Any]:
     found = {}
     for step in plan.steps:
         record = state.steps.get(step.id, StepRecord())
-        last = record.done or {}
         if step.id in done:
             came, reason = "done", str(record.made.get("reason", ""))
         elif step.id in outcome.skipped:
@@ -314,17 +247,26 @@ def _steps(plan: Plan, outcome: Outcome, state: JournalState) -> dict[str, Any]:
         else:
             came = "not run"
             reason = outcome.not_run.get(step.id, "the run was stopped before")
-        found[step.id] = {
-            "state": came,
-            "reason": reason,
-            "attempts": record.attempt,
-            "wall_s": last.get("wall_s"),
-            "peak_memory_bytes": last.get("peak_memory_bytes"),
-        }
-        fell_back = record.fell_back if came == "failed" else last.get("fell_back")
-        if fell_back and came != "not run":
-            found[step.id]["fell_back"] = [_fell_back(event) for event in fell_back]
+        found[step.id] = said_of(record, came, reason)
     return found
+
+
+def said_of(record: StepRecord, came: str, reason: str) -> dict[str, Any]:
+    """Return what a report says of a step: what came of it and why, with its journal's numbers."""
+    last = record.done or {}
+    said = {
+        "state": came,
+        "reason": reason,
+        "attempts": record.attempt,
+        "ended": last.get("t"),
+        "wall_s": last.get("wall_s"),
+        "cpu_s": last.get("cpu_s"),
+        "peak_memory_bytes": last.get("peak_memory_bytes"),
+    }
+    fell_back = record.fell_back if came == "failed" else last.get("fell_back")
+    if fell_back and came != "not run":
+        said["fell_back"] = [_fell_back(event) for event in fell_back]
+    return said
 
 
 def _fell_back(event: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,32 +10,17 @@ from typing import Any
 from ..engine.results import SKIPPED
 from ..folder import RunFolder
 from ..plan import Plan, Step
-from . import cubes, measured, selfcal, words
+from . import citation, cubes, flags, logs, measured, selfcal, timing, words
+from .judging import attention, checks, failed_sections
 from .places import link, load
 
 Results = Mapping[str, Mapping[str, Any]]
 Meta = Mapping[str, Any]
 
 _WORDS = {"pass": "passed", "warn": "passed with warnings", "fail": "failed"}
-_CHECKS = {
-    "product_made": "product made",
-    "flagged_fraction": "flagged visibilities",
-    "antennas_lost": "antennas lost",
-    "solutions_flagged": "flagged solutions",
-    "fluxscale": "flux scale",
-    "dynamic_range": "dynamic range",
-    "model_not_empty": "cleaned",
-    "residual_peak": "largest residual",
-    "beam_sampling": "beam sampling",
-    "fallbacks_used": "fallbacks used",
-    "selfcal_accepted": "self-calibrated",
-    "selfcal_flux_bias": "flux bias of self-calibration",
-    "selfcal_dead_antennas": "antennas without solutions",
-}
-_FRACTIONS = ("flagged_fraction", "solutions_flagged", "fluxscale", "selfcal_flux_bias")
-_AT_LEAST = ("dynamic_range", "beam_sampling", "selfcal_accepted")
+RUNNING = "running"
+"""The state of a run that has not ended."""
 _MADE = ("done", "skipped")
-FAILED_FIRST = ("fail", "warn", "pass")
 MAX_LINES = 50
 
 
@@ -71,21 +56,28 @@ def context(
     metrics = load(folder.metrics) if metrics is None else metrics
     steps = [step_row(folder, step, results.get(step.id, {}), meta) for step in plan.steps]
     _say_once(steps)
+    judged = checks(metrics)
     return {
         "title": meta.get("title") or meta.get("name") or folder.root.name,
         "home": "",
         "run": run_of(meta, metrics, steps),
-        "checks": checks(metrics),
+        "checks": judged,
+        "marked": dict(failed_sections(judged)),
+        "attention": attention(metrics, steps),
         "failures": [_failure(row) for row in steps if row["state"] == "failed"],
         "fallbacks": [row for row in steps if row["fell_back"] and row["state"] in _MADE],
         "notes": list(plan.notes),
         "autos": autos(plan),
-        "datasets": list(_datasets(folder, plan, meta)),
+        "datasets": list(_datasets(folder, plan, results, meta)),
         "selfcals": list(selfcal.sections(folder, plan, meta)),
         "images": list(_images(folder, plan, meta, steps)),
         "cubes": list(_cubes(folder, plan, meta)),
         "steps": steps,
         "totals": {**_totals(steps), "disk": _disk(meta)},
+        "timing": timing.chart(steps),
+        "warning_groups": logs.groups(steps),
+        "log_page": "",
+        "citation": citation.text(plan, meta.get("versions", {})),
         "versions": dict(meta.get("versions", {})),
         "recipe_text": meta.get("recipe_text", ""),
         "recipe_name": PurePosixPath(str(meta.get("recipe_name", "recipe.toml"))).name,
@@ -105,6 +97,7 @@ def run_of(meta: Meta, metrics: Mapping[str, Any], steps: list[dict[str, Any]]) 
         "verdict": verdict,
         "headline": headline,
         "sentence": sentence,
+        "running": state == RUNNING,
         "counts": ", ".join(f"{number} {word}" for number, word in counted if number),
         "started": words.moment(started),
         "ended": words.moment(ended),
@@ -118,46 +111,13 @@ def _judgement(state: str, metrics: Mapping[str, Any]) -> tuple[str, str, str]:
     if state == "done" and metrics:
         verdict = str(metrics["verdict"])
         return verdict, f"QA {_WORDS[verdict]}", "The run is complete."
+    if state == RUNNING:
+        return "idle", "running", "What follows is what there is so far; this page renews itself."
     if state == "interrupted":
         return "warn", "interrupted", "The run is not complete: the same command goes on with it."
     if state == "done":
         return "fail", "no QA numbers", "The run is complete, but nothing was measured."
     return "fail", "a step failed", "The run is not complete; what does not need the step is below."
-
-
-def checks(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
-    """Return the checks with their numbers written, the worst first."""
-    rows = []
-    for check in metrics.get("checks", ()):
-        name = str(check["name"])
-        rows.append(
-            {
-                "title": _CHECKS.get(name, name.replace("_", " ")),
-                "subject": check["subject"],
-                "verdict": check["verdict"],
-                "value": _written(name, check["value"]),
-                "limit": _limit(name, check["limit"]),
-                "text": check["text"],
-            }
-        )
-    return sorted(rows, key=lambda row: FAILED_FIRST.index(row["verdict"]))
-
-
-def _written(name: str, value: Any) -> str:
-    if value is None:
-        return words.UNKNOWN
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if name in _FRACTIONS:
-        return words.percent(value)
-    return str(value) if isinstance(value, int) else words.significant(float(value))
-
-
-def _limit(name: str, limit: Any) -> str:
-    if isinstance(limit, bool) or limit is None:
-        return ""
-    side = "at least" if name in _AT_LEAST else "at most"
-    return f"{side} {_written(name, limit)}"
 
 
 def autos(plan: Plan) -> list[dict[str, str]]:
@@ -204,6 +164,8 @@ def step_row(
         "reason": reason,
         "remark": idle or ("" if state == "done" or kept else reason),
         "attempts": attempts,
+        "ended": said.get("ended"),
+        "cpu_s": said.get("cpu_s", result.get("cpu_s")),
         "wall_s": wall,
         "wall": words.seconds(wall),
         "memory_bytes": memory or 0,
@@ -272,7 +234,9 @@ def _measured(
             yield step, {}, f"{said.get('state', 'not run')}: {reason}"
 
 
-def _datasets(folder: RunFolder, plan: Plan, meta: Meta) -> Iterator[dict[str, Any]]:
+def _datasets(
+    folder: RunFolder, plan: Plan, results: Results, meta: Meta
+) -> Iterator[dict[str, Any]]:
     observed = {
         step.dataset: load(folder.root / str(step.params["out"]))
         for step in plan.steps
@@ -280,10 +244,12 @@ def _datasets(folder: RunFolder, plan: Plan, meta: Meta) -> Iterator[dict[str, A
     }
     for step, numbers, missing in _measured(folder, plan, meta, "measure.dataset"):
         name = step.dataset or str(step.params.get("dataset", ""))
+        about = observed.get(name, {})
+        fields = {str(field["id"]): str(field["name"]) for field in about.get("fields", ())}
+        flagging = flags.by_step(plan.steps, name, results, fields)
         yield {
-            **measured.dataset(
-                name, observed.get(name, {}), numbers, step.params.get("fields", {})
-            ),
+            **measured.dataset(name, about, numbers, step.params.get("fields", {})),
+            "flags": flags.section(about, numbers, list(flagging)),
             "missing": missing,
         }
 

@@ -20,7 +20,8 @@ from markupsafe import Markup
 from ..folder import RunFolder, file_safe
 from ..plan import Auto, Plan, Step
 from . import words
-from .context import FAILED_FIRST, Meta, Results, autos, checks, context, run_of
+from .context import Meta, Results, autos, context, run_of
+from .judging import FAILED_FIRST, checks
 
 MANY: Final = 20
 """A report of more datasets, or of more targets, has pages."""

@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+import hashlib
+from base64 import b64encode
 from collections.abc import Mapping
 from functools import partial
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
+from markupsafe import Markup
 
 from ..files import write_atomic
 from ..folder import RunFolder
 from ..plan import Plan
-from . import pages
+from . import logs, pages
 from .context import context
 from .places import load
 
+LOG_PAGE: Final = "logs.html"
+
 
 def render(
-    folder: RunFolder, plan: Plan, results: Mapping[str, Mapping[str, Any]], meta: Mapping[str, Any]
+    folder: RunFolder,
+    plan: Plan,
+    results: Mapping[str, Mapping[str, Any]],
+    meta: Mapping[str, Any],
+    metrics: Mapping[str, Any] | None = None,
 ) -> Path:
     """Render the report of a run, complete or not.
 
@@ -33,21 +42,38 @@ def render(
         Result of each step's last attempt, by step id.
     meta : mapping
         About the run; see `casarun.report.context.context`.
+    metrics : mapping, optional
+        The numbers of the run; by default what ``qa/metrics.json`` holds.
 
     Returns
     -------
     Path
         The page.
     """
+    metrics = load(folder.metrics) if metrics is None else metrics
     if pages.are_wanted(plan):
-        metrics = load(folder.metrics)
         write = partial(_write, folder)
         pages.render_pages(environment(), folder, plan, results, meta, metrics, write)
     else:
         pages.remove_others(folder, set())
-        page = environment().get_template("report.html")
-        _write(folder, folder.report.name, page.render(context(folder, plan, results, meta)))
+        _render_one(folder, context(folder, plan, results, meta, metrics))
     return folder.report
+
+
+def _render_one(folder: RunFolder, shown: dict[str, Any]) -> None:
+    """Write the page of a run, and once it has ended that of its logs."""
+    made = environment()
+    if not shown["run"]["running"]:
+        script = template_text("logs.js")
+        text = made.get_template("logs.html").render(
+            title=shown["title"],
+            logs=list(logs.pages(folder, shown["steps"])),
+            script=Markup(script),  # noqa: S704 (casarun's own file)
+            script_hash=b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        )
+        _write(folder, LOG_PAGE, text)
+        shown = {**shown, "log_page": LOG_PAGE}
+    _write(folder, folder.report.name, made.get_template("report.html").render(shown))
 
 
 def _write(folder: RunFolder, name: str, text: str) -> None:
