@@ -158,10 +158,11 @@ class ImageHeader:
 
 
 @contextmanager
-def _table(path: Path | str) -> Iterator[Any]:
-    with ExitStack() as opened:
+def opened(path: Path | str) -> Iterator[Any]:
+    """Open a table to read it; raise `DataError` where that fails."""
+    with ExitStack() as stack:
         try:
-            table = opened.enter_context(open_table(path))
+            table = stack.enter_context(open_table(path))
         except RuntimeError as error:
             raise DataError(f"{path}: cannot be opened as a casacore table: {error}") from error
         yield table
@@ -175,16 +176,16 @@ def layout(ms: Path | str) -> Layout:
     DataError
         If the MS or one of these subtables cannot be opened.
     """
-    with _table(ms) as main:
+    with opened(ms) as main:
         n_rows, columns = int(main.nrows()), tuple(main.colnames())
-    with _table(f"{ms}/FIELD") as table:
+    with opened(f"{ms}/FIELD") as table:
         fields = tuple(str(name) for name in table.getcol("NAME"))
-    with _table(f"{ms}/ANTENNA") as table:
+    with opened(f"{ms}/ANTENNA") as table:
         antennas = tuple(str(name) for name in table.getcol("NAME"))
-    with _table(f"{ms}/DATA_DESCRIPTION") as table:
+    with opened(f"{ms}/DATA_DESCRIPTION") as table:
         spws = tuple(int(i) for i in table.getcol("SPECTRAL_WINDOW_ID"))
         polarizations = [int(i) for i in table.getcol("POLARIZATION_ID")]
-    with _table(f"{ms}/POLARIZATION") as table:
+    with opened(f"{ms}/POLARIZATION") as table:
         products = [
             tuple(_CORRELATIONS.get(int(c), str(int(c))) for c in table.getcell("CORR_TYPE", row))
             for row in range(table.nrows())
@@ -194,15 +195,15 @@ def layout(ms: Path | str) -> Layout:
         antennas=antennas,
         spw_of=spws,
         correlations_of=tuple(products[i] for i in polarizations),
-        frequencies_hz=_frequencies(ms),
+        frequencies_hz=frequencies(ms),
         n_rows=n_rows,
         columns=columns,
     )
 
 
-def _frequencies(parent: Path | str) -> tuple[Floats, ...]:
+def frequencies(parent: Path | str) -> tuple[Floats, ...]:
     """Return the channel centres by spectral window, in Hz."""
-    with _table(f"{parent}/SPECTRAL_WINDOW") as table:
+    with opened(f"{parent}/SPECTRAL_WINDOW") as table:
         return tuple(
             np.asarray(table.getcell("CHAN_FREQ", row), float) for row in range(table.nrows())
         )
@@ -231,7 +232,7 @@ def rows(ms: Path | str, about: Layout, column: str = "") -> Iterator[Rows]:
     DataError
         If the MS cannot be opened.
     """
-    with _table(ms) as main:
+    with opened(ms) as main:
         for ddid in range(len(about.spw_of)):
             part = main if len(about.spw_of) == 1 else main.query(f"DATA_DESC_ID=={ddid}")
             try:
@@ -275,7 +276,7 @@ def caltable(path: Path | str) -> CalTable:
     DataError
         If the table cannot be opened or has no solutions.
     """
-    with _table(path) as table:
+    with opened(path) as table:
         n_rows = int(table.nrows())
         if n_rows == 0:
             raise DataError(f"{path}: the calibration table has no solutions")
@@ -287,9 +288,9 @@ def caltable(path: Path | str) -> CalTable:
         windows = plain["SPECTRAL_WINDOW_ID"]
         values, flag, snr = (_padded(table, column, windows) for column in (name, "FLAG", "SNR"))
         kind = str(table.getkeyword("VisCal"))
-    with _table(f"{path}/ANTENNA") as table:
+    with opened(f"{path}/ANTENNA") as table:
         antennas = tuple(str(item) for item in table.getcol("NAME"))
-    with _table(f"{path}/FIELD") as table:
+    with opened(f"{path}/FIELD") as table:
         fields = tuple(str(item) for item in table.getcol("NAME"))
     return CalTable(
         path=str(path),
@@ -304,7 +305,7 @@ def caltable(path: Path | str) -> CalTable:
         scan=plain["SCAN_NUMBER"],
         antennas=antennas,
         fields=fields,
-        frequencies_hz=_frequencies(path),
+        frequencies_hz=frequencies(path),
     )
 
 
