@@ -438,10 +438,10 @@ def test_a_mask_on_the_image(tmp_path: Path, region: str) -> None:
          "clean"),
         ("circle[[15h22m00.0s, +05d04m00.0s], 90arcsec]\n",
          "/m.crtf is no CRTF region file: its first line does not begin with #CRTFv0; save the "
-         "region in CASA's format"),
+         "region in CASA's format, or as a DS9 region file whose name ends with .reg"),
         ("# Region file format: DS9 version 4.1\nfk5\ncircle(230.5,5.0,90\")\n",
          "/m.crtf is no CRTF region file: its first line does not begin with #CRTFv0; save the "
-         "region in CASA's format"),
+         "region in CASA's format, or as a DS9 region file whose name ends with .reg"),
         ("SIMPLE  =                    T", "/m.crtf is a FITS image: tclean takes CASA images; "
          "make one with importfits, or a region file (.crtf)"),
         ("#CRTFv0\ncircle(230.5,5.0,90\")\n",
@@ -450,6 +450,46 @@ def test_a_mask_on_the_image(tmp_path: Path, region: str) -> None:
 )  # fmt: skip
 def test_a_mask_that_is_none(tmp_path: Path, text: str, message: str) -> None:
     assert masked(tmp_path, text) == [message]
+
+
+@pytest.mark.parametrize(
+    "region",
+    [
+        'fk5\ncircle(15:22:00.0,+5:04:00.0,90")',
+        'icrs; box(230.5,5.1,0.1,0.1,20)\n-circle(10,45,1)',
+        "image\npolygon(180,180,220,180,220,220)",
+        'fk5\ncircle(15:22:00.0,+6:00:00.0,30\')',
+        # In a frame of its own: the step will tell.
+        "galactic\ncircle(120,45,1)",
+        "fk5; point(230.5,5.1)",
+    ],
+)  # fmt: skip
+def test_a_ds9_mask_on_the_image(tmp_path: Path, region: str) -> None:
+    assert masked(tmp_path, f"# Region file format: DS9 version 4.1\n{region}\n", "m.reg") == []
+
+
+@pytest.mark.parametrize(
+    ("text", "messages"),
+    [
+        ('fk5\ncircle(15:22:00.0,+25:04:00.0,90")\n',
+         ["no region of m.reg falls on the image of N5921: the nearest is 1176 arcmin from its "
+          "centre, and the image reaches 33.3 arcmin; check the region's coordinates, imsize and "
+          "cell"]),
+        ("image\ncircle(700,200,20)\n",
+         ["no region of m.reg falls on the image of N5921: the nearest is 83.17 arcmin from its "
+          "centre, and the image reaches 33.3 arcmin; check the region's coordinates, imsize and "
+          "cell"]),
+        ("fk5\n# text(230.5,5.1) text={NGC 5921}\nline(230.5,5.1,230.6,5.1) # line=0 0\n",
+         ["m.reg has no region: nothing would be cleaned"]),
+        ("image\n-circle(200,200,20)\n",
+         ["m.reg only takes away: all the rest of the image is cleaned"]),
+        ("fk5\ncircle(230.5,5.1)\n\npanda(230.5,5.1,0,90,1,0,100\",1)\n",
+         ["m.reg: line 2: a circle of 0 sizes",
+          "m.reg: line 4: 'panda' cannot be used: draw its outline as a polygon"]),
+    ],
+)  # fmt: skip
+def test_a_ds9_mask_that_is_none(tmp_path: Path, text: str, messages: list[str]) -> None:
+    assert masked(tmp_path, text, "m.reg") == messages
 
 
 def test_a_mask_image(tmp_path: Path) -> None:

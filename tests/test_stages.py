@@ -306,10 +306,21 @@ def test_targets_that_an_image_names_must_exist() -> None:
     assert messages(result.problems) == ["no target matches 'M31'; targets: N5921"]
 
 
-def test_ds9_regions_are_refused_as_masks() -> None:
-    result = compiled(image=(Image(name="c", mask="/data/arms.reg"),))
-    assert result.problems[0].key == ("image", 0, "mask")
-    assert "save the region as CRTF" in result.problems[0].message
+@pytest.mark.parametrize("specmode", ["mfs", "cube"])
+def test_a_ds9_region_file_is_drawn_before_the_clean(specmode: str) -> None:
+    result = compiled(image=(Image(name="c", mask="/data/arms.REG", specmode=specmode),))
+    assert result.problems == ()
+    order = [step.id for step in result.steps]
+    (drawn,) = [step for step in result.steps if step.action == "mask"]
+    assert "/data/arms.REG" in drawn.reads
+    (out,) = drawn.writes
+    cleans = [step for step in result.steps if step.action in ("clean", "ranges.clean")]
+    assert cleans
+    for clean in cleans:
+        assert order.index(drawn.id) < order.index(clean.id)
+        assert out in clean.reads
+        assert "/data/arms.REG" not in clean.reads
+        assert clean.params["tclean"]["mask"] == out
 
 
 @pytest.mark.parametrize(

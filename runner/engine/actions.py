@@ -19,7 +19,15 @@ from ..files import copy_tree, write_json
 from ..plan import Check, Step
 from ..qa import collect
 from ..quantities import parse
-from . import cube_join, ranges, selfcal_apply, selfcal_image, selfcal_plots, selfcal_solve
+from . import (
+    cube_join,
+    drawn_mask,
+    ranges,
+    selfcal_apply,
+    selfcal_image,
+    selfcal_plots,
+    selfcal_solve,
+)
 from .causes import cause_in, cause_of
 from .results import SKIPPED
 from .scene import Scene
@@ -333,6 +341,7 @@ _ACTIONS: dict[str, Callable[[Params], Outcome]] = {
     "clean": _clean,
     "copy": _copy,
     "fluxscale": _fluxscale,
+    "mask": drawn_mask.draw,
     "measure.dataset": lambda params: collect.measure_dataset(dict(params)),
     "measure.image": lambda params: collect.measure_image(dict(params)),
     "noise": lambda params: collect.measure_noise(dict(params)),

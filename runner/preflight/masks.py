@@ -1,4 +1,4 @@
-"""Whether a clean mask falls on its image.
+"""Whether a clean mask can be used, and falls on its image.
 
 A mask's region file is part of the recipe, and the one file that the preflight reads.
 """
@@ -6,16 +6,17 @@ A mask's region file is part of the recipe, and the one file that the preflight 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 from ..observation import Field
-from ..recipe import regions
+from ..recipe import ds9_regions, regions
 from ..stages.draft import Draft
 from ..stages.picture import Picture
 
-_LARGEST_BYTES: Final = 5_000_000
 _FRAMES: Final = ("J2000", "ICRS", "FK5")
+_FITS: Final = b"SIMPLE  ="
 
 
 def check(draft: Draft, picture: Picture, centre: Field | None) -> None:
@@ -31,7 +32,7 @@ def check(draft: Draft, picture: Picture, centre: Field | None) -> None:
         Its phase centre, where that is known.
     """
     mask, key = picture.image.mask, picture.key("mask")
-    if mask in ("none", "auto-multithresh") or mask.lower().endswith(".reg"):
+    if mask in ("none", "auto-multithresh"):
         return
     path = Path(mask)
     if path.is_dir():
@@ -40,10 +41,10 @@ def check(draft: Draft, picture: Picture, centre: Field | None) -> None:
         return
     try:
         with path.open("rb") as file:
-            content = file.read(_LARGEST_BYTES)
+            content = file.read(ds9_regions.LARGEST_BYTES)
     except OSError:
         return  # that it is not there the recipe's paths say, or the step
-    if content.startswith(b"SIMPLE  ="):
+    if content.startswith(_FITS):
         draft.problem(
             f"{mask} is a FITS image: tclean takes CASA images; make one with importfits, or a "
             "region file (.crtf)",
@@ -51,30 +52,66 @@ def check(draft: Draft, picture: Picture, centre: Field | None) -> None:
         )
         return
     text = content.decode("utf-8", "replace")
-    if not text.lstrip().startswith(regions.HEADER):
+    if ds9_regions.is_ds9(mask):
+        _ds9(draft, picture, centre, text)
+    elif text.lstrip().startswith(regions.HEADER):
+        _crtf(draft, picture, centre, text)
+    else:
         draft.problem(
             f"{mask} is no CRTF region file: its first line does not begin with "
-            f"{regions.HEADER}v0; save the region in CASA's format",
+            f"{regions.HEADER}v0; save the region in CASA's format, or as a DS9 region file whose "
+            f"name ends with {ds9_regions.SUFFIX}",
             key,
         )
-        return
-    _place(draft, picture, centre, text)
 
 
-def _place(draft: Draft, picture: Picture, centre: Field | None, text: str) -> None:
-    key = picture.key("mask")
+def _crtf(draft: Draft, picture: Picture, centre: Field | None, text: str) -> None:
+    """Hold a region file of CASA's against the image."""
+    key, name = picture.key("mask"), Path(picture.image.mask).name
     try:
         areas = regions.regions(text)
     except ValueError as error:
-        draft.warn(f"{Path(picture.image.mask).name}: {error}", key)
+        draft.warn(f"{name}: {error}", key)
         return
     if not areas:
         draft.problem(
-            f"{Path(picture.image.mask).name} has no region with an area: tclean would take it "
-            "for an empty mask, and not clean",
+            f"{name} has no region with an area: tclean would take it for an empty mask, and not "
+            "clean",
             key,
         )
         return
+    _place(draft, picture, centre, areas)
+
+
+def _ds9(draft: Draft, picture: Picture, centre: Field | None, text: str) -> None:
+    """Hold a region file of DS9's against the image: what tclean never sees must be right here."""
+    key, name = picture.key("mask"), Path(picture.image.mask).name
+    found = ds9_regions.read(text)
+    for complaint in found.complaints():
+        draft.problem(f"{name}: {complaint}", key)
+    if found.unusable:
+        return
+    if not found.shapes:
+        draft.problem(f"{name} has no region: nothing would be cleaned", key)
+        return
+    if not found.included:
+        draft.warn(f"{name} only takes away: all the rest of the image is cleaned", key)
+        return
+    _place(draft, picture, centre, [_area(shape) for shape in found.included])
+
+
+def _area(shape: ds9_regions.Shape) -> regions.Region:
+    """Return a region of DS9's as one of CASA's: in its frame, its pixels counted from 0."""
+    if shape.frame != "image":
+        return regions.Region(shape.kind, shape.points, shape.reach, shape.frame.upper())
+    points = tuple((x - 1, y - 1) for x, y in shape.points)
+    return regions.Region(shape.kind, points, shape.reach, "pix")
+
+
+def _place(
+    draft: Draft, picture: Picture, centre: Field | None, areas: Sequence[regions.Region]
+) -> None:
+    key = picture.key("mask")
     places = [_offset(area, centre, picture) for area in areas]
     if any(place is None for place in places):
         return

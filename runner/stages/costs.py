@@ -411,10 +411,10 @@ def _ranges_join(step: Step, known: _Known) -> Cost:
 def _image(step: Step, known: _Known) -> Cost:
     """Return the cost of an image made of another: as many pixels, 0.05 us each, in pieces.
 
-    A moment has but one plane.
+    A moment and a drawn mask have but one plane.
     """
     source = known.largest(step.reads)
-    made = replace(source, channels=1) if step.action == "casa:immoments" else source
+    made = replace(source, channels=1) if step.action in ("casa:immoments", "mask") else source
     known.makes(step, made)
     seconds = 0.1 + 0.05e-6 * source.pixels
     disk = costs_images.disk_of(made.pixels, step.writes)
@@ -477,6 +477,7 @@ _MODELS: Final[dict[str, Callable[[Step, _Known], Cost]]] = {
     "uvcontsub": _new_ms,
     "tclean": _tclean,
     "clean": _tclean,
+    "mask": _image,
     "noise": _noise,
     "impbcor": _image,
     "immoments": _image,

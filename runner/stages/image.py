@@ -13,7 +13,7 @@ from typing import Any
 from .. import heuristics
 from ..quantities import split
 from ..recipe.rules import other_images
-from . import chunks, ranges
+from . import chunks, drawn_mask, ranges
 from .draft import Draft, check
 from .picture import MOSAIC_GRIDDERS, Picture, pictures
 
@@ -23,12 +23,6 @@ __all__ = ["MOSAIC_GRIDDERS", "Picture", "final", "grid", "pictures", "steps", "
 def steps(draft: Draft, picture: Picture) -> None:
     """Add the steps that make an image and what comes from it."""
     image = picture.image
-    if image.mask.lower().endswith(".reg"):
-        draft.problem(
-            "DS9 region files are not read as masks yet: CASA would take one for an empty mask "
-            "without a word; save the region as CRTF (.crtf)",
-            picture.key("mask"),
-        )
     params = grid(picture) | dict(image.tclean)
     why = chunks.why_whole(picture) if picture.cube else "it is no cube"
     if not why:
@@ -39,6 +33,7 @@ def steps(draft: Draft, picture: Picture) -> None:
         _dirty(draft, picture, params)
         _noise(draft, picture)
         if picture.cleaned:
+            drawn_mask.step(draft, picture, f"{picture.dirty}.residual{picture.first}")
             _clean(draft, picture, params)
     if image.pbcor:
         _pbcor(draft, picture)
@@ -149,14 +144,16 @@ def _clean(draft: Draft, picture: Picture, params: Mapping[str, Any]) -> None:
     if sigmas:
         given["until"] = {"sigmas": sigmas, "suffix": picture.first}
     dirty = [f"{picture.dirty}.{suffix}" for suffix in suffixes(picture, cleaned=False)]
-    mask_file = [] if image.mask in ("none", "auto-multithresh") else [image.mask]
+    mask = drawn_mask.mask_of(picture)
     draft.add(
         f"{picture.name}.clean",
         "clean",
         given,
         stage="image",
         title=f"clean {_what(picture)}",
-        reads=(*picture.vis, *dirty, *mask_file, *([picture.noise] if sigmas else [])),
+        reads=(
+            *picture.vis, *dirty, *([mask] if mask else []), *([picture.noise] if sigmas else []),
+        ),
         writes=tuple(f"{prefix}.{suffix}" for suffix in suffixes(picture, cleaned=True)),
         checks=(
             check(
@@ -213,7 +210,7 @@ def _mask(draft: Draft, picture: Picture) -> dict[str, Any]:
     if mask == "none":
         return {}
     if mask != "auto-multithresh":
-        return {"usemask": "user", "mask": mask}
+        return {"usemask": "user", "mask": drawn_mask.mask_of(picture)}
     choice = heuristics.automask(picture.subjects[0].observation)
     own = draft.choose("image.mask", picture.name, choice)
     if picture.image.specmode == "cube":

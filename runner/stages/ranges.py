@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ..plan import Json
+from . import drawn_mask
 from .chunks import Chunk
 from .draft import Draft, check
 from .picture import MOSAIC_GRIDDERS, Picture
@@ -160,6 +161,8 @@ def steps(draft: Draft, cube: Divided) -> None:
     for chunk in cube.chunks:
         _dirty(draft, cube, chunk)
     _gather(draft, cube)
+    if cube.cleaning:
+        drawn_mask.step(draft, cube.picture, f"{cube.prefix(cube.chunks[0], 'dirty')}.residual")
     for round_ in cube.rounds:
         for chunk in cube.chunks:
             _clean(draft, cube, chunk, round_)

@@ -183,7 +183,7 @@ def _region(folder: Path, _: Path) -> None:
 
 
 def _ds9(folder: Path, _: Path) -> None:
-    (folder / "source.reg").write_text('fk5\ncircle(225.0, 8.0, 90")\n')
+    (folder / "source.reg").write_text('fk5\ncircle(225.0, 8.0, 90")\necliptic\n')
 
 
 def _points(folder: Path, _: Path) -> None:
@@ -257,7 +257,7 @@ IMAGES: tuple[Fault, ...] = (
     Fault("mask-off", "drew a mask beside the image",
           GOOD + MAP + 'mask = «"off.crtf"»\ncell = "10arcsec"\nimsize = 256\n', "check",
           tclean(niter=100, usemask="user", mask="off.crtf"), build=_region),
-    Fault("mask-ds9", "gave a region of DS9 as a mask",
+    Fault("mask-ds9", "gave a region of DS9 as a mask, in coordinates that no image has",
           GOOD + MAP + 'mask = «"source.reg"»\n', "check",
           tclean(niter=100, usemask="user", mask="source.reg"), build=_ds9),
     Fault("mask-empty", "gave a region file without a region",

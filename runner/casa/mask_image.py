@@ -1,0 +1,44 @@
+"""Masks for tclean, as images of ones and zeros."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from .config import configure
+from .read import image_axes
+
+
+def write(template: Path | str, mask: npt.NDArray[np.bool_], path: Path | str) -> None:
+    """Write a mask of one channel on another image's pixels; tclean takes it for all channels.
+
+    Parameters
+    ----------
+    template : Path or str
+        An image with these pixels, of any number of channels.
+    mask : array of bool, shape (n_y, n_x)
+        What to clean.
+    path : Path or str
+        Where to; what is there is replaced.
+    """
+    configure()
+    from casatools import image
+
+    source, made = image(), image()
+    source.open(str(template))
+    try:
+        coordinates = source.coordsys()
+        axes = image_axes(coordinates.axiscoordinatetypes(), str(template))
+        shape = [int(side) for side in source.shape()]
+        if axes["spectral"] is not None:
+            shape[axes["spectral"]] = 1
+        record = coordinates.torecord()
+        coordinates.done()
+        made.fromshape(outfile=str(path), shape=shape, csys=record, overwrite=True)
+        plane = mask.T.reshape([*mask.T.shape, *[1] * (len(shape) - 2)])
+        made.putchunk(np.broadcast_to(plane, shape).astype(float))
+    finally:
+        made.done()
+        source.done()

@@ -1,0 +1,96 @@
+"""Whole runs whose clean mask is a DS9 region file."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support import ranges, skies
+from support.cli import casarun, events, recipe
+
+pytestmark = pytest.mark.casa
+
+CELL_ARCSEC, SIDE = 12.0, 64
+EAST_ARCSEC, NORTH_ARCSEC = 60.0, 36.0
+"""The source's pixel is 5 to the left of the middle and 3 above it."""
+SOURCE = skies.Source(1.0, EAST_ARCSEC, NORTH_ARCSEC, 0.0)
+RECIPE = """
+[[dataset]]
+vis = "day.ms"
+calibrated = true
+[[image]]
+name = "c"
+imsize = 64
+cell = "12arcsec"
+niter = 500
+pbcor = false
+mask = "drawn.reg"
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("drawn")
+    field = replace(skies.TARGET, sources=(SOURCE,))
+    window = skies.Spw(1.4e9, 1e6, 12)
+    sky = skies.Sky(fields=(field,), scans=(0, 0), spws=(window,), n_antennas=10, noise_jy=0.02)
+    skies.build(place / "day.ms", sky)
+    return place
+
+
+def drawn(folder: Path, name: str, regions: str, more: str = "") -> tuple[Path, str]:
+    (folder / f"{name}.reg").write_text(f"# Region file format: DS9 version 4.1\n{regions}\n")
+    path = recipe(folder, RECIPE.replace("drawn", name) + more, f"{name}.toml")
+    done = casarun(path, "--output", name, cwd=folder)
+    return folder / name, done.stdout + done.stderr
+
+
+def test_a_clean_takes_the_pixels_that_were_drawn(folder: Path) -> None:
+    """A box of 5 x 3 pixels about the source, less one pixel of it; then the box is moved up."""
+    regions = "image\nbox(28.0,36.0,5,3,0) # text={source}\n-point(29,37)"
+    run, said = drawn(folder, "box", regions)
+    assert events(run)[-1]["event"] == "run-ended", said
+    mask = ranges.pixels(run / "images" / "target.c.mask")[:, :, 0, 0]
+    expected = np.zeros((SIDE, SIDE))
+    expected[25:30, 34:37] = 1
+    expected[28, 36] = 0
+    assert np.array_equal(mask, expected)
+    model = ranges.pixels(run / "images" / "target.c.model")[:, :, 0, 0]
+    assert np.unravel_index(model.argmax(), model.shape) == (27, 35)
+    assert model.sum() == pytest.approx(1.0, abs=0.05)
+    assert not model[expected == 0].any()
+
+    before = len(events(run))
+    _, said = drawn(folder, "box", regions.replace("36.0", "37.0"))
+    again = [e["step"] for e in events(run)[before:] if e["event"] == "step-started"]
+    assert again[:2] == ["target.c.mask", "target.c.clean"], said
+    assert not [step for step in again if step.endswith(("dirty", "noise"))]
+    mask = ranges.pixels(run / "images" / "target.c.mask")[:, :, 0, 0]
+    assert mask[27, 35:38].tolist() == [1, 1, 1]
+    assert mask[27, 34] == 0
+
+
+@pytest.mark.parametrize("chunk", ["4", pytest.param('"none"', marks=pytest.mark.long)])
+def test_a_cube_takes_the_mask_in_all_its_channels(folder: Path, chunk: str) -> None:
+    name = f"cube{len(chunk)}"
+    run, said = drawn(
+        folder, name, 'icrs\ncircle(225.0168,8.01,50")', f'specmode = "cube"\nchunk = {chunk}\n'
+    )
+    assert events(run)[-1]["event"] == "run-ended", said
+    mask = ranges.pixels(run / "images" / "target.c.mask")[:, :, 0, :]
+    assert mask.shape[-1] == 12
+    assert 40 < mask[..., 0].sum() < 60
+    assert np.array_equal(mask, np.repeat(mask[..., :1], 12, axis=-1))
+    model = ranges.pixels(run / "images" / "target.c.model")[:, :, 0, :]
+    assert model.sum(axis=(0, 1)) == pytest.approx(np.ones(12), abs=0.1)
+
+
+def test_regions_beside_every_pixel_stop_the_clean(folder: Path) -> None:
+    """Between four pixels: only the step can tell."""
+    _, said = drawn(folder, "between", "image\ncircle(20.5,20.5,0.5)")
+    assert (
+        "target.c.mask failed (postcondition): the centre of no pixel of the image lies in the "
+        "regions of between.reg" in said
+    )
