@@ -19,7 +19,6 @@ from ..api import Planned, RunResult
 from ..errors import ExitCode, printable
 from ..plan import written
 from ..quantities import human_bytes, human_seconds
-from ..report import words
 from .plain import escape
 
 _TAIL_BYTES = 4096
@@ -123,7 +122,7 @@ class Lines:
         if not outcome.failed:
             for check in result.metrics.get("checks", ()):
                 if check["verdict"] != "pass":
-                    self.say(f"{check['verdict']}: {check['subject']}: {words.check(check)}",
+                    self.say(f"{check['verdict']}: {check['subject']}: {_said(check)}",
                              _VERDICTS[check["verdict"]])  # fmt: skip
         self.say(f"verdict: {verdict}", _VERDICTS.get(verdict, ""))
         self.say(f"report: {result.folder.report}")
@@ -264,3 +263,12 @@ def _disk(result: RunResult) -> str:
     number = len(outcome.removed)
     what = "1 intermediate" if number == 1 else f"{number} intermediates"
     return f"{most}; removed {what} ({human_bytes(outcome.removed_bytes)}) that nothing needs"
+
+
+def _said(check: Mapping[str, Any]) -> str:
+    """Say a check's result in a line."""
+    value, limit = check.get("value"), check.get("limit")
+    text = check.get("text") or check.get("message") or ""
+    if isinstance(value, float) and limit:
+        text = f"{value:.3g} {text} (limit {limit:g})"
+    return f"{check['name']}: {text}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -122,12 +121,3 @@ def frequency_range(low: float | None, high: float | None) -> str:
     first, last = human_frequency(low).split(), human_frequency(high).split()
     same = first[1] == last[1]
     return f"{first[0]} to {' '.join(last)}" if same else f"{' '.join(first)} to {' '.join(last)}"
-
-
-def check(judged: Mapping[str, Any]) -> str:
-    """Say a check of the QA in a line: ``residual_peak: 12.3 sigma is ... (limit 10)``."""
-    value, limit = judged.get("value"), judged.get("limit")
-    text = judged.get("text") or judged.get("message") or ""
-    if isinstance(value, float) and limit:
-        text = f"{value:.3g} {text} (limit {limit:g})"
-    return f"{judged['name']}: {text}"

@@ -13,10 +13,10 @@ from ..engine.outcome import Outcome
 from ..errors import ExitCode, printable, with_advice
 from ..folder import RunFolder
 from ..report import words
+from ..report.judging import MOST_TO_SEE, attention
 
 Kind = Literal["success", "failure", "stopped"]
 
-THINGS: Final = 3
 _LONGEST: Final = 1500
 """Characters of a thing to look at; the report has the rest."""
 _WORDS: Final = {
@@ -42,9 +42,11 @@ class News:
     verdict : str
         In two or three words: ``pass``, ``a step failed``.
     things : tuple of str
-        What to look at, the worst first.
+        What to look at first, three at most.
     ran : int
         How many steps were run.
+    wrong : tuple of str
+        All that is not as it should be, by names: it tells news from old ones.
     """
 
     name: str
@@ -54,6 +56,7 @@ class News:
     verdict: str
     things: tuple[str, ...]
     ran: int = 0
+    wrong: tuple[str, ...] = ()
 
     @property
     def kind(self) -> Kind:
@@ -75,7 +78,7 @@ class News:
     @property
     def digest(self) -> str:
         """The same for the same news: what was told once need not be told every ten minutes."""
-        told = "\0".join((self.name, self.verdict, *self.things))
+        told = "\0".join((self.name, self.verdict, *(self.wrong or self.things)))
         return hashlib.sha256(told.encode("utf-8", "surrogateescape")).hexdigest()
 
     def text(self) -> str:
@@ -89,9 +92,7 @@ class News:
         ]
         if self.things:
             lines += ["", "Look at:"]
-            lines += [f"{n}. {_cut(one)}" for n, one in enumerate(self.things[:THINGS], 1)]
-        if len(self.things) > THINGS:
-            lines.append(f"and {len(self.things) - THINGS} more")
+            lines += [f"{n}. {_cut(one)}" for n, one in enumerate(self.things, 1)]
         lines += ["", f"Report: {self.report}" if self.report else "There is no report.",
                   f"Run folder: {self.folder.root}"]  # fmt: skip
         return printable("\n".join(lines)) + "\n"
@@ -134,10 +135,14 @@ def of_run(
     if exit_code == ExitCode.INTERRUPTED:
         things = [outcome.why or "asked to stop", "the same command goes on"]
     else:
-        things = [*_failures(outcome), *_checks(metrics, bool(outcome.failed))]
-    if len(things) < THINGS:
-        things += islice(_found(metrics), THINGS - len(things))
-    return News(name, title, folder, exit_code, verdict, tuple(things), len(outcome.done))
+        things = [_thing(item) for item in attention(metrics, list(_failures(outcome)))]
+        things += islice(_found(metrics), MOST_TO_SEE - len(things))
+    bad = [f"{one['name']} {one['subject']}" for one in metrics.get("checks", ())
+           if one["verdict"] != "pass"]  # fmt: skip
+    return News(
+        name, title, folder, exit_code, verdict, tuple(things), len(outcome.done),
+        (*sorted(outcome.failed), *sorted(bad)),
+    )  # fmt: skip
 
 
 def of_error(
@@ -148,20 +153,21 @@ def of_error(
     return News(name, title, folder, exit_code, _WORDS[exit_code], (said,))
 
 
-def _failures(outcome: Outcome) -> Iterator[str]:
+def _failures(outcome: Outcome) -> Iterator[dict[str, str]]:
     for step, failure in outcome.failed.items():
-        yield f"{step} failed: {with_advice(failure.message, failure.advice)}"
+        yield {"state": "failed", "title": step, "message": failure.message, "reason": "",
+               "advice": failure.advice}  # fmt: skip
 
 
-def _checks(metrics: Mapping[str, Any], failed: bool) -> Iterator[str]:
-    """Yield the checks that did not pass, the worst first.
-
-    That a step failed has been said; that its product is missing needs no words of its own.
-    """
-    for verdict in ("fail", "warn"):
-        for check in metrics.get("checks", ()):
-            if check["verdict"] == verdict and not (failed and check["name"] == "product_made"):
-                yield f"{verdict}: {check['subject']}: {words.check(check)}"
+def _thing(item: Mapping[str, str]) -> str:
+    """Say what the report shows first."""
+    of = f" of {item['subject']}" if item["subject"] else ""
+    passed = item["verdict"] == "pass"
+    mark = "passed, nearest to its limit" if passed else item["verdict"]
+    if not item["why"]:  # a step that failed says so itself
+        return f"{item['title']}: {with_advice(item['text'], item['advice'])}"
+    said = f"{item['title']}{of} ({mark}): {item['why']}: {item['text']}"
+    return said if passed else with_advice(said, item["advice"])
 
 
 def _found(metrics: Mapping[str, Any]) -> Iterator[str]:
