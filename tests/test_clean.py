@@ -35,7 +35,7 @@ def rounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Rounds:
             return {"rms_jy_per_beam": next(left)}
 
         monkeypatch.setattr(actions, "call", call)
-        monkeypatch.setattr(actions.collect, "measure_noise", measured)
+        monkeypatch.setattr(actions, "named", {"noise": measured}.__getitem__)
         tclean = {"imagename": "images/t.c", "niter": niter, "threshold": "3Jy", **settings}
         given = {
             "dirty": "images/dirty/t.c", "tclean": tclean, "until": {"sigmas": 3.0, "suffix": ""},

@@ -21,8 +21,8 @@ from typing import Any
 import casarun.engine.disk as disk
 import psutil
 import pytest
+from casarun.api.beginning import time_total
 from casarun.api.opening import Options, open_recipe
-from casarun.api.steps import time_total
 from casarun.engine.disk import reserve_bytes
 from casarun.engine.executors import Ended, Job
 from casarun.engine.executors.local import LocalExecutor

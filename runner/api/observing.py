@@ -16,8 +16,9 @@ from ..observation import Observation
 from ..stages import compile as stages
 from ..stages.cube import header_file
 from ..stages.ingest import observation_file
+from .beginning import executor_here
 from .opening import Options, Reduction, held, open_recipe, uncollected
-from .steps import Listener, as_plan, disk_problem, executor_here, need_casa, run_steps
+from .steps import Listener, as_plan, disk_problem, need_casa, run_steps
 
 
 def observe(

@@ -14,9 +14,10 @@ from ..observation import Observation
 from ..plan import Plan
 from ..recipe.positions import render
 from ..stages import compile as stages
+from .beginning import executor_here
 from .observing import cube_headers, observe
 from .opening import Options, Reduction, held, judged, open_recipe, uncollected
-from .steps import Listener, as_plan, executor_here, expect
+from .steps import Listener, as_plan, expect
 
 
 @dataclass(frozen=True)

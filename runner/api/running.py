@@ -1,26 +1,27 @@
-"""A recipe is run, or its run gone on with; then it is judged and reported."""
+"""A recipe is run, or its run gone on with; then it is judged and reported.
+
+The process that steps are forked from is started as soon as the recipe is read: what else a run
+needs is imported while CASA is.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ..engine.executors.local import LocalExecutor
-from ..engine.journal import recording
-from ..engine.scheduler import Outcome
 from ..engine.signals import StopFlag
 from ..errors import ExitCode
 from ..folder import RunFolder
-from ..plan import Plan
-from ..report.conclude import about, conclude, record_plan, render_again
-from ..report.live import Live
-from .observing import observe
-from .opening import Options, Reduction, held, judged, open_recipe, run_folder, versions, wipe
-from .planning import Planned, prepare
-from .steps import Listener, executor_here, need_casa, run_steps, time_total
-from .telling import told
+from .beginning import executor_here, time_total
+from .opening import Options, held, judged, open_recipe, run_folder, wipe
+
+if TYPE_CHECKING:
+    from ..engine.scheduler import Outcome
+    from ..plan import Plan
+    from .planning import Planned
+    from .steps import Listener
 
 
 @dataclass
@@ -91,68 +92,12 @@ def run(
             wipe(reduction.folder)
         if not reduction.folder.journal.exists():
             executor.warm_up()  # steps will run: CASA is imported meanwhile
+        from .reducing import run_held
+        from .telling import told
+
         return told(
-            reduction, listener, lambda: _run_held(reduction, executor, listener, stop, ready)
+            reduction, listener, lambda: run_held(reduction, executor, listener, stop, ready)
         )
-
-
-def _run_held(
-    reduction: Reduction,
-    executor: LocalExecutor,
-    listener: Listener | None,
-    stop: StopFlag | None,
-    ready: Callable[[Planned], None] | None,
-) -> RunResult:
-    """Run in a folder that is held: metadata, plan, steps, judgement, report."""
-    folder = reduction.folder
-    observations, imported = observe(reduction, executor, listener, stop)
-    if stop:
-        return RunResult(
-            ExitCode.INTERRUPTED, Outcome(interrupted=True, why=stop.reason), Plan(()), folder
-        )
-    planned = prepare(reduction, observations)
-    if ready:
-        ready(planned)
-    if planned.decided:
-        outcome = _run_steps(planned, executor, listener, stop)
-    else:
-        outcome = Outcome(skipped={step: d.reason for step, d in planned.decided.steps.items()})
-    outcome.done[:0] = [step for step in imported if outcome.skipped.pop(step, "")]
-    with recording(folder):
-        metrics = conclude(folder, planned.plan, outcome, reduction.loaded, versions())
-    return RunResult(_exit_code(outcome, metrics), outcome, planned.plan, folder, metrics)
-
-
-def _run_steps(
-    planned: Planned,
-    executor: LocalExecutor,
-    listener: Listener | None,
-    stop: StopFlag | None,
-) -> Outcome:
-    """Record the plan and run what must run of it."""
-    reduction = planned.reduction
-    if planned.decided.to_run:
-        planned.need_machine()
-        need_casa(executor)
-    with recording(reduction.folder):
-        record_plan(reduction.folder, planned.plan, reduction.loaded)
-    skipped = {step: decision.reason for step, decision in planned.decided.steps.items()}
-    live = Live(reduction.folder, planned.plan, about(reduction.loaded, versions()), skipped)
-
-    def told(event: dict[str, Any]) -> None:
-        live(event)
-        if listener:
-            listener(event)
-
-    return run_steps(reduction, planned.plan, executor, told, stop, planned.forecast)
-
-
-def _exit_code(outcome: Outcome, metrics: Mapping[str, Any]) -> ExitCode:
-    if outcome.interrupted:
-        return ExitCode.INTERRUPTED
-    if outcome.failed:
-        return ExitCode.STEP_FAILED
-    return ExitCode.QA_FAILED if metrics.get("verdict") == "fail" else ExitCode.DONE
 
 
 def report(run: Path) -> Path:
@@ -163,6 +108,8 @@ def report(run: Path) -> Path:
     DataError
         If the folder holds no run.
     """
+    from ..report.conclude import render_again
+
     folder = run_folder(run)
     with held(folder):
         return render_again(folder)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from ..engine.policy import Budget, RetryPolicy
 from ..engine.scheduler import Outcome
 from ..engine.scheduler import run as run_plan
 from ..engine.seen import Seen
-from ..engine.signals import StopFlag, walltime
+from ..engine.signals import StopFlag
 from ..errors import Cause, Problem, refuse, with_advice
 from ..files import tree_size
 from ..folder import RunFolder
@@ -45,25 +44,6 @@ def as_plan(compiled: stages.Compiled, folder: RunFolder) -> Plan:
     The `folder` is where it will run, and has a memory of how the inputs looked.
     """
     return compiled.plan(input_identities(compiled.steps, folder), versions())
-
-
-@contextmanager
-def executor_here() -> Iterator[LocalExecutor]:
-    """Give an executor on this machine; its processes end with it."""
-    executor = LocalExecutor()
-    try:
-        yield executor
-    finally:
-        executor.close()
-
-
-@contextmanager
-def time_total(reduction: Reduction, stop: StopFlag) -> Iterator[None]:
-    """Ask a run to stop when it has had the time that its recipe gives it."""
-    said = reduction.loaded.recipe.resources.time_total
-    seconds = None if said == "none" else parse(said, "duration")
-    with walltime(stop, seconds, f"{said} (resources.time_total)"):
-        yield
 
 
 def need_casa(executor: LocalExecutor) -> None:

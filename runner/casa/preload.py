@@ -1,7 +1,8 @@
 """Imported once by the server that forks a process for each step.
 
-CASA takes 1.5 s to import and must not be paid a step. Nothing here may start work, open
-files or log: every step inherits what this module leaves behind.
+CASA takes more than a second to import and must not be paid a step. Nothing here may start work,
+open files or log: every step inherits what this module leaves behind. What plots need is imported
+when nobody waits for it, see `casarun.engine.executors.meanwhile`.
 """
 
 from __future__ import annotations
@@ -18,7 +19,5 @@ try:
 
     import casatasks  # noqa: F401
     import casatools  # noqa: F401
-
-    from ..qa import collect  # noqa: F401
 except BaseException:  # whatever it is: a server that ends here could not say why
     FAILURE = traceback.format_exc()

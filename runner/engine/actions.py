@@ -10,6 +10,7 @@ import os
 import shutil
 import tarfile
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +18,7 @@ from ..casa import checks, fits_object, invoke, logscan, metadata, table_files
 from ..errors import Cause, DataError, StepFailedError, with_advice
 from ..files import copy_tree, write_json
 from ..plan import Check, Step
-from ..qa import collect
 from ..quantities import parse
-from . import (
-    cube_join,
-    drawn_mask,
-    ranges,
-    selfcal_apply,
-    selfcal_image,
-    selfcal_plots,
-    selfcal_solve,
-)
 from .causes import cause_in, cause_of
 from .results import SKIPPED
 from .scene import Scene
@@ -63,10 +54,9 @@ def perform(step: Step, params: dict[str, Any], scene: Scene) -> Outcome:
     """
     invoke.use_log(scene.log_file)
     task = step.action.removeprefix("casa:")
-    if task == step.action and task not in _ACTIONS:
-        raise StepFailedError(Cause.PARAMETER, f"no action is called '{task}'")
+    action = None if task != step.action else named(task)
     try:
-        return call(task, params) if task != step.action else _ACTIONS[task](params)
+        return call(task, params) if action is None else action(params)
     except StepFailedError:
         raise
     except Exception as error:
@@ -128,6 +118,10 @@ def prove(step: Step, params: dict[str, Any], outcome: Outcome, scene: Scene) ->
 
 def idle(step: Step, params: Params) -> bool:
     """Say whether a step will find nothing to do, and so change nothing."""
+    if not step.action.startswith("selfcal."):
+        return False
+    from . import selfcal_apply, selfcal_solve
+
     return step.action in selfcal_solve.ACTIONS and bool(selfcal_apply.why_not(params))
 
 
@@ -253,7 +247,7 @@ def _clean_on(settings: Params, first: Outcome, sigmas: float, suffix: str) -> O
 def _noise_left(name: str, suffix: str) -> float:
     """Return the noise off source of what a clean has left, in Jy/beam."""
     mask = f"{name}.mask"
-    found = collect.measure_noise(
+    found = named("noise")(
         {
             "image": f"{name}.residual{suffix}",
             "pb": f"{name}.pb{suffix}",
@@ -341,15 +335,35 @@ _ACTIONS: dict[str, Callable[[Params], Outcome]] = {
     "clean": _clean,
     "copy": _copy,
     "fluxscale": _fluxscale,
-    "mask": drawn_mask.draw,
-    "measure.dataset": lambda params: collect.measure_dataset(dict(params)),
-    "measure.image": lambda params: collect.measure_image(dict(params)),
-    "noise": lambda params: collect.measure_noise(dict(params)),
     "observe": _observe,
     "unpack": _unpack,
-    **cube_join.ACTIONS,
-    **ranges.ACTIONS,
-    **selfcal_image.ACTIONS,
-    **selfcal_plots.ACTIONS,
-    **selfcal_solve.ACTIONS,
 }
+
+_ELSEWHERE = {
+    "cube": ("cube_join",),
+    "mask": ("drawn_mask",),
+    "measure": ("measures", "cube_join"),
+    "noise": ("measures",),
+    "ranges": ("ranges",),
+    "selfcal": ("selfcal_solve", "selfcal_image", "selfcal_plots"),
+}
+"""Modules with more actions by the first word of their names, imported when one is wanted: the
+first steps of a run need none of what these import."""
+
+
+def named(name: str) -> Callable[[Params], Outcome]:
+    """Return an action that is no CASA task.
+
+    Raises
+    ------
+    StepFailedError
+        If there is none of that name.
+    """
+    if name in _ACTIONS:
+        return _ACTIONS[name]
+    for module in _ELSEWHERE.get(name.partition(".")[0], ()):
+        found: Mapping[str, Callable[[Params], Outcome]]
+        found = import_module(f".{module}", __package__).ACTIONS
+        if name in found:
+            return found[name]
+    raise StepFailedError(Cause.PARAMETER, f"no action is called '{name}'")

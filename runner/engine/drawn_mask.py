@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -83,3 +83,6 @@ def draw(params: Mapping[str, Any]) -> dict[str, Any]:
         )
     mask_image.write(params["template"], mask, params["out"])
     return {"regions": len(found.shapes), "pixels": int(np.count_nonzero(mask))}
+
+
+ACTIONS: Mapping[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {"mask": draw}

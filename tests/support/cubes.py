@@ -121,5 +121,5 @@ def process(
         if task != step.action:
             actions.call(task, step.params)
         else:
-            actions._ACTIONS[task](step.params)
+            actions.named(task)(step.params)
     return folder / "images" / "made"

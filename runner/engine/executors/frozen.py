@@ -9,5 +9,11 @@ from __future__ import annotations
 
 import gc
 
-gc.collect()
-gc.freeze()
+
+def freeze() -> None:
+    """Keep all that there is; look for garbage from now on among what comes later."""
+    gc.freeze()
+    gc.enable()
+
+
+freeze()

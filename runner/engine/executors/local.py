@@ -45,6 +45,7 @@ PRELOAD: Final = ("casarun.casa.preload", ACTIONS)
 
 _LAST_WORDS: Final = "casarun.engine.executors.last_words"
 _FROZEN: Final = "casarun.engine.executors.frozen"
+_MEANWHILE: Final = "casarun.engine.executors.meanwhile"
 _SAMPLE_S: Final = 0.5
 _TREE_EVERY: Final = 4
 _AFTER_DEATH_S: Final = 0.5
@@ -115,6 +116,8 @@ class LocalExecutor:
     ) -> None:
         self._context = multiprocessing.get_context("forkserver")
         modules = [_LAST_WORDS, *preload, "casarun.engine.worker", _FROZEN]
+        if tuple(preload) == PRELOAD:
+            modules.append(_MEANWHILE)
         self._context.set_forkserver_preload(modules)
         self._enforce_memory = enforce_memory
         self._lock_patience_s = lock_patience_s

@@ -1,0 +1,79 @@
+"""The run of a recipe in a folder that is held: metadata, plan, steps, judgement, report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ..engine.executors.local import LocalExecutor
+from ..engine.journal import recording
+from ..engine.scheduler import Outcome
+from ..engine.signals import StopFlag
+from ..errors import ExitCode
+from ..plan import Plan
+from ..report.conclude import about, conclude, record_plan
+from ..report.live import Live
+from .observing import observe
+from .opening import Reduction, versions
+from .planning import Planned, prepare
+from .running import RunResult
+from .steps import Listener, need_casa, run_steps
+
+
+def run_held(
+    reduction: Reduction,
+    executor: LocalExecutor,
+    listener: Listener | None,
+    stop: StopFlag | None,
+    ready: Callable[[Planned], None] | None,
+) -> RunResult:
+    """Run in a folder that is held: metadata, plan, steps, judgement, report."""
+    folder = reduction.folder
+    observations, imported = observe(reduction, executor, listener, stop)
+    if stop:
+        return RunResult(
+            ExitCode.INTERRUPTED, Outcome(interrupted=True, why=stop.reason), Plan(()), folder
+        )
+    planned = prepare(reduction, observations)
+    if ready:
+        ready(planned)
+    if planned.decided:
+        outcome = _run_steps(planned, executor, listener, stop)
+    else:
+        outcome = Outcome(skipped={step: d.reason for step, d in planned.decided.steps.items()})
+    outcome.done[:0] = [step for step in imported if outcome.skipped.pop(step, "")]
+    with recording(folder):
+        metrics = conclude(folder, planned.plan, outcome, reduction.loaded, versions())
+    return RunResult(_exit_code(outcome, metrics), outcome, planned.plan, folder, metrics)
+
+
+def _run_steps(
+    planned: Planned,
+    executor: LocalExecutor,
+    listener: Listener | None,
+    stop: StopFlag | None,
+) -> Outcome:
+    """Record the plan and run what must run of it."""
+    reduction = planned.reduction
+    if planned.decided.to_run:
+        planned.need_machine()
+        need_casa(executor)
+    with recording(reduction.folder):
+        record_plan(reduction.folder, planned.plan, reduction.loaded)
+    skipped = {step: decision.reason for step, decision in planned.decided.steps.items()}
+    live = Live(reduction.folder, planned.plan, about(reduction.loaded, versions()), skipped)
+
+    def told(event: dict[str, Any]) -> None:
+        live(event)
+        if listener:
+            listener(event)
+
+    return run_steps(reduction, planned.plan, executor, told, stop, planned.forecast)
+
+
+def _exit_code(outcome: Outcome, metrics: Mapping[str, Any]) -> ExitCode:
+    if outcome.interrupted:
+        return ExitCode.INTERRUPTED
+    if outcome.failed:
+        return ExitCode.STEP_FAILED
+    return ExitCode.QA_FAILED if metrics.get("verdict") == "fail" else ExitCode.DONE
