@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from .style import DENSITY, SERIES, STYLE, WIDTH_IN, figure, place, row, save, short
+from .style import DENSITY, SERIES, STYLE, WIDTH_IN, figure, logarithmic, place, row, save, short
 from .tiles import Axis, Series, draw
 
 Floats = npt.NDArray[np.float64]
@@ -201,8 +201,7 @@ def _amplitude_axis(panel: Axes, amplitudes: Floats, typical: Sequence[float]) -
         return
     top = float(np.quantile(good, 0.999))
     if max(typical) > 10 * min(typical) > 0:
-        panel.set_yscale("log")
-        panel.set_ylim(0.1 * min(typical), 3 * top)
+        logarithmic(panel, 0.1 * min(typical), 3 * top)
     else:
         panel.set_ylim(0, _rounded_up(1.1 * top))
 

@@ -13,13 +13,25 @@ import numpy.typing as npt
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.colors import AsinhNorm
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import MaxNLocator
 
 from ..casa import read
 from ..errors import DataError
 from . import plots, sky
 from .datasets import plot, tile_series
-from .style import INTENSITY, SERIES, STYLE, WIDTH_IN, figure, place, row, save, short
+from .style import (
+    INTENSITY,
+    SERIES,
+    STYLE,
+    WIDTH_IN,
+    colour_bar,
+    figure,
+    logarithmic,
+    place,
+    row,
+    save,
+    short,
+)
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -267,11 +279,12 @@ def side_by_side(
     for index, one in enumerate(pictures):
         column, line = index % columns, index // columns
         bottom = total - (line + 1) * (high + 0.95) + 0.55
-        drawn = _panel(made, (places[column][0], bottom, wide, high), one, scale, box,
+        panel = _panel(made, (places[column][0], bottom, wide, high), one, scale, box,
                        first=column == 0)  # fmt: skip
-        drawn.axes.set_title(short(one.title, 44 if columns > 2 else 60))
+        panel.set_title(short(one.title, 44 if columns > 2 else 60))
     right = places[columns - 1][0] + wide + 0.12
-    _bar(made, drawn, (right, total - (high + 0.95) + 0.55, 0.13, high), scale)
+    side = (right, total - (high + 0.95) + 0.55, 0.13, high)
+    colour_bar(made, side, INTENSITY, scale.norm(), scale.unit, scale.ticks())
     return save(made, path)
 
 
@@ -299,9 +312,10 @@ def single(
     wide = 7.2
     high = min(1.2 * wide, wide * (box[3] - box[1]) / (box[2] - box[0]))
     made = figure(wide + 2.2, high + 1.05)
-    drawn = _panel(made, (0.95, 0.62, wide, high), one, scale, box, first=True, outline=False)
-    drawn.axes.set_title(short(title, 60), loc=align)
-    _bar(made, drawn, (0.95 + wide + 0.12, 0.62, 0.15, high), scale)
+    panel = _panel(made, (0.95, 0.62, wide, high), one, scale, box, first=True, outline=False)
+    panel.set_title(short(title, 60), loc=align)
+    side = (0.95 + wide + 0.12, 0.62, 0.15, high)
+    colour_bar(made, side, INTENSITY, scale.norm(), scale.unit, scale.ticks())
     return save(made, path)
 
 
@@ -312,7 +326,7 @@ def _panel(
     """Draw one image with coordinates, synthesized beam and clean mask."""
     left, bottom, right, top = box
     panel = place(made, area, projection=one.about.wcs((left, bottom)))
-    drawn = panel.imshow(one.pixels[bottom:top, left:right] * scale.factor, origin="lower",
+    panel.imshow(one.pixels[bottom:top, left:right] * scale.factor, origin="lower",
                          cmap=INTENSITY, norm=scale.norm(), interpolation="nearest")  # fmt: skip
     if outline and one.mask is not None:
         inside = one.mask[bottom:top, left:right]
@@ -320,16 +334,7 @@ def _panel(
             panel.contour(inside.astype(float), levels=[0.5], colors="#56B4E9", linewidths=0.9)
     sky.sky_axes(panel, one.about, first=first)
     sky.beam_ellipse(panel, one.about)
-    return drawn
-
-
-def _bar(made: Any, drawn: Any, area: tuple[float, float, float, float], scale: Scale) -> None:
-    bar = made.colorbar(drawn, cax=place(made, area))
-    bar.set_label(scale.unit)
-    bar.set_ticks(scale.ticks(), labels=[f"{tick:g}" for tick in scale.ticks()])
-    bar.ax.minorticks_off()
-    bar.ax.grid(False)
-    bar.outline.set_visible(False)
+    return panel
 
 
 @rc_context(STYLE)
@@ -395,10 +400,7 @@ def _round_axis(panel: Axes, numbers: Sequence[int]) -> None:
     panel.set_xlabel("round (0: the first image)")
     shown = [v for line in panel.lines for v in np.ravel(line.get_ydata()).astype(float) if v > 0]
     if shown and max(shown) > 5 * min(shown):
-        panel.set_yscale("log")
-        panel.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        panel.yaxis.set_minor_formatter(NullFormatter())
+        logarithmic(panel, 0.7 * min(shown), 1.4 * max(shown))
     else:
         panel.set_ylim(0, 1.15 * max(shown, default=1.0))
     if panel.lines:

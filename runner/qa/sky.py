@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,11 +12,24 @@ from astropy.visualization.wcsaxes import WCSAxes
 from astropy.wcs import WCS
 from matplotlib import rc_context
 from matplotlib.axes import Axes
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Ellipse
 
 from .metrics import Histogram
-from .style import INTENSITY, SERIES, STYLE, VELOCITY, WIDTH_IN, figure, place, row, save
+from .style import (
+    INTENSITY,
+    SERIES,
+    STYLE,
+    VELOCITY,
+    WIDTH_IN,
+    colour_bar,
+    figure,
+    logarithmic,
+    place,
+    row,
+    save,
+)
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -93,7 +105,7 @@ def maps(
     for index, item in enumerate(drawn):
         start = 0.95 + index * (wide + 1.15)
         panel = place(made, (start, 0.65, wide, high), projection=wcs)
-        image = panel.imshow(
+        panel.imshow(
             item.pixels[bottom:top, left:right], origin="lower", cmap=item.colours,
             vmin=item.limits[0], vmax=item.limits[1], interpolation="nearest",
         )  # fmt: skip
@@ -103,19 +115,9 @@ def maps(
         panel.set_title(item.title)
         sky_axes(panel, sky, first=index == 0)
         beam_ellipse(panel, sky)
-        colour_bar(made, image, (start + wide + 0.1, 0.65, 0.13, high), item.unit)
+        side = (start + wide + 0.1, 0.65, 0.13, high)
+        colour_bar(made, side, item.colours, Normalize(*item.limits), item.unit)
     return save(made, path)
-
-
-def colour_bar(
-    made: Figure, image: Any, box: tuple[float, float, float, float], label: str,
-    extend: str = "neither",
-) -> None:  # fmt: skip
-    """Draw the scale of an image at (left, bottom, width, height) in inches."""
-    bar = made.colorbar(image, cax=place(made, box), extend=extend)
-    bar.set_label(label)
-    bar.ax.grid(False)
-    bar.outline.set_visible(False)
 
 
 def extent(planes: Sequence[Floats]) -> tuple[int, int, int, int]:
@@ -218,8 +220,8 @@ def _beam_panel(made: Figure, psf: Floats, sky: Sky) -> None:
     panel = place(made, (0.95, 0.6, 3.3, 3.3))
     panel.grid(False)
     # The scale ends at 0.5, so that sidelobes of a few per cent are seen.
-    image = panel.imshow(psf, origin="lower", extent=edges, cmap="RdBu_r", vmin=-0.5, vmax=0.5,
-                         interpolation="nearest")  # fmt: skip
+    panel.imshow(psf, origin="lower", extent=edges, cmap="RdBu_r", vmin=-0.5, vmax=0.5,
+                 interpolation="nearest")  # fmt: skip
     if sky.beam is not None:
         bmaj, bmin, angle = sky.beam
         panel.add_patch(
@@ -229,7 +231,7 @@ def _beam_panel(made: Figure, psf: Floats, sky: Sky) -> None:
     panel.set_xlabel("offset east (arcsec)")
     panel.set_ylabel("offset north (arcsec)")
     panel.set_title("synthesized beam")
-    colour_bar(made, image, (4.38, 0.6, 0.13, 3.3), "response", extend="both")
+    colour_bar(made, (4.38, 0.6, 0.13, 3.3), "RdBu_r", Normalize(-0.5, 0.5), "response")
 
 
 def _histogram_panel(
@@ -244,8 +246,7 @@ def _histogram_panel(
         label = f"noise of {noise[0] * scale:.3g} {prefix}{unit}"
         curve = np.where(expected > 0.3, expected, np.nan)
         panel.plot(middle, curve, color=SERIES[1], linewidth=1.6, label=label)
-    panel.set_yscale("log")
-    panel.set_ylim(0.5, max(2.0, 2.0 * float(histogram.counts.max())))
+    logarithmic(panel, 0.5, max(2.0, 2.0 * float(histogram.counts.max())))
     panel.set_xlabel(f"brightness ({prefix}{unit})")
     panel.set_ylabel("pixels")
     panel.set_title("pixel histogram")
