@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from astropy.io import fits
+from support.browser import browser, needs_browser
 from support.cli import COMMAND, events, metrics
 from support.cli import casarun as casarun_
+from support.viewers import Picture
 
 pytestmark = pytest.mark.casa
 
@@ -137,6 +139,42 @@ def test_numbers_equal_those_of_the_fits_files(demo: tuple[Path, str]) -> None:
         image = metrics(demo[0])["images"]["N5921_2"][name]
         data = pixels(demo[0] / image["fits"])
         assert image["peak_jy_per_beam"] == pytest.approx(np.nanmax(data), rel=1e-5)
+
+
+@needs_browser
+def test_the_pictures_of_the_report_read_what_casa_reads(demo: tuple[Path, str]) -> None:
+    run, _ = demo
+    with browser() as page:
+        page.look(1300, 1000)
+        page.open(run / "qa" / "index.html")
+        assert not any("/viewer/" in address for address in page.asked)
+        continuum, line = Picture(page, 0), Picture(page, 1)
+        for x, y in ((207, 187), (200, 200), (68, 200), (201, 166)):
+            agrees(continuum.point(x, y), run / "images" / "N5921_2.continuum.image", x, y, 0)
+        assert math.isnan(continuum.point(70, 70)["value"])
+        assert "blank" in continuum.said()
+        for channel in (0, 12, 45):
+            line.run(f"me.setChannel({channel})")
+            agrees(line.point(131, 125), run / "images" / "N5921_2.hi.image", 131, 125, channel)
+        line.press("residual")
+        agrees(line.point(131, 125), run / "images" / "N5921_2.hi.residual", 131, 125, 45)
+        line.press("moment 1")
+        agrees(line.point(131, 133), run / "images" / "N5921_2.hi.mom1", 131, 133, 0)
+        assert page.said == []
+        assert [address for address in page.asked if not address.startswith("file:")] == []
+
+
+def agrees(read: Mapping[str, float], image: Path, x: int, y: int, channel: int) -> None:
+    """Hold what a viewer reads at a pixel against CASA's imval."""
+    from casatasks import imval
+
+    there = imval(str(image), box=f"{x},{y},{x},{y}", chans=str(channel))
+    assert (read["x"], read["y"]) == (x, y)
+    assert bool(np.ravel(there["mask"])[0])
+    assert read["value"] == pytest.approx(float(np.ravel(there["data"])[0]), rel=2**-11)
+    lon, lat = np.degrees(np.ravel(there["coords"])[:2])
+    assert read["lon"] == pytest.approx(lon % 360, abs=1e-7)
+    assert read["lat"] == pytest.approx(lat, abs=1e-7)
 
 
 def test_a_second_run_does_nothing(demo: tuple[Path, str]) -> None:

@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from ..errors import DataError
 from .config import configure
+from .kept_planes import Block, keep, recall
 from .tables import open_table
 
 Floats = npt.NDArray[np.float64]
@@ -347,7 +348,8 @@ class ImageFile:
     def __init__(self, path: Path | str) -> None:
         self._tool, self._axes, self.header = open_image(path)
         shape = (0, self.header.n_y, self.header.n_x)
-        self._block: tuple[int, Floats, Bools] = (0, np.zeros(shape), np.zeros(shape, bool))
+        nothing = (0, np.zeros(shape, np.float32), np.zeros(shape, bool))
+        self._block = recall(self.header.path) or nothing
 
     def __enter__(self) -> ImageFile:
         return self
@@ -368,9 +370,9 @@ class ImageFile:
         first, pixels, valid = self._block
         if not first <= channel < first + len(pixels):
             self._block = first, pixels, valid = self._read(channel)
-        return pixels[channel - first], valid[channel - first]
+        return pixels[channel - first].astype(np.float64), valid[channel - first]
 
-    def _read(self, channel: int) -> tuple[int, Floats, Bools]:
+    def _read(self, channel: int) -> Block:
         """Read the block of planes that holds a channel."""
         header = self.header
         length = max(1, CHUNK_PIXELS // (header.n_x * header.n_y))
@@ -382,18 +384,22 @@ class ImageFile:
         if self._axes["spectral"] is not None:
             corner[self._axes["spectral"]] = first
             end[self._axes["spectral"]] = min(first + length, header.n_chan) - 1
-        pixels = self._ordered(self._tool.getchunk(corner, end)).astype(np.float64, copy=False)
+        # As an image has them on disk: half the memory of what CASA hands out.
+        pixels = self._ordered(self._tool.getchunk(corner, end), np.float32)
         valid = np.isfinite(pixels)
         if any(self._tool.maskhandler("default")):
-            valid &= self._ordered(self._tool.getchunk(corner, end, getmask=True)).astype(bool)
+            valid &= self._ordered(self._tool.getchunk(corner, end, getmask=True), bool)
+        if len(pixels) == header.n_chan:
+            keep(header.path, (first, pixels, valid))
         return first, pixels, valid
 
-    def _ordered(self, chunk: Any) -> Any:
+    def _ordered(self, chunk: Any, kind: Any) -> Any:
         """Return a chunk with the axes channel, y, x."""
         order = [self._axes[name] for name in ("spectral", "y", "x")]
         present = [axis for axis in order if axis is not None]
         moved = np.moveaxis(chunk, present, range(-len(present), 0))
-        return np.ascontiguousarray(moved.reshape(-1, self.header.n_y, self.header.n_x))
+        shaped = moved.reshape(-1, self.header.n_y, self.header.n_x)
+        return np.ascontiguousarray(shaped, kind)
 
 
 def open_image(path: Path | str) -> tuple[Any, dict[str, int | None], ImageHeader]:

@@ -13,10 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from ..casa import read
+from ..casa.kept_planes import kept
 from ..errors import Cause, DataError, StepFailedError
-from . import metrics, sky
+from . import metrics, sky, viewer_images
 from .datasets import plot
 from .metrics import put
+from .viewer_images import Layer
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -158,6 +160,11 @@ def _listed(values: Floats) -> list[float | None]:
 
 def measure(params: Params) -> dict[str, Any]:
     """Measure and plot an image; see `collect.measure_image`."""
+    with kept():
+        return _measure(params)
+
+
+def _measure(params: Params) -> dict[str, Any]:
     prefix = str(params["prefix"])
     suffix = str(params.get("suffix") or (".tt0" if int(params.get("nterms", 1)) > 1 else ""))
     shown = str(params.get("displayed") or f"{prefix}.image{suffix}")
@@ -295,7 +302,7 @@ class _Drawing:
         if self.found.header.n_chan > 1:
             drawn.append(self._spectrum())
         moments = self._moments()
-        return drawn + ([moments] if moments else [])
+        return [*drawn, *([moments] if moments else []), self._viewer()]
 
     @property
     def folder(self) -> Path:
@@ -419,17 +426,44 @@ class _Drawing:
             min(n_x, middle_x + half), min(n_y, middle_y + half),
         )  # fmt: skip
 
-    def _moments(self) -> dict[str, str] | None:
+    def _viewer(self) -> dict[str, str]:
+        """Write what the report's image viewer shows."""
+        layers = [Layer("image", "image", self.shown)]
+        if self.beside["residual"] != self.shown:
+            unit = self.found.header.unit  # CASA leaves it out
+            layers.append(Layer("residual", "residual", self.beside["residual"], unit=unit))
+        layers += [
+            Layer("model", "model", self.beside["model"]),
+            Layer("mask", "mask", self.beside["mask"], "mask"),
+            Layer("pb", "primary beam", self.beside["pb"], "smooth"),
+            *(Layer(f"mom{number}", f"moment {number}", path) for number, path in self.moments),
+        ]
+        about = {
+            "title": f"{self.params['target']} {self.params['image']}",
+            "noise": self.found.noise,
+            "peak": self.found.highest,
+            "beam": self.about.beam,
+        }
+        made = viewer_images.write(
+            self.folder / "viewer", layers, self.found.header, self.channel, about
+        )
+        what = ", ".join(layer.title for layer in layers if Path(layer.path).exists())
+        return plot("image-viewer", made, "Look closer: values under the pointer", what)
+
+    @property
+    def moments(self) -> list[tuple[int, str]]:
+        """Orders and paths of the moment maps that were made."""
         prefix = self.params.get("moment_prefix") or self.params["prefix"]
+        wanted = [(int(n), f"{prefix}.mom{n}") for n in self.params.get("moments") or ()]
+        return [(number, path) for number, path in wanted if Path(path).exists()]
+
+    def _moments(self) -> dict[str, str] | None:
         drawn = []
-        for number in self.params.get("moments") or ():
-            path = f"{prefix}.mom{number}"
-            if not Path(path).exists():
-                continue
+        for number, path in self.moments:
             with read.ImageFile(path) as image:
                 values, valid = image.plane()
                 pixels = np.where(valid, values, np.nan)
-                drawn.append(sky.moment_map(int(number), pixels, image.header.unit))
+                drawn.append(sky.moment_map(number, pixels, image.header.unit))
         if not drawn:
             return None
         made = sky.maps(self.folder / "moments.png", self.about, drawn, self._box())

@@ -10,7 +10,7 @@ from typing import Any
 from ..engine.results import SKIPPED
 from ..folder import RunFolder
 from ..plan import Plan, Step
-from . import citation, cubes, flags, logs, measured, selfcal, timing, words
+from . import citation, cubes, flags, logs, measured, selfcal, timing, viewers, words
 from .judging import attention, checks, failed_sections
 from .places import link, load
 
@@ -57,6 +57,8 @@ def context(
     steps = [step_row(folder, step, results.get(step.id, {}), meta) for step in plan.steps]
     _say_once(steps)
     judged = checks(metrics)
+    datasets = list(_datasets(folder, plan, results, meta))
+    images = list(_images(folder, plan, meta, steps))
     return {
         "title": meta.get("title") or meta.get("name") or folder.root.name,
         "home": "",
@@ -68,9 +70,10 @@ def context(
         "fallbacks": [row for row in steps if row["fell_back"] and row["state"] in _MADE],
         "notes": list(plan.notes),
         "autos": autos(plan),
-        "datasets": list(_datasets(folder, plan, results, meta)),
+        "viewers": viewers.script(any(one["viewers"] for one in (*datasets, *images))),
+        "datasets": datasets,
         "selfcals": list(selfcal.sections(folder, plan, meta)),
-        "images": list(_images(folder, plan, meta, steps)),
+        "images": images,
         "cubes": list(_cubes(folder, plan, meta)),
         "steps": steps,
         "totals": {**_totals(steps), "disk": _disk(meta)},

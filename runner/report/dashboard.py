@@ -17,9 +17,10 @@ from markupsafe import Markup
 from ..files import now, write_atomic, write_json
 from . import survey, thumbnails, trend_plots, trends, words
 from .places import relative, require_own
-from .render import environment, template_text
+from .render import environment
 from .runs import Run
 from .survey import Row
+from .viewers import template_text
 
 VERSION: Final = 1
 """Of ``dashboard.json``."""

@@ -50,6 +50,7 @@ def dataset(
         "caltables": [_caltable(table) for table in numbers.get("caltables", ())],
         "fluxes": _fluxes(numbers.get("fluxscale") or {}),
         "plots": plots(numbers),
+        "viewers": viewers(numbers, "points"),
     }
 
 
@@ -178,6 +179,11 @@ def plots(numbers: Mapping[str, Any]) -> dict[str, list[dict[str, str]]]:
     return found
 
 
+def viewers(numbers: Mapping[str, Any], kind: str) -> list[dict[str, str]]:
+    """Return what the report's viewers of a kind, ``image`` or ``points``, can show."""
+    return [{**found, "kind": kind} for found in plots(numbers).get(f"{kind}-viewer", [])]
+
+
 def image(
     target: str, name: str, numbers: Mapping[str, Any], link: Callable[[str], str]
 ) -> dict[str, Any]:
@@ -197,6 +203,7 @@ def image(
         "name": name,
         "anchor": f"image-{quote(f'{target}.{name}', safe='')}",
         "plots": plots(numbers).get("image", []),
+        "viewers": viewers(numbers, "image"),
     }
     if not numbers:
         return shown

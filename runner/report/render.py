@@ -6,7 +6,6 @@ import hashlib
 from base64 import b64encode
 from collections.abc import Mapping
 from functools import partial
-from importlib import resources
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,9 +15,10 @@ from markupsafe import Markup
 from ..files import write_atomic
 from ..folder import RunFolder
 from ..plan import Plan
-from . import logs, pages
+from . import logs, pages, viewers
 from .context import context
 from .places import load
+from .viewers import template_text
 
 LOG_PAGE: Final = "logs.html"
 
@@ -51,6 +51,7 @@ def render(
         The page.
     """
     metrics = load(folder.metrics) if metrics is None else metrics
+    viewers.bring(folder)
     if pages.are_wanted(plan):
         write = partial(_write, folder)
         pages.render_pages(environment(), folder, plan, results, meta, metrics, write)
@@ -91,8 +92,3 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-
-
-def template_text(name: str) -> str:
-    """Return the text of one of casarun's templates."""
-    return (resources.files("casarun") / "templates" / name).read_text(encoding="utf-8")

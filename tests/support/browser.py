@@ -8,6 +8,7 @@ import select
 import shutil
 import subprocess
 import tempfile
+from base64 import b64decode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -72,6 +73,57 @@ class Page:
         for kind in ("keyDown", "keyUp"):
             self._call("Input.dispatchKeyEvent", type=kind, key=key, code=key,
                        windowsVirtualKeyCode=code, text=text)  # fmt: skip
+
+    def mouse(self, kind: str, x: float, y: float, **more: Any) -> None:
+        """Move, press, release or turn the wheel of the mouse at a point of the window."""
+        button = "none" if kind in ("mouseMoved", "mouseWheel") else "left"
+        params = {"button": button, "clickCount": int(button == "left"), **more}
+        self._call("Input.dispatchMouseEvent", type=kind, x=x, y=y, **params)
+
+    def click(self, x: float, y: float) -> None:
+        """Click at a point of the window."""
+        for kind in ("mouseMoved", "mousePressed", "mouseReleased"):
+            self.mouse(kind, x, y)
+
+    def reach(self, element: str) -> tuple[float, float, float, float]:
+        """Bring an element (a JavaScript expression) into view; return its place and size."""
+        self.run(f"window.reached = {element}; 0")
+        # Pictures that load on the way move it.
+        self.until("""(() => {
+            reached.scrollIntoView({ behavior: "instant", block: "center" });
+            const { top } = reached.getBoundingClientRect();
+            const still = top === window.reachedAt;
+            window.reachedAt = top;
+            return still && [...document.images].every((one) => one.complete
+                || one.getBoundingClientRect().top > 2 * innerHeight
+                || one.getBoundingClientRect().bottom < -innerHeight);
+        })()""")
+        box = "(({ left, top, width, height }) => [left, top, width, height])"
+        left, top, width, height = self.run(f"{box}(reached.getBoundingClientRect())")
+        return left, top, width, height
+
+    def until(self, condition: str) -> None:
+        """Wait until JavaScript says that something is so."""
+        script = f"""new Promise((done, fail) => {{
+            const end = Date.now() + {_PATIENCE_S * 1000};
+            (function look() {{
+                if ({condition}) done();
+                else if (Date.now() > end) fail(new Error("waited in vain"));
+                else setTimeout(look, 20);
+            }})();
+        }})"""
+        self.run(script)
+
+    def look(self, width: int, height: int, dark: bool = False) -> None:
+        """Set the window's size and which colours the reader prefers."""
+        self._call("Emulation.setDeviceMetricsOverride", width=width, height=height,
+                   deviceScaleFactor=1, mobile=False)  # fmt: skip
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        self._call("Emulation.setEmulatedMedia", media="", features=[scheme])
+
+    def shoot(self, path: Path) -> None:
+        """Write what the window shows as PNG."""
+        path.write_bytes(b64decode(self._call("Page.captureScreenshot")["data"]))
 
     def _call(self, method: str, **params: Any) -> Any:
         self._number += 1
