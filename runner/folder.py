@@ -54,6 +54,11 @@ class RunFolder:
         return self.private / "status.json"
 
     @property
+    def batch(self) -> Path:
+        """What was handed to a batch system for this folder."""
+        return self.private / "batch.json"
+
+    @property
     def ledgers(self) -> Path:
         """One ledger a MeasurementSet that is changed in place."""
         return self.private / "ledgers"

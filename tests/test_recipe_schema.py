@@ -174,7 +174,7 @@ def test_tables_are_closed() -> None:
             for child in node:
                 yield from visit(child, name)
 
-    assert len(list(visit(schema(), "recipe"))) == 27
+    assert len(list(visit(schema(), "recipe"))) == 29
 
 
 def test_defaults_written_out_change_nothing() -> None:

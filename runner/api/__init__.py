@@ -9,41 +9,55 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from .batch_jobs import BatchStatus, batch_status, cancel, requeue_here
     from .comparing import compare
     from .observing import info
     from .opening import Options, Reduction, open_recipe, run_folder
     from .planning import Planned, plan
     from .running import RunResult, report, run
+    from .submitting import Handed, submit
     from .surveying import dashboard
 
 __all__ = [
+    "BatchStatus",
+    "Handed",
     "Options",
     "Planned",
     "Reduction",
     "RunResult",
+    "batch_status",
+    "cancel",
     "compare",
     "dashboard",
     "info",
     "open_recipe",
     "plan",
     "report",
+    "requeue_here",
     "run",
     "run_folder",
+    "submit",
 ]
 
 _HOME: Final = {
+    "BatchStatus": "batch_jobs",
+    "Handed": "submitting",
     "Options": "opening",
     "Planned": "planning",
     "Reduction": "opening",
     "RunResult": "running",
+    "batch_status": "batch_jobs",
+    "cancel": "batch_jobs",
     "compare": "comparing",
     "dashboard": "surveying",
     "info": "observing",
     "open_recipe": "opening",
     "plan": "planning",
     "report": "running",
+    "requeue_here": "batch_jobs",
     "run": "running",
     "run_folder": "opening",
+    "submit": "submitting",
 }
 
 

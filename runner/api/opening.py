@@ -200,12 +200,12 @@ def keep_inside(folder: RunFolder) -> None:
     )  # fmt: skip
 
 
-def wipe(folder: RunFolder) -> None:
-    """Forget all that earlier runs left in a run folder. The caller holds it."""
+def wipe(folder: RunFolder, but: str = "") -> None:
+    """Forget all that earlier runs left in a run folder, but for one file. The caller holds it."""
     for name in PRODUCT_FOLDERS:
         remove_tree(folder.root / name)
     for path in sorted(folder.private.iterdir()):
-        if path != folder.lock:
+        if path != folder.lock and path.name != but:
             remove_tree(path)
 
 
@@ -221,6 +221,6 @@ def run_folder(path: Path) -> RunFolder:
     """
     folder = RunFolder(path.absolute())
     keep_inside(folder)
-    if not folder.journal.is_file():
+    if not (folder.journal.is_file() or folder.batch.is_file()):
         raise DataError(f"{path}: not a run folder (it has no .casarun/journal.jsonl)")
     return folder

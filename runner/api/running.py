@@ -6,6 +6,7 @@ needs is imported while CASA is.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -86,6 +87,7 @@ def run(
     reduction = judged(open_recipe(recipe, options))
     stop = StopFlag() if stop is None else stop
     with time_total(reduction, stop), held(reduction.folder), executor_here() as executor:
+        _no_job(reduction.folder)
         if listener:
             listener({"event": "run-opened", "folder": str(reduction.folder.root)})
         if options.fresh:
@@ -98,6 +100,21 @@ def run(
         return told(
             reduction, listener, lambda: run_held(reduction, executor, listener, stop, ready)
         )
+
+
+def _no_job(folder: RunFolder) -> None:
+    """Refuse a folder in which a batch job works, or will, other than the one that we are.
+
+    Raises
+    ------
+    LockedError
+        With the job.
+    """
+    if folder.batch.is_file():
+        from ..engine.executors.slurm import job_here
+        from ..engine.submission import refuse_if_live
+
+        refuse_if_live(folder, but=job_here(os.environ))
 
 
 def report(run: Path) -> Path:

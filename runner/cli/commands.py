@@ -79,10 +79,16 @@ def _volume(command: _F) -> _F:
 )
 @click.option("--dry-run", is_flag=True, help="Show what would run, and why.")
 @click.option("--fresh", is_flag=True, help="Forget what earlier runs left in the run folder.")
+@click.option(
+    "--requeue",
+    is_flag=True,
+    help="In a Slurm job: put it back into the queue when its time is over.",
+)
 @_volume
 def run(
     recipe: Path, output: Path | None, overrides: tuple[str, ...], until: str, only: str,
-    jobs: int | None, walltime: str, dry_run: bool, fresh: bool, quiet: bool, verbose: bool,
+    jobs: int | None, walltime: str, dry_run: bool, fresh: bool, requeue: bool, quiet: bool,
+    verbose: bool,
 ) -> int:  # fmt: skip
     """Run RECIPE, or go on with its run; then judge and report."""
     from .. import api
@@ -107,6 +113,8 @@ def run(
                 raise
             return int(error.exit_code)  # cron starts the next one while this one goes on
         screen.close(result)
+    if requeue and (said := api.requeue_here(result)):
+        click.echo(said)
     return int(result.exit_code)
 
 
@@ -187,6 +195,37 @@ def _show_plan(recipe: Path, options: Any, how: str) -> int:
     else:
         tables.show_plan(planned)
     return 0
+
+
+@cli.command()
+@_recipe_options
+@click.option("--to", "engine", type=click.Choice(["slurm"]), required=True, help="To what.")
+@click.option("--jobs", "-j", type=click.IntRange(1), help="How many steps may run at once.")
+@click.option("--fresh", is_flag=True, help="Forget what earlier runs left in the run folder.")
+@click.option("--dry-run", is_flag=True, help="Show the batch script; hand in nothing.")
+def submit(
+    recipe: Path, output: Path | None, overrides: tuple[str, ...], until: str, only: str,
+    engine: str, jobs: int | None, fresh: bool, dry_run: bool,
+) -> None:  # fmt: skip
+    """Hand a run of RECIPE to a batch system, as one job.
+
+    Cores, memory and time come from [cluster] in the recipe, else from the plan. When the job's
+    time is over the run stops, and goes on in the queue.
+    """
+    from .. import api
+    from . import batch
+
+    options = api.Options(output, overrides, jobs, until, only, fresh)
+    batch.submit(recipe, options, dry_run=dry_run)
+
+
+@cli.command()
+@click.argument("run_folder", metavar="RUN", type=click.Path(path_type=Path))
+def cancel(run_folder: Path) -> None:
+    """End the batch jobs of the run in folder RUN, or take them out of the queue."""
+    from . import batch
+
+    batch.cancel(run_folder)
 
 
 @cli.command()

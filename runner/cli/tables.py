@@ -12,8 +12,10 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from .. import api
 from ..api import Planned
 from ..engine.doctor import Finding
+from ..engine.executors.batch import RUNNING, WAITING
 from ..engine.journal import read_events
 from ..engine.results import CASA_LOG, attempt_folder
 from ..engine.status import state_of
@@ -23,6 +25,7 @@ from ..folder import RunFolder
 from ..observation import Observation
 from ..plan import Plan, written
 from ..quantities import human_bytes, human_frequency, human_seconds
+from . import batch
 from .plain import escape
 
 _MJD_OF_UNIX = 40587 * 86400.0
@@ -180,47 +183,77 @@ def _show_antennas(console: Console, o: Observation) -> None:
 
 
 def show_status(folder: RunFolder, as_json: bool) -> None:
-    """Print how far a run is, from its heartbeat."""
+    """Print how far a run is, from its heartbeat and from what a batch system says of its jobs."""
+    jobs = api.batch_status(folder)
     try:
         status = read_json(folder.status)
     except (OSError, ValueError) as error:
-        raise DataError(f"{folder.root}: no status is kept here yet") from error
+        if jobs is None:
+            raise DataError(f"{folder.root}: no status is kept here yet") from error
+        status = {}
     try:
-        _say_status(folder, status, as_json)
+        _say_status(folder, status, jobs, as_json)
     except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
         raise DataError(f"{folder.status} is damaged: the next run writes it anew") from error
 
 
-def _say_status(folder: RunFolder, status: dict[str, Any], as_json: bool) -> None:
+def _say_status(
+    folder: RunFolder, status: dict[str, Any], jobs: api.BatchStatus | None, as_json: bool
+) -> None:
     state = state_of(status)
+    if jobs is not None:
+        state = _with_jobs(status, state, jobs)
     if state == "died":
         status["state"] = state
     if as_json:
-        click.echo(json.dumps(status, indent=1))
+        said = {} if jobs is None else {"batch": batch.as_json(jobs)}
+        click.echo(json.dumps(status | said, indent=1))
         return
+    lines = [] if jobs is not None and not status.get("counts") else _heart_lines(status)
+    lines.insert(0, f"{folder.root}: {status['state']}")
+    if jobs is not None:
+        lines += batch.lines(jobs, state)
+    if state == "unheard":
+        lines.append("it may be no more: a run writes its status every few seconds")
+    elif state == "died":
+        lines.append("the run was killed; the same command goes on with it")
+    elif folder.report.is_file() and status["state"] not in ("running", "waiting"):
+        lines.append(f"report: {folder.report}")
+    for line in lines:
+        click.echo(printable(line).replace("\n", "\\n"))
+
+
+def _with_jobs(status: dict[str, Any], heart: str, jobs: api.BatchStatus) -> str:
+    """Correct how a run is by its heartbeat by what the batch system says of its jobs."""
+    phases = {state.phase for state in jobs.states.values()}
+    if RUNNING in phases:
+        status["state"] = "running"
+        return heart if heart == "running" else "running"
+    if WAITING in phases:
+        status["state"] = "waiting"
+        return "waiting"
+    if phases and heart not in ("done", "failed", "interrupted"):
+        status["state"] = "lost" if heart else "not run"
+    status.setdefault("state", "handed in")
+    return str(status["state"])
+
+
+def _heart_lines(status: Mapping[str, Any]) -> list[str]:
+    """Say what the heartbeat of a run says."""
     counts = status["counts"]
     silent_s = seconds_since(status["updated"]) or 0.0
-    lines = [
-        f"{folder.root}: {status['state']}",
+    return [
         f"{counts.get('done', 0) + counts.get('skipped', 0)} of {counts['total']} steps done, "
         f"{counts.get('running', 0)} running, {counts.get('failed', 0)} failed, "
         f"{counts.get('not_run', 0)} not run",
         f"on {status['host']}, process {status['pid']}, started {status['started']}, "
         f"last heard of {human_seconds(silent_s)} ago",
+        *(
+            f"  {step}, attempt {running['attempt']}, since {running['since']}, "
+            f"{human_bytes(running['memory_bytes'])}"
+            for step, running in status.get("running", {}).items()
+        ),
     ]
-    lines += [
-        f"  {step}, attempt {running['attempt']}, since {running['since']}, "
-        f"{human_bytes(running['memory_bytes'])}"
-        for step, running in status.get("running", {}).items()
-    ]
-    if state == "unheard":
-        lines.append("it may be no more: a run writes its status every few seconds")
-    elif state == "died":
-        lines.append("the run was killed; the same command goes on with it")
-    elif folder.report.is_file() and status["state"] != "running":
-        lines.append(f"report: {folder.report}")
-    for line in lines:
-        click.echo(printable(line).replace("\n", "\\n"))
 
 
 def show_log(folder: RunFolder, step: str, casa: bool) -> None:

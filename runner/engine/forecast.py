@@ -152,8 +152,8 @@ def forecast(
             _look_at_budget(found, steps, budget.memory_bytes)
         _look_at_time(found, steps, times, budget, here)
     return Forecast(
-        _elapsed(plan, times, budget.cores),
-        _at_once(plan, times, budget.cores),
+        elapsed(plan, times, budget.cores),
+        at_once(plan, times, budget.cores),
         disk,
         free,
         max((step.resources.memory_bytes for step in steps), default=0),
@@ -386,7 +386,7 @@ def _look_at_time(
         )
 
 
-def _elapsed(plan: Plan, times: Mapping[str, float], cores: int) -> float:
+def elapsed(plan: Plan, times: Mapping[str, float], cores: int) -> float:
     """Return how long a run takes: its longest chain, or all of its work shared by the cores."""
     if not times:
         return 0.0
@@ -399,7 +399,7 @@ def _elapsed(plan: Plan, times: Mapping[str, float], cores: int) -> float:
     return _RUN_S + max(max(ends.values()), work / max(1, cores))
 
 
-def _at_once(plan: Plan, times: Mapping[str, float], cores: int) -> int:
+def at_once(plan: Plan, times: Mapping[str, float], cores: int) -> int:
     """Return how many steps run at once at the most: no more than stand at one depth."""
     depth: dict[str, int] = {}
     width: dict[int, int] = {}

@@ -9,9 +9,12 @@ from typing import Any, TypeVar
 
 from ..folder import file_safe
 from .model import (
+    KINDS,
     Average,
     Calibrate,
     Calibrators,
+    Cluster,
+    ClusterStage,
     Contsub,
     Cube,
     CubeContsub,
@@ -69,6 +72,7 @@ def build(document: Mapping[str, Any], path: Path) -> Recipe:
         cube=tuple(_cube(table) for table in document.get("cube", ())),
         notify=_make(Notify, _listed(document.get("notify", {}), "to")),
         retry=_retry(document.get("retry", {})),
+        cluster=_cluster(document.get("cluster", {})),
         step=tuple(_make(CustomStep, _listed(table, "only")) for table in document.get("step", ())),
         **tables,
     )
@@ -132,6 +136,11 @@ def _calibrate(table: Mapping[str, Any]) -> Calibrate:
 
 def _retry(table: Mapping[str, Any]) -> Retry:
     return _make(Retry, {**table, "causes": _make(RetryCauses, table.get("causes", {}))})
+
+
+def _cluster(table: Mapping[str, Any]) -> Cluster:
+    stages = {key: _make(ClusterStage, value) for key, value in table.items() if key in KINDS}
+    return _make(Cluster, {**table, **stages})
 
 
 def _image(table: Mapping[str, Any]) -> Image:

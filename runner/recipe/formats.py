@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from jsonschema import FormatChecker
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_+][A-Za-z0-9_+.-]{0,63}")
+_BATCH_WORD: Final = re.compile(r"[A-Za-z0-9_(\[][A-Za-z0-9_.,:&|*()\[\]@+-]{0,199}")
 _CHANNELS_LONG: Final = re.compile(r"[1-9][0-9]*ch")
 
 
@@ -25,6 +26,15 @@ def _name(text: str) -> None:
         raise ValueError(
             f"'{text}' cannot be a name: letters, digits and _ - + . only, at most 64, "
             "not beginning with . or -"
+        )
+
+
+def _batch_word(text: str) -> None:
+    """Accept what a batch system may be given: one word, which begins no option of its own."""
+    if text and not _BATCH_WORD.fullmatch(text):
+        raise ValueError(
+            f"'{text}' cannot go to a batch system: letters, digits and _ . , : & | * ( ) [ ] @ + "
+            "- only, at most 200, beginning with a letter or digit"
         )
 
 
@@ -115,6 +125,7 @@ FORMATS: Final[dict[str, Callable[[str], None]]] = {
     "channel": _channel,
     "solint": _solint,
     "channels": _channels,
+    "batch-word": _batch_word,
 }
 """Formats by the name that the schema gives them."""
 

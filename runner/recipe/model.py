@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 Parameters = Mapping[str, Any]
 """Parameters of a CASA task by CASA's own names, passed through as data."""
@@ -343,6 +343,44 @@ class Retry:
     on_failure: Literal["continue", "stop"] = "continue"
 
 
+KINDS: Final = ("calibrate", "selfcal", "image", "cube", "report")
+"""The kinds of batch jobs that ``[cluster]`` may treat differently."""
+
+
+@dataclass(frozen=True)
+class ClusterStage:
+    """``[cluster.image]`` and the like: what differs for the jobs of one kind."""
+
+    cores: Literal["auto"] | int = "auto"
+    memory: str = "auto"
+    time: str = "auto"
+    partition: str = ""
+    qos: str = ""
+    constraint: str = ""
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """``[cluster]``: what a run asks of a batch system."""
+
+    cores: Literal["auto"] | int = "auto"
+    memory: str = "auto"
+    time: str = "auto"
+    partition: str = ""
+    account: str = ""
+    qos: str = ""
+    constraint: str = ""
+    reservation: str = ""
+    max_jobs: int = 50
+    escalate: int = 1
+    pack: str = "2min"
+    calibrate: ClusterStage = ClusterStage()
+    selfcal: ClusterStage = ClusterStage()
+    image: ClusterStage = ClusterStage()
+    cube: ClusterStage = ClusterStage()
+    report: ClusterStage = ClusterStage()
+
+
 @dataclass(frozen=True)
 class Notify:
     """``[notify]``: whom to tell that the run has ended; the names are the user's own."""
@@ -372,3 +410,4 @@ class Recipe:
     resources: Resources = Resources()
     retry: Retry = Retry()
     notify: Notify = Notify()
+    cluster: Cluster = Cluster()

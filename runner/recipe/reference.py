@@ -28,6 +28,7 @@ _FORMATS: Final = {
     "channel": "frequency or velocity",
     "channels": "channels",
     "solint": "solution interval",
+    "batch-word": "word",
 }
 _TYPES: Final = {"object": "table", "array": "list", "number": "number"}
 

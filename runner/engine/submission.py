@@ -1,0 +1,160 @@
+"""What was handed to a batch system for a run folder, remembered in ``.casarun/batch.json``.
+
+`engine` is the batch system, `mark` stands in each job's comment, `complete` says whether all jobs
+were handed in (else those with the mark are to be taken back), and `jobs` lists them: `job` (its
+number), `name` (of the run or of a slice), `attempt` (1, or more for a job that is there for
+want of memory in the one before), `script`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from ..errors import DataError, LockedError
+from ..files import now, read_json, write_json
+from ..folder import RunFolder
+from .executors.batch import BatchError, BatchSystem, JobState
+from .executors.slurm import Slurm
+
+WHOLE = "run"
+"""Name of the job that does a whole run."""
+
+
+@dataclass(frozen=True)
+class SubmittedJob:
+    """A job that was handed in.
+
+    Attributes
+    ----------
+    job : str
+        Its number.
+    name : str
+        `WHOLE`, or the slice that it does.
+    script : str
+        Its script, relative to the run folder.
+    attempt : int
+        1; 2 and so on where it has more memory than the one before, and runs if that failed.
+    """
+
+    job: str
+    name: str
+    script: str
+    attempt: int = 1
+
+
+@dataclass(frozen=True)
+class Submission:
+    """All that was handed in for a run folder.
+
+    Attributes
+    ----------
+    engine : str
+        The batch system.
+    mark : str
+        In each job's comment.
+    plan : str
+        A digest of the plan that the jobs are of; empty for a whole run, which makes its own.
+    jobs : tuple of SubmittedJob
+        In the order in which they were handed in.
+    complete : bool
+        Whether that came to its end.
+    submitted : str
+        When it began.
+    """
+
+    engine: str
+    mark: str
+    plan: str = ""
+    jobs: tuple[SubmittedJob, ...] = ()
+    complete: bool = False
+    submitted: str = field(default_factory=now)
+
+    def done(self, jobs: tuple[SubmittedJob, ...]) -> Submission:
+        """Return it with all its jobs."""
+        return replace(self, jobs=jobs, complete=True)
+
+    def write(self, folder: RunFolder) -> None:
+        """Remember it."""
+        write_json(folder.batch, asdict(self))
+
+
+def read_submission(folder: RunFolder) -> Submission | None:
+    """Return what was handed in last for a run folder, or None.
+
+    Raises
+    ------
+    DataError
+        If that is damaged.
+    """
+    try:
+        data = read_json(folder.batch)
+    except FileNotFoundError:
+        return None
+    try:
+        jobs = tuple(_job(job) for job in data.pop("jobs"))
+        return Submission(jobs=jobs, **data)
+    except (TypeError, KeyError, AttributeError, ValueError) as error:
+        raise DataError(
+            f"{folder.batch} is damaged: see that no job of this run is in the queue, and remove it"
+        ) from error
+
+
+def _job(data: Mapping[str, Any]) -> SubmittedJob:
+    job = SubmittedJob(**data)
+    if not job.job.replace("_", "").isalnum() or Path(job.script).is_absolute():
+        raise ValueError(f"no job: {data}")
+    return job
+
+
+def system(engine: str) -> BatchSystem:
+    """Return a batch system by its name.
+
+    Raises
+    ------
+    DataError
+        If there is none of that name.
+    """
+    if engine != Slurm.name:
+        raise DataError(f"no batch system '{engine}' is known here")
+    return Slurm()
+
+
+def job_states(submission: Submission, batch: BatchSystem | None = None) -> dict[str, JobState]:
+    """Return what the batch system says of each job, by its number."""
+    batch = batch or system(submission.engine)
+    return dict(batch.states([job.job for job in submission.jobs]))
+
+
+def refuse_if_live(folder: RunFolder, but: str = "") -> None:
+    """Refuse to work in a folder in which jobs of a batch system work, or will.
+
+    Parameters
+    ----------
+    folder : RunFolder
+        Which.
+    but : str
+        The job that asks.
+
+    Raises
+    ------
+    LockedError
+        With the job.
+    """
+    submission = read_submission(folder)
+    if submission is None:
+        return
+    try:
+        states = job_states(submission)
+    except BatchError:
+        return  # asked from a machine that has no batch system; the folder's lock stays
+    live = [state for job, state in states.items() if state.is_live and job != but]
+    if live:
+        more = f" and {len(live) - 1} more" if len(live) > 1 else ""
+        raise LockedError(
+            f"job {live[0].job}{more} of {submission.engine} works in {folder.root}, or will: "
+            f"{live[0]}. `casarun status {folder.root}` says more, `casarun cancel {folder.root}` "
+            "ends it"
+        )
