@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from casarun.api.batch_jobs import requeue_here
+from casarun.api.submitting import own_settings
 from casarun.engine import asking
 from casarun.engine.executors import slurm
 from casarun.engine.executors.batch import After, Ask, BatchError, JobState
@@ -121,7 +122,7 @@ def test_the_need_follows_from_what_runs_at_once() -> None:
 def test_the_recipe_comes_before_the_users_configuration_and_that_before_the_plan() -> None:
     needed = asking.Need(2, 3 * GB, 1200.0)
     own = {"partition": "mine", "account": "me", "options": ["--nice"],
-           "image": {"partition": "my-images"}}  # fmt: skip
+           "for": {"image": {"partition": "my-images"}}}  # fmt: skip
     cluster = Cluster(qos="fast", image=ClusterStage(memory="9GB", constraint="big"))
     whole, said = asking.ask("", "n", cluster, own, needed)
     assert whole == Ask("n", 2, 3 * GB, 3600.0, "mine", "me", "fast", options=("--nice",))
@@ -166,8 +167,47 @@ def test_options_of_sbatch_are_the_users_alone(tmp_path: Path) -> None:
     recipe.write_text('casarun = 1\ndataset = [{ vis = "a" }]\ncluster = { options = ["--x"] }\n')
     with pytest.raises(RefusedError, match=r"cluster\.options: unknown key"):
         load(recipe)
-    with pytest.raises(RefusedError, match="'gres=1' is no option of sbatch: write one a text"):
-        asking.refuse_options({"image": {"options": ["gres=1"]}}, "config.toml")
+
+
+CONFIGURATION = """\
+[slurm]
+account = "me"
+options = ["--mail-type=FAIL"]
+setup = ["module load casa"]
+[slurm.for.image]
+partition = "highmem"
+"""
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give the user's own configuration file."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    path = tmp_path / "casarun" / "config.toml"
+    path.parent.mkdir()
+    path.write_text(CONFIGURATION)
+    return path
+
+
+def test_the_users_configuration_gives_what_a_recipe_may_not(own: Path) -> None:
+    ask, _ = asking.ask("image", "n", Cluster(), own_settings(), asking.Need(1, GB, 1.0))
+    assert (ask.partition, ask.account) == ("highmem", "me")
+    assert (ask.options, ask.setup) == (("--mail-type=FAIL",), ("module load casa",))
+
+
+def test_a_wrong_configuration_is_told_at_its_keys(own: Path) -> None:
+    own.write_text('[slurm]\noptions = ["gres=1"]\n[slurm.for.images]\nqos = "x"\n')
+    with pytest.raises(RefusedError) as no:
+        own_settings()
+    assert str(no.value) == (
+        f"{own}: slurm.for.images: no jobs are of this kind; did you mean 'image'? (known: "
+        "calibrate, selfcal, image, cube, report)\n"
+        "slurm.options[0]: 'gres=1' is no option of sbatch: write one a text, \"--gres=gpu:1\""
+    )
+    own.write_text('[slurm]\npartition = "a b"\nmemory = "1GB"\n')
+    with pytest.raises(RefusedError, match=r"slurm\.memory: unknown key") as no:
+        own_settings()
+    assert "'a b' cannot go to a batch system" in str(no.value)
 
 
 @pytest.fixture

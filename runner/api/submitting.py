@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from .. import __version__
+from ..configuration import configured
 from ..engine import asking
 from ..engine.executors.batch import Ask, BatchError, BatchSystem
 from ..engine.executors.slurm import Slurm
 from ..engine.forecast import Forecast, forecast
 from ..engine.policy import Budget
 from ..engine.submission import WHOLE, Submission, SubmittedJob, refuse_if_live
+from ..errors import RefusedError, dotted
 from ..files import now, write_atomic
 from ..folder import RunFolder
 from ..lock import FolderLock
@@ -129,7 +131,13 @@ def own_settings() -> Mapping[str, Any]:
     RefusedError
         If it is wrong.
     """
-    return {}
+    configuration = configured()
+    own: Mapping[str, Any] = configuration.document.get("slurm", {})
+    problems = list(asking.wrong_settings(own))
+    if problems:
+        said = "\n".join(f"{dotted(p.key)}: {p.message}" for p in problems)
+        raise RefusedError(problems, f"{configuration.path}: {said}")
+    return own
 
 
 def job_name(reduction: Reduction) -> str:

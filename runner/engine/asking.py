@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from heapq import nlargest
 from typing import Any, Final
 
-from ..errors import Problem, RefusedError
+from ..errors import KeyPath, Problem, did_you_mean
 from ..plan import Plan
 from ..quantities import human_bytes, human_seconds, parse
-from ..recipe.model import Cluster, ClusterStage
+from ..recipe.model import KINDS, Cluster, ClusterStage
+from ..recipe.schema import shown
 from .executors.batch import Ask
 from .forecast import at_once, elapsed
 
@@ -108,7 +109,7 @@ def ask(
         What the plan says; None where recipe and configuration say all.
     """
     stage: ClusterStage = getattr(cluster, kind) if kind else ClusterStage()
-    mine = {**own, **(own.get(kind, {}) if kind else {})}
+    mine = {**own, **own.get("for", {}).get(kind, {})}
     said: list[str] = []
     cores = _first("auto", stage.cores, cluster.cores)
     memory = _first("auto", stage.memory, cluster.memory)
@@ -158,24 +159,21 @@ def _first(nothing: Any, *values: Any) -> Any:
     return next((value for value in values if value != nothing), nothing)
 
 
-def refuse_options(own: Mapping[str, Any], where: str) -> None:
-    """Refuse a user's own options that would break the script.
-
-    Raises
-    ------
-    RefusedError
-        With each of them.
-    """
-    tables = [own, *(table for table in own.values() if isinstance(table, Mapping))]
-    options = [option for table in tables for option in table.get("options", ())]
-    problems = [
-        Problem(f"{where}: '{option}' is no option of sbatch: write one a text, as in "
-                '"--gres=gpu:1"')
-        for option in options
-        if not str(option).startswith("-") or "\n" in str(option)
-    ]  # fmt: skip
-    if problems:
-        raise RefusedError(problems)
+def wrong_settings(own: Mapping[str, Any]) -> Iterator[Problem]:
+    """Yield what of a user's own settings would break a script, or never comes to anything."""
+    tables: list[tuple[KeyPath, Mapping[str, Any]]] = [(("slurm",), own)]
+    for kind, table in own.get("for", {}).items():
+        tables.append((("slurm", "for", kind), table))
+        if kind not in KINDS:
+            said = (
+                f"no jobs are of this kind{did_you_mean(kind, KINDS)} (known: {', '.join(KINDS)})"
+            )
+            yield Problem(said, ("slurm", "for", kind), at_key=True)
+    for key, table in tables:
+        for number, option in enumerate(table.get("options", ())):
+            if not option.startswith("-") or "\n" in option:
+                said = f'{shown(option)} is no option of sbatch: write one a text, "--gres=gpu:1"'
+                yield Problem(said, (*key, "options", number))
 
 
-__all__ = ["MOST_CORES", "Need", "ask", "need", "refuse_options", "says_all"]
+__all__ = ["MOST_CORES", "Need", "ask", "need", "says_all", "wrong_settings"]
