@@ -79,6 +79,11 @@ class RunFolder:
         return self.private / "seen.json"
 
     @property
+    def watched(self) -> Path:
+        """The datasets that came to a recipe that watches for them."""
+        return self.private / "watched.json"
+
+    @property
     def notified(self) -> Path:
         """What was last told of the run, and to whom."""
         return self.private / "notified.json"

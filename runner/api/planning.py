@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ..engine.forecast import Forecast
@@ -18,6 +18,7 @@ from .beginning import executor_here
 from .observing import cube_headers, observe
 from .opening import Options, Reduction, held, judged, open_recipe, uncollected
 from .steps import Listener, as_plan, expect
+from .watching import Watch
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,8 @@ class Planned:
         What that will take of this machine, and whether the machine has it.
     warnings : tuple of Problem
         What the user should know before the run.
+    notes : tuple of str
+        Of datasets that come one after the other: which wait, are gone or were refused.
     """
 
     reduction: Reduction
@@ -43,6 +46,7 @@ class Planned:
     decided: Decided
     forecast: Forecast = field(default_factory=Forecast)
     warnings: tuple[Problem, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def warned(self) -> str:
@@ -126,5 +130,9 @@ def plan(recipe: Path, options: Options, listener: Listener | None = None) -> Pl
     """
     reduction = judged(open_recipe(recipe, options))
     with held(reduction.folder), executor_here() as executor:
-        observations, _ = observe(reduction, executor, listener)
-        return prepare(reduction, observations, fresh=options.fresh)
+        watch = Watch(reduction)
+        if watch.idle:
+            return Planned(watch.reduction, Plan(()), Decided({}), notes=tuple(watch.notes))
+        observations, _ = watch.through(lambda now: observe(now, executor, listener))
+        planned = watch.through(lambda now: prepare(now, observations, fresh=options.fresh))
+        return replace(planned, notes=tuple(watch.notes))

@@ -18,6 +18,7 @@ from .opening import Reduction, versions
 from .planning import Planned, prepare
 from .running import RunResult
 from .steps import Listener, need_casa, run_steps
+from .watching import Watch
 
 
 def run_held(
@@ -28,23 +29,28 @@ def run_held(
     ready: Callable[[Planned], None] | None,
 ) -> RunResult:
     """Run in a folder that is held: metadata, plan, steps, judgement, report."""
-    folder = reduction.folder
-    observations, imported = observe(reduction, executor, listener, stop)
+    folder, watch = reduction.folder, Watch(reduction, listener)
+    if watch.idle:
+        code = ExitCode.STEP_FAILED if watch.aside else ExitCode.DONE
+        return RunResult(code, Outcome(), Plan(()), folder, aside=watch.aside)
+    observations, imported = watch.through(lambda now: observe(now, executor, listener, stop))
     if stop:
         return RunResult(
             ExitCode.INTERRUPTED, Outcome(interrupted=True, why=stop.reason), Plan(()), folder
         )
-    planned = prepare(reduction, observations)
+    planned = watch.through(lambda now: prepare(now, observations))
     if ready:
         ready(planned)
+    listener = watch.taking(planned, listener)
     if planned.decided:
         outcome = _run_steps(planned, executor, listener, stop)
     else:
         outcome = Outcome(skipped={step: d.reason for step, d in planned.decided.steps.items()})
     outcome.done[:0] = [step for step in imported if outcome.skipped.pop(step, "")]
     with recording(folder):
-        metrics = conclude(folder, planned.plan, outcome, reduction.loaded, versions())
-    return RunResult(_exit_code(outcome, metrics), outcome, planned.plan, folder, metrics)
+        metrics = conclude(folder, planned.plan, outcome, planned.reduction.loaded, versions())
+    code = _exit_code(outcome, metrics, watch.aside)
+    return RunResult(code, outcome, planned.plan, folder, metrics, watch.aside)
 
 
 def _run_steps(
@@ -71,9 +77,9 @@ def _run_steps(
     return run_steps(reduction, planned.plan, executor, told, stop, planned.forecast)
 
 
-def _exit_code(outcome: Outcome, metrics: Mapping[str, Any]) -> ExitCode:
+def _exit_code(outcome: Outcome, metrics: Mapping[str, Any], aside: Mapping[str, str]) -> ExitCode:
     if outcome.interrupted:
         return ExitCode.INTERRUPTED
-    if outcome.failed:
+    if outcome.failed or aside:
         return ExitCode.STEP_FAILED
     return ExitCode.QA_FAILED if metrics.get("verdict") == "fail" else ExitCode.DONE

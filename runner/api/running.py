@@ -7,7 +7,7 @@ needs is imported while CASA is.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ from ..engine.signals import StopFlag
 from ..errors import ExitCode
 from ..folder import RunFolder
 from .beginning import executor_here, time_total
-from .opening import Options, held, judged, open_recipe, run_folder, wipe
+from .opening import Options, Reduction, held, judged, open_recipe, run_folder, wipe
 
 if TYPE_CHECKING:
     from ..engine.scheduler import Outcome
@@ -41,6 +41,8 @@ class RunResult:
         The content of ``qa/metrics.json``; empty where there is none.
     folder : RunFolder
         Where.
+    aside : mapping of str to str
+        Datasets that were refused while others went on, and why.
     """
 
     exit_code: ExitCode
@@ -48,6 +50,7 @@ class RunResult:
     plan: Plan
     folder: RunFolder
     metrics: dict[str, Any] = field(default_factory=dict)
+    aside: Mapping[str, str] = field(default_factory=dict)
 
 
 def run(
@@ -91,8 +94,9 @@ def run(
         if listener:
             listener({"event": "run-opened", "folder": str(reduction.folder.root)})
         if options.fresh:
+            _require_nothing_lost(reduction)
             wipe(reduction.folder)
-        if not reduction.folder.journal.exists():
+        if not (reduction.folder.journal.exists() or reduction.loaded.watching):
             executor.warm_up()  # steps will run: CASA is imported meanwhile
         from .reducing import run_held
         from .telling import told
@@ -115,6 +119,13 @@ def _no_job(folder: RunFolder) -> None:
         from ..engine.submission import refuse_if_live
 
         refuse_if_live(folder, but=job_here(os.environ))
+
+
+def _require_nothing_lost(reduction: Reduction) -> None:
+    if reduction.loaded.watching:
+        from .watching import require_nothing_lost
+
+        require_nothing_lost(reduction)
 
 
 def report(run: Path) -> Path:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..engine import machine
+from ..engine.arrivals import remembered
 from ..engine.disk import reserve_bytes
 from ..engine.doctor_casa import advice
 from ..engine.executors.local import LocalExecutor
@@ -30,10 +31,17 @@ Listener = Callable[[dict[str, Any]], None]
 
 
 def input_identities(plan_steps: Sequence[Step], folder: RunFolder) -> dict[str, str]:
-    """Return the identity of each path outside of the run folder that steps read."""
+    """Return the identity of each path outside of the run folder that steps read.
+
+    Of a dataset that was reduced and is gone, what it was then.
+    """
     paths = {path for step in plan_steps for path in step.reads if path.startswith("/")}
-    seen = Seen(folder)
-    found = {path: seen.identity(path) for path in sorted(paths) if Path(path).exists()}
+    kept, seen = remembered(folder), Seen(folder)
+    found = {
+        path: kept.get(path) or seen.identity(path)
+        for path in sorted(paths)
+        if path in kept or Path(path).exists()
+    }
     seen.keep()
     return found
 

@@ -45,8 +45,9 @@ def told(
         _tell(reduction, news.of_error(recipe.name, recipe.title, folder, error, code), listener)
         raise
     last = news.of_run(
-        recipe.name, recipe.title, folder, result.outcome, result.metrics, result.exit_code
-    )
+        recipe.name, recipe.title, folder, result.outcome, result.metrics, result.exit_code,
+        result.aside,
+    )  # fmt: skip
     _tell(reduction, last, listener)
     return result
 

@@ -152,6 +152,28 @@ def _writer(path: Path) -> int | None:
     return int(answer[4]) if answer[0] == fcntl.F_WRLCK else None
 
 
+def unfinished(vis: Path) -> str:
+    """Say what an MS or ASDM still lacks that is being copied or written; empty if nothing.
+
+    Parameters
+    ----------
+    vis : Path
+        A folder, or a file: of which nothing is known.
+    """
+    if not vis.is_dir() or (vis / "ASDM.xml").is_file():
+        return ""
+    if not (vis / "table.dat").is_file():
+        return "it has no table.dat"
+    lost = [name for name in REQUIRED_SUBTABLES if not (vis / name / "table.dat").is_file()]
+    if lost:
+        return f"its subtable {', '.join(lost)} is missing"
+    try:
+        _require_unlocked(vis)
+    except DataError as error:
+        return str(error).removeprefix(f"{vis}: ").partition(":")[0]
+    return ""
+
+
 def inspect_main(vis: Path, main: Any) -> None:
     """Refuse an open MAIN table that lacks columns, or points to subtables that are not its own.
 

@@ -52,6 +52,8 @@ def show_check(recipe: Path, planned: Planned) -> None:
     planned.need_machine()
     if planned.warnings:
         click.echo(planned.warned, err=True)
+    for note in planned.notes:
+        click.echo(printable(note), err=True)
     number = len(planned.warnings)
     warned = f", {number} warning{'s' if number > 1 else ''}" if number else ""
     click.echo(f"{recipe}: fine ({len(planned.plan.steps)} steps{warned})")
@@ -64,6 +66,8 @@ def show_plan(planned: Planned) -> None:
     console.print(f"run folder {planned.reduction.folder.root}", markup=False, soft_wrap=True)
     if planned.warnings:
         click.echo(planned.warned, err=True)
+    for note in planned.notes:
+        click.echo(printable(note), err=True)
     table = bare_table("", "step", "what", "why", right=("",))
     for number, step in enumerate(planned.plan.steps, 1):
         decision = planned.decided.steps[step.id]

@@ -79,6 +79,8 @@ class Lines:
                      "at most", "yellow")  # fmt: skip
         elif kind == "notifier-failed":
             self.say(f"the notifier {event['name']} has told nobody: {event['message']}", "red")
+        elif kind == "dataset-noted" and (event["loud"] or not self.quiet):
+            self.say(str(event["said"]), "yellow")
         elif self.quiet:
             return
         elif kind == "run-opened":
@@ -104,7 +106,11 @@ class Lines:
     def close(self, result: RunResult) -> None:
         """Say what the run came to."""
         outcome = result.outcome
-        if self.quiet and result.exit_code == ExitCode.DONE:
+        told = bool(result.aside) and not outcome.failed  # when they were set aside
+        if self.quiet and (result.exit_code == ExitCode.DONE or told):
+            return
+        if not result.plan.steps and not outcome.interrupted:
+            self.say("nothing to do: no dataset is there to be reduced yet")
             return
         if result.exit_code == ExitCode.INTERRUPTED:
             why = f" ({outcome.why})" if outcome.why else ""

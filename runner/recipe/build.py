@@ -27,6 +27,7 @@ from .model import (
     Flag,
     FluxCalibrator,
     Image,
+    KeptDataset,
     Notify,
     Project,
     Qa,
@@ -62,7 +63,7 @@ def build(document: Mapping[str, Any], path: Path) -> Recipe:
     contsub = document.get("contsub")
     return Recipe(
         casarun=document["casarun"],
-        dataset=tuple(_make(Dataset, table) for table in document.get("dataset", ())),
+        dataset=tuple(dataset(table) for table in document.get("dataset", ())),
         calibrators=_calibrators(document.get("calibrators", {})),
         targets=_targets(document.get("targets", {})),
         calibrate=_calibrate(document.get("calibrate", {})),
@@ -76,6 +77,16 @@ def build(document: Mapping[str, Any], path: Path) -> Recipe:
         step=tuple(_make(CustomStep, _listed(table, "only")) for table in document.get("step", ())),
         **tables,
     )
+
+
+def dataset(table: Mapping[str, Any]) -> Dataset:
+    """Build one dataset; its path is absolute."""
+    return _make(Dataset, table)
+
+
+def kept_dataset(table: Mapping[str, Any], form: str) -> KeptDataset:
+    """Build a dataset whose files are gone, by what is known of it."""
+    return _make(KeptDataset, {**table, "form": form})
 
 
 _TABLES: dict[str, type[Any]] = {

@@ -14,7 +14,7 @@ from . import rules, schema
 from .build import build
 from .compose import compose
 from .model import Recipe
-from .paths import AnyEnvironment, Paths, casadata_folder
+from .paths import AnyEnvironment, Paths, Watching, casadata_folder
 from .positions import Source, in_order, render
 from .variables import Variable
 
@@ -37,6 +37,8 @@ class LoadedRecipe:
         The files that it was made of, the recipe itself last.
     variables : mapping of str to Variable
         What ``${name}`` in them stood for.
+    watching : tuple of Watching
+        Tables whose datasets come and go.
     """
 
     recipe: Recipe
@@ -45,6 +47,7 @@ class LoadedRecipe:
     document: dict[str, Any]
     files: tuple[Source, ...] = ()
     variables: Mapping[str, Variable] = field(default_factory=dict)
+    watching: tuple[Watching, ...] = ()
 
     @property
     def warned(self) -> str:
@@ -110,7 +113,7 @@ def load(
     source = replace(source, moved=_really_moved(paths.moved))
     return LoadedRecipe(
         build(resolved, path), source, tuple(problems), document,
-        composed.files, composed.variables,
+        composed.files, composed.variables, tuple(paths.watching),
     )  # fmt: skip
 
 

@@ -36,6 +36,21 @@ class Dataset:
     name: str = ""
     calibrated: bool = False
     datacolumn: Literal["auto", "data", "corrected"] = "auto"
+    watch: bool = False
+    settle: str = "5min"
+
+
+@dataclass(frozen=True)
+class KeptDataset(Dataset):
+    """A watched dataset that was reduced before its files went away, or changed again.
+
+    Attributes
+    ----------
+    form : str
+        What it was, as `casarun.stages.draft.kind` has it: nobody can look any more.
+    """
+
+    form: str = ""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from itertools import islice
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, Final
 
 from ..errors import KeyPath, Problem, did_you_mean
@@ -110,6 +110,29 @@ def no_variable(text: str) -> str:
     return f"{shown(text)} is not a variable; write ${{NAME}}, or $${{ for ${{"
 
 
+@dataclass(frozen=True)
+class Watching:
+    """A table of datasets of which more may come.
+
+    Attributes
+    ----------
+    key : KeyPath
+        Of the table.
+    pattern : str
+        Absolute, as `glob` takes it.
+    table : dict
+        What the recipe says of each of them.
+    """
+
+    key: KeyPath
+    pattern: str
+    table: dict[str, Any]
+
+    def matches(self, path: str) -> bool:
+        """Tell whether a path, be it there or not, is one of them."""
+        return PurePath(path).match(os.path.normpath(self.pattern))
+
+
 @dataclass
 class Paths:
     """Resolves the paths of one recipe, and collects what is wrong with them.
@@ -132,12 +155,14 @@ class Paths:
     portable: bool = False
     problems: list[Problem] = field(default_factory=list)
     moved: dict[KeyPath, KeyPath] = field(default_factory=dict)
+    watching: list[Watching] = field(default_factory=list)
     _said: set[Problem] = field(default_factory=set)
 
     def resolve(self, document: Mapping[str, Any]) -> dict[str, Any]:
         """Return the document with absolute paths, and a dataset for each match of a glob.
 
-        Problems are collected in `problems`, keys of datasets that moved in `moved`.
+        Problems are collected in `problems`, keys of datasets that moved in `moved`, tables whose
+        datasets come and go in `watching`.
         """
         result = dict(document)
         result["dataset"] = list(self._datasets(document))
@@ -161,12 +186,17 @@ class Paths:
         for index, table in tables(document, "dataset"):
             key: KeyPath = ("dataset", index)
             vis = table.get("vis")
-            matches = self._find(vis, (*key, "vis")) if isinstance(vis, str) and vis else []
+            watched = table.get("watch") is True
+            found = self._find(vis, (*key, "vis"), watched) if isinstance(vis, str) and vis else []
             given = table.get("name", "")
-            for path in matches:
+            # Of those that are watched there will be more: the first is named like the others.
+            several = len(found) > 1 or (watched and glob.has_magic(str(vis)))
+            if watched and isinstance(vis, str):
+                self.watching.append(Watching(key, self._pattern(vis, (*key, "vis")), table))
+            for path in found:
                 name = stem(path.name)
                 if given and isinstance(given, str):
-                    name = safe(f"{given}-{name}") if len(matches) > 1 else given
+                    name = safe(f"{given}-{name}") if several else given
                 self._once(name, path, index, names, paths, named=bool(given))
                 self.moved["dataset", number] = key
                 number += 1
@@ -286,29 +316,38 @@ class Paths:
             self._problem(f"no such file: {_path(path)}{near or self._near(path)}", key)
         return text
 
-    def _find(self, text: str, key: KeyPath) -> list[Path]:
+    def _find(self, text: str, key: KeyPath, may_be_none: bool = False) -> list[Path]:
         """Return the absolute paths that a `vis` stands for."""
-        folder = self.folder
-        if text.startswith(DEMO):
-            demo = self._demo(text, key)
-            if demo is None:
-                return []
-            folder, text = demo, text.removeprefix(DEMO)
-        expanded = self._expanded(text, key)
-        if expanded is None:
+        folder, rest = self._start(text, key)
+        expanded = self._expanded(rest, key)
+        if folder is None or expanded is None:
             return []
         path = folder / expanded
         if self.portable or _exists(path):
             return [_plain(path)]
-        if not glob.has_magic(text):
-            self._problem(f"no such file: {_path(path)}{self._near(path)}", key)
+        if not glob.has_magic(rest):
+            if not may_be_none:
+                self._problem(f"no such file: {_path(path)}{self._near(path)}", key)
             return []
-        # Brackets in the environment's or the folder's names are no pattern.
-        pattern = Path(glob.escape(str(folder))) / (self._expanded(text, key, glob.escape) or "")
-        found = sorted({_plain(Path(match)) for match in glob.glob(str(pattern))})  # noqa: PTH207
-        if not found:
+        found = sorted({_plain(Path(match)) for match in glob.glob(self._pattern(text, key))})  # noqa: PTH207
+        if not found and not may_be_none:
             self._problem(f"{_path(path)} matches nothing", key)
         return found
+
+    def _pattern(self, text: str, key: KeyPath) -> str:
+        """Return a `vis` as a pattern of absolute paths.
+
+        Brackets in the environment's or the folder's names are no pattern.
+        """
+        folder, rest = self._start(text, key)
+        whole = self._expanded(rest, key, glob.escape) or ""
+        return str(Path(glob.escape(str(folder))) / whole)
+
+    def _start(self, text: str, key: KeyPath) -> tuple[Path | None, str]:
+        """Return the folder in which a `vis` starts, None after a problem, and its rest."""
+        if not text.startswith(DEMO):
+            return self.folder, text
+        return self._demo(text, key), text.removeprefix(DEMO)
 
     def _demo(self, text: str, key: KeyPath) -> Path | None:
         inside = text.removeprefix(DEMO)

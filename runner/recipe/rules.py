@@ -152,6 +152,7 @@ def check(document: Document) -> list[Problem]:
     """Return what does not fit together in a document."""
     rules: tuple[Callable[[Document], Iterator[Problem]], ...] = (
         _names,
+        _watch,
         _passed_through,
         _flux,
         _images,
@@ -194,6 +195,13 @@ def _names(document: Document) -> Iterator[Problem]:
                 )
                 yield Problem(message, (array, index, "name" if said else "task"))
             seen.setdefault(name, index)
+
+
+def _watch(document: Document) -> Iterator[Problem]:
+    for index, table in tables(document, "dataset"):
+        if "settle" in table and table.get("watch") is not True:
+            message = "has no effect without watch = true"
+            yield Problem(message, ("dataset", index, "settle"), "warning", at_key=True)
 
 
 def _passed_through(document: Document) -> Iterator[Problem]:

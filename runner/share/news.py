@@ -115,6 +115,7 @@ def of_run(
     outcome: Outcome,
     metrics: Mapping[str, Any],
     exit_code: ExitCode,
+    aside: Mapping[str, str] | None = None,
 ) -> News:
     """Return the news of a run that came to its end, or was asked to stop.
 
@@ -130,18 +131,22 @@ def of_run(
         The content of ``qa/metrics.json``.
     exit_code : ExitCode
         What it came to.
+    aside : mapping of str to str, optional
+        Datasets that were refused while others went on, and why.
     """
     verdict = _WORDS.get(exit_code) or str(metrics.get("verdict", "done"))
     if exit_code == ExitCode.INTERRUPTED:
         things = [outcome.why or "asked to stop", "the same command goes on"]
     else:
-        things = [_thing(item) for item in attention(metrics, list(_failures(outcome)))]
+        things = [
+            _thing(item) for item in attention(metrics, list(_failures(outcome, aside or {})))
+        ]
         things += islice(_found(metrics), MOST_TO_SEE - len(things))
     bad = [f"{one['name']} {one['subject']}" for one in metrics.get("checks", ())
            if one["verdict"] != "pass"]  # fmt: skip
     return News(
         name, title, folder, exit_code, verdict, tuple(things), len(outcome.done),
-        (*sorted(outcome.failed), *sorted(bad)),
+        (*sorted(outcome.failed), *sorted(aside or ()), *sorted(bad)),
     )  # fmt: skip
 
 
@@ -153,7 +158,10 @@ def of_error(
     return News(name, title, folder, exit_code, _WORDS[exit_code], (said,))
 
 
-def _failures(outcome: Outcome) -> Iterator[dict[str, str]]:
+def _failures(outcome: Outcome, aside: Mapping[str, str]) -> Iterator[dict[str, str]]:
+    for name, why in aside.items():
+        yield {"state": "failed", "title": f"dataset {name}", "message": why, "reason": "",
+               "advice": ""}  # fmt: skip
     for step, failure in outcome.failed.items():
         yield {"state": "failed", "title": step, "message": failure.message, "reason": "",
                "advice": failure.advice}  # fmt: skip

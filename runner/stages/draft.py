@@ -13,7 +13,7 @@ from ..heuristics import Choice
 from ..observation import Field, Observation
 from ..plan import Auto, Check, Resources, Step
 from ..quantities import parse
-from ..recipe.model import Dataset, Recipe
+from ..recipe.model import Dataset, KeptDataset, Recipe
 
 ORDER = (
     "import",
@@ -154,18 +154,20 @@ class Draft:
 
 def pristine(dataset: Dataset) -> str:
     """Return the path of a dataset's MS as it came."""
-    return dataset.vis if kind(dataset.vis) == "ms" else f"raw/{dataset.name}.imported.ms"
+    return dataset.vis if kind(dataset) == "ms" else f"raw/{dataset.name}.imported.ms"
 
 
-def kind(vis: str) -> str:
+def kind(dataset: Dataset) -> str:
     """Tell by its name what a dataset is: ``ms``, ``uvfits``, ``asdm`` or ``tar``.
 
     Only the name and the folder's own first files are looked at; what it really is, the step
-    that reads it will tell.
+    that reads it will tell. One whose files are gone is what it was.
     """
     from pathlib import Path
 
-    path = Path(vis)
+    if isinstance(dataset, KeptDataset):
+        return dataset.form
+    path = Path(dataset.vis)
     if path.is_dir():
         return "asdm" if (path / "ASDM.xml").is_file() else "ms"
     name = path.name.lower()

@@ -20,7 +20,7 @@ def observation_file(dataset: Dataset) -> str:
 def steps(draft: Draft, dataset: Dataset) -> None:
     """Add the steps that must run before the rest can be planned: import and metadata."""
     vis = pristine(dataset)
-    what = kind(dataset.vis)
+    what = kind(dataset)
     if what != "ms":
         imports: dict[str, tuple[str, dict[str, Any]]] = {
             "uvfits": ("casa:importuvfits", {"fitsfile": dataset.vis, "vis": vis}),
