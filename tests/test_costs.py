@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from casarun.engine.results import SKIPPED, read_last_result
 from casarun.files import read_json
 from casarun.folder import RunFolder
 from casarun.observation import Field, Observation
@@ -261,7 +262,11 @@ def test_against_a_real_run(tmp_path: Path, name: str) -> None:
     for step in plan["steps"]:
         expected, event = step["resources"], done[step["id"]]
         ratio = expected["memory_bytes"] / event["peak_memory_bytes"]
-        assert 0.6 < ratio < 2, (step["id"], ratio)
+        result = read_last_result(RunFolder(run), step["id"])
+        assert result is not None
+        # A round of cleaning that is not needed takes what an idle process does.
+        most = 4 if SKIPPED in result["outcome"] else 2
+        assert 0.6 < ratio < most, (step["id"], ratio)
         seconds["expected"] += expected["seconds"]
         seconds["taken"] += event["cpu_s"]
     assert 1 / 3 < seconds["expected"] / seconds["taken"] < 3

@@ -53,9 +53,11 @@ def test_ranges_follow_each_other_and_differ_by_one_channel_at_most(
 
 def chosen(
     channels: int = 46, margin: int = 0, seconds: float = 60.0, channel_mb: float = 10.0,
-    room_mb: float = 1000.0,
+    room_mb: float = 1000.0, cubes: int = 1,
 ) -> Choice:  # fmt: skip
-    return heuristics.chunk(channels, margin, seconds, channel_mb * 1e6, room_mb * 1e6, "the room")
+    return heuristics.chunk(
+        channels, margin, seconds, channel_mb * 1e6, room_mb * 1e6, "the room", cubes
+    )
 
 
 def test_a_little_work_is_one_range() -> None:
@@ -67,6 +69,14 @@ def test_what_is_worth_it_is_divided_in_two() -> None:
     choice = chosen(seconds=8.0)
     assert choice.value == 23
     assert choice.reason == "2 ranges of 46 channels: about 4 s of work each"
+
+
+def test_little_work_is_not_divided_where_there_are_many_cubes() -> None:
+    assert chosen(seconds=8.0, cubes=3).value == 23
+    choice = chosen(seconds=8.0, cubes=4)
+    assert choice.value == 46
+    assert choice.reason == ("all in one range: about 8 s of work, and 4 cubes to do side by side")
+    assert chosen(seconds=60.0, cubes=40) == chosen(seconds=60.0)
 
 
 def test_ranges_have_some_work_and_their_number_is_even() -> None:

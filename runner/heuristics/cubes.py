@@ -30,6 +30,9 @@ RANGE_SECONDS: Final = 10.0
 WORTH_TWO_S: Final = 6.0
 """Work that is divided in two all the same: there are two cores almost everywhere."""
 
+MANY_CUBES: Final = 4
+"""So many cubes keep the cores busy without that."""
+
 MOST_RANGES: Final = 100
 
 MARGIN: Final = 3
@@ -115,7 +118,7 @@ def divided(channels: int, parts: int) -> tuple[tuple[int, int], ...]:
 
 def chunk(
     channels: int, margin: int, seconds: float, channel_bytes: float, room_bytes: float,
-    room: str,
+    room: str, cubes: int = 1,
 ) -> Choice:  # fmt: skip
     """Choose how many channels a range has.
 
@@ -133,11 +136,14 @@ def chunk(
         Memory that a range may take, over that of a process that does nothing.
     room : str
         What sets that, for the reason.
+    cubes : int
+        Cubes of the run. Many give every core work: then little work is not divided.
     """
     fits = max(1, math.floor(room_bytes / channel_bytes) - 2 * margin)
     # As many as there are seconds in each: much work is divided finely, but pays little for it.
     worth = int(seconds // max(RANGE_SECONDS, math.sqrt(seconds)))
-    worth = max(worth - worth % 2, 2 if seconds >= WORTH_TWO_S else 1)
+    alone = cubes < MANY_CUBES
+    worth = max(worth - worth % 2, 2 if alone and seconds >= WORTH_TWO_S else 1)
     longest = max(1, channels // (_MARGIN_SHARE * margin)) if margin else channels
     parts = min(worth, longest, MOST_RANGES, channels)
     why = f"about {seconds / parts:.0f} s of work each"
@@ -150,5 +156,6 @@ def chunk(
         why = f"{channel_bytes / 1e6:.0f} MB a channel, within {room}"
     size = math.ceil(channels / parts)
     if parts == 1:
-        return Choice(size, f"all in one range: about {max(seconds, 1):.0f} s of work")
+        among = "" if alone else f", and {cubes} cubes to do side by side"
+        return Choice(size, f"all in one range: about {max(seconds, 1):.0f} s of work{among}")
     return Choice(size, f"{math.ceil(channels / size)} ranges of {channels} channels: {why}")

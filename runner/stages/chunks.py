@@ -167,8 +167,9 @@ def _auto(draft: Draft, picture: Picture, params: dict[str, Any], total: int) ->
     room = parse(per_core, "size") - _BASE_BYTES - (single - each)
     seconds = costs_images.range_seconds_of(whole, given, _values(picture), telescopes)
     return heuristics.chunk(
-        total, margin(picture), seconds, each, room, f"resources.memory_per_core = {per_core}"
-    )
+        total, margin(picture), seconds, each, room, f"resources.memory_per_core = {per_core}",
+        draft.cubes,
+    )  # fmt: skip
 
 
 def _values(picture: Picture) -> float:

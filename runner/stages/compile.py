@@ -130,6 +130,7 @@ def _compiled(draft: Draft) -> Compiled:
 def _images(draft: Draft, pictures: Sequence[Picture]) -> None:
     """Add the steps of all images."""
     average.steps(draft, pictures)
+    draft.cubes = sum(picture.cube for picture in pictures)
     for picture in pictures:
         image.steps(draft, picture)
         export.steps(draft, picture)

@@ -105,13 +105,17 @@ class Subject:
 
 @dataclass
 class Draft:
-    """A plan in the making: steps, choices, problems and warnings, in order."""
+    """A plan in the making: steps, choices, problems and warnings, in order.
+
+    `cubes` is the number of cubes that it images.
+    """
 
     recipe: Recipe
     steps: list[Step] = field(default_factory=list)
     autos: list[Auto] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     warnings: list[Problem] = field(default_factory=list)
+    cubes: int = 1
     _said: set[Problem] = field(default_factory=set)
 
     @cached_property
