@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from casarun.casa import growing_axis
 from casarun.casa import visibility_bins as bins
 from casarun.casa.visibility_average import Averaging, averaged
 from casarun.casa.visibility_axes import axis
@@ -74,10 +75,10 @@ def test_a_histogram_counts_what_numpy_counts():
 
 
 def test_a_range_grows_to_both_sides_and_loses_nothing():
-    axis_, counts = bins.Growing(8, None), np.zeros((1, 8, 1), np.uint32)
+    axis_, counts = growing_axis.Growing(8, None), np.zeros((1, 8, 1), np.uint32)
     values = np.array([0.0, 1.0, -7.0, 100.0, -3000.0, 2.0])
     for value in values:
-        counts = bins.put_together(counts, 1, *axis_.grow(value, value + 0.5))
+        counts = growing_axis.put_together(counts, 1, *axis_.grow(value, value + 0.5))
         counts[0, axis_.index(np.array(value)), 0] += 1
     assert counts.sum() == len(values)
     expected, _ = np.histogram(values, bins=axis_.edges)

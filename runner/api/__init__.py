@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .observing import info
     from .opening import Options, Reduction, open_recipe, run_folder
     from .planning import Planned, plan
+    from .plotting import plot
     from .running import RunResult, report, run
     from .submitting import Handed, submit
     from .surveying import dashboard
@@ -32,6 +33,7 @@ __all__ = [
     "info",
     "open_recipe",
     "plan",
+    "plot",
     "report",
     "requeue_here",
     "run",
@@ -53,6 +55,7 @@ _HOME: Final = {
     "info": "observing",
     "open_recipe": "opening",
     "plan": "planning",
+    "plot": "plotting",
     "report": "running",
     "requeue_here": "batch_jobs",
     "run": "running",

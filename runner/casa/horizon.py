@@ -9,6 +9,10 @@ The horizon is that of the ellipsoid: measures' AZELGEO. Its AZEL goes by the ge
 from __future__ import annotations
 
 import math
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -99,21 +103,38 @@ def horizon(ms: Path | str, start_s: float, end_s: float) -> Horizon:
     with read.opened(f"{ms}/FIELD") as table:
         frame = str(table.getcolkeyword("PHASE_DIR", "MEASINFO").get("Ref", "J2000"))
         directions = [table.getcell("PHASE_DIR", row)[:, 0] for row in range(table.nrows())]
-    measure, quantity = measures(), quanta()
     middle = np.median(places[:, np.any(places != 0, axis=0)], axis=1)
-    site = measure.position("ITRF", *(quantity.quantity(float(x), "m") for x in middle))
-    measure.doframe(site)
-    latitude = float(measure.measure(site, "WGS84")["m1"]["value"])
     steps = min(_MOST_STEPS, max(2, math.ceil((end_s - start_s) / _STEP_S) + 1))
     times = np.linspace(start_s, max(end_s, start_s + 1.0), steps)
-    places_hadec = np.zeros((2, len(directions), steps))
-    for index, time in enumerate(times):
-        measure.doframe(measure.epoch("UTC", quantity.quantity(float(time), "s")))
-        for number, direction in enumerate(directions):
-            places_hadec[:, number, index] = _hadec(measure, quantity, frame, direction)
+    found = np.zeros((2, len(directions), steps))
+    measure, quantity = measures(), quanta()
+    with _quiet():
+        site = measure.position("ITRF", *(quantity.quantity(float(x), "m") for x in middle))
+        measure.doframe(site)
+        latitude = float(measure.measure(site, "WGS84")["m1"]["value"])
+        for index, time in enumerate(times):
+            measure.doframe(measure.epoch("UTC", quantity.quantity(float(time), "s")))
+            for number, direction in enumerate(directions):
+                found[:, number, index] = _hadec(measure, quantity, frame, direction)
     measure.done()
-    hours = _unwound(places_hadec[0], times)
-    return Horizon(latitude, times, hours, places_hadec[1])
+    return Horizon(latitude, times, _unwound(found[0], times), found[1])
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep what CASA itself writes to the terminal from it: that its leap seconds are old.
+
+    It does so whatever its log is told; other times than of the last years are not touched by it.
+    """
+    sys.stderr.flush()
+    kept, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nothing, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nothing)
 
 
 def _hadec(measure: Any, quantity: Any, frame: str, direction: Floats) -> tuple[float, float]:

@@ -35,6 +35,8 @@ import numpy.typing as npt
 
 from ..errors import DataError
 from . import visibility_axes as axes
+from .caltable_blocks import caltable_blocks
+from .growing_axis import Growing, halved, put_together
 from .visibility_average import Averaging, averaged
 from .visibility_blocks import Block, Selection, blocks
 from .visibility_contents import Contents
@@ -96,7 +98,7 @@ def fill(
     Parameters
     ----------
     ms : Path or str
-        The MeasurementSet.
+        The MeasurementSet or calibration table.
     contents : Contents
         What it holds.
     wanted : sequence of Filled
@@ -117,121 +119,17 @@ def fill(
     in_time = averaging is not None and averaging.time_s > 0
     if averaging is not None:
         needs |= {"WEIGHT"}
-    read = blocks(ms, contents, chosen or Selection(), column if "data" in needs else "", needs,
-                  in_time=in_time)  # fmt: skip
+    chosen = chosen or Selection()
+    if contents.is_caltable:
+        read = caltable_blocks(ms, contents, chosen)
+    else:
+        what = column if "data" in needs else ""
+        read = blocks(ms, contents, chosen, what, needs, in_time=in_time)
     if averaging is not None:
         read = averaged(read, averaging, contents.observation)
     for block in read:
         for one in wanted:
             one.add(block)
-
-
-class Growing:
-    """An axis of equal cells whose range doubles as often as values need it.
-
-    Parameters
-    ----------
-    cells : int
-        How many, at most; an even number of them where the axis can grow.
-    span : (float, float), optional
-        The range, where it is known; it still grows unless `fixed`.
-    fixed : bool
-        Values outside are left out.
-    whole : bool
-        Values are whole numbers: no cell is narrower than 1.
-    from_zero : bool
-        Values are never negative.
-    """
-
-    def __init__(
-        self,
-        cells: int,
-        span: tuple[float, float] | None,
-        *,
-        fixed: bool = False,
-        whole: bool = False,
-        from_zero: bool = False,
-    ) -> None:
-        self.fixed = fixed
-        self.low = self.width = np.nan
-        self.cells = cells + cells % 2
-        self._whole, self._from_zero = whole, from_zero
-        if span is not None:
-            self._begin(*span)
-
-    def _begin(self, low: float, high: float) -> None:
-        if self._whole:
-            # Cells begin between two numbers, and hold the same number of them.
-            low = np.floor(low) + 0.5 if low != np.floor(low) else low - 0.5
-            self.width = max(1.0, np.ceil((high - low) / self.cells))
-            if self.fixed:
-                self.cells = max(1, int(np.ceil((high - low) / self.width)))
-        else:
-            spare = 0.0 if self.fixed else 1e-9 * max(abs(low), abs(high), high - low) or 1e-12
-            low, high = low - (0.0 if self._from_zero else spare), high + spare
-            self.width = (high - low) / self.cells
-        self.low = low
-
-    @property
-    def high(self) -> float:
-        """The upper end."""
-        return float(self.low + self.cells * self.width)
-
-    @property
-    def edges(self) -> Floats:
-        """The cells' edges, shape (cells + 1,)."""
-        return np.asarray(self.low + np.arange(self.cells + 1) * self.width)
-
-    def grow(self, lowest: float, highest: float) -> tuple[int, int]:
-        """Let the range hold two values; say by how much the old cells were put together.
-
-        Returns
-        -------
-        tuple of int
-            How many old cells are one now, and at which cell the old range begins.
-        """
-        if np.isnan(self.low):
-            # With some space: what the first block has, later ones exceed a little.
-            space = 0.0 if self._whole else 0.1 * (highest - lowest)
-            self._begin(0.0 if self._from_zero else lowest - space, highest + space)
-        if self.fixed:
-            return 1, 0
-        factor, offset = 1, 0
-        while lowest < self.low or highest >= self.high:
-            offset //= 2
-            if lowest < self.low:
-                self.low -= self.cells * self.width
-                offset += self.cells // 2
-            self.width *= 2
-            factor *= 2
-        return factor, offset
-
-    def index(self, values: Values) -> Ints:
-        """Return the cell of each value; outside of a fixed range, -1."""
-        with np.errstate(invalid="ignore"):  # what is flagged may be anything
-            cells = ((values - self.low) * (1.0 / self.width)).astype(np.int64)
-            if self.fixed:
-                inside = (values >= self.low) & (values <= self.high)
-                cells = np.where(inside, np.minimum(cells, self.cells - 1), -1)
-        return cells
-
-    def halve(self) -> None:
-        """Make the cells twice as wide."""
-        self.cells = (self.cells + 3) // 4 * 2
-        self.width *= 2
-
-
-def put_together(counts: Values, axis: int, factor: int, offset: int) -> Values:
-    """Add up cells along an axis, `factor` of them, and put the sums where the range is now."""
-    if factor == 1:
-        return counts
-    cells = counts.shape[axis]
-    moved = np.moveaxis(counts, axis, -1)
-    # A range that grew very far has the old one inside a single cell.
-    edges = np.arange(0, cells, factor)
-    whole = np.zeros_like(moved)
-    whole[..., offset : offset + len(edges)] = np.add.reduceat(moved, edges, axis=-1)
-    return np.ascontiguousarray(np.moveaxis(whole, -1, axis))
 
 
 @dataclass
@@ -390,8 +288,8 @@ class Cloud:
                     f"more than {size - 1} pages and colours together are too many to draw: select "
                     "some of them, or take other ones"
                 )
-            self._counts = _halved(self._counts, 1, self.x)
-            self._counts = _halved(self._counts, 2, self.y)
+            self._counts = halved(self._counts, 1, self.x)
+            self._counts = halved(self._counts, 2, self.y)
         more = size - len(self._counts)
         if more > 0:
             empty = np.zeros((more, self.x.cells, self.y.cells), np.uint32)
@@ -495,6 +393,13 @@ def _axis_of(
 ) -> Growing:
     """Return the cells of an axis: of the range that is asked for, or is known beforehand."""
     known = axis.span(contents) if axis.span and shown is None else shown
+    if axis.name == "frequency" and known is not None and shown is None:
+        # No cells narrower than channels: there would be nothing between them.
+        channel = min(abs(spw.chan_width_hz) for spw in contents.observation.spws) / 1e6
+        number = round((known[1] - known[0]) / channel) if channel else 0
+        if 0 < number < cells:
+            cells = number + number % 2
+            known = (known[0], known[0] + cells * channel)
     return Growing(cells, known, fixed=shown is not None, whole=axis.whole,
                    from_zero=axis.from_zero)  # fmt: skip
 
@@ -512,16 +417,6 @@ def _reduced(good: Bools, shape: tuple[int, ...]) -> Bools:
     """Return where there is any good one along the axes that `shape` has not."""
     missing = tuple(i for i, length in enumerate(shape) if length == 1 != good.shape[i])
     return np.asarray(good.any(axis=missing, keepdims=True)) if missing else good
-
-
-def _halved(counts: Counts, number: int, axis: Growing) -> Counts:
-    """Make the cells of an axis twice as wide."""
-    old = axis.cells
-    axis.halve()
-    shape = list(counts.shape)
-    shape[number] = 2 * axis.cells - old
-    padded = np.concatenate([counts, np.zeros(shape, np.uint32)], axis=number)
-    return np.add.reduceat(padded, np.arange(0, 2 * axis.cells, 2), axis=number, dtype=np.uint32)
 
 
 _OF_ROWS = ("antenna1", "antenna2", "field", "scan")

@@ -99,11 +99,17 @@ class Selection:
         By spectral window the indices of its channels; windows that are left out are not read.
     correlations : frozenset of str
         Names of the correlations to take; empty for all.
+    autocorrelations : bool
+        Take these, too.
     """
 
     taql: str = ""
     channels: Mapping[int, tuple[int, ...]] | None = None
     correlations: frozenset[str] = field(default_factory=frozenset)
+    autocorrelations: bool = False
+
+
+_NOT_OF_SOLUTIONS: Final = frozenset({"correlation", "uvrange", "intent"})
 
 
 def choose(contents: Contents, parts: Mapping[str, str]) -> Selection:
@@ -117,12 +123,19 @@ def choose(contents: Contents, parts: Mapping[str, str]) -> Selection:
         Of ``field``, ``spw`` (with channels), ``scan``, ``antenna`` (and baselines),
         ``correlation``, ``timerange``, ``uvrange``, ``intent``: those that are not empty select.
 
+    Returns
+    -------
+    Selection
+        With autocorrelations only where the baselines ask for them (``ea01&&ea02``, ``*&&&``).
+
     Raises
     ------
     DataError
         If one cannot be read or selects nothing; the message says what there is.
     """
     given = {name: text for name, text in parts.items() if text.strip()}
+    for name in sorted(_NOT_OF_SOLUTIONS & set(given)) if contents.is_caltable else ():
+        raise DataError(f"{contents.path} is a calibration table: --{name} selects nothing there")
     wrong = select.check(given, contents.observation)
     if wrong:
         said = "\n".join(f"--{name} {given[name]!r}: {text}" for name, text in wrong.items())
@@ -134,7 +147,8 @@ def choose(contents: Contents, parts: Mapping[str, str]) -> Selection:
     names: frozenset[str] = frozenset()
     if "correlation" in given:
         names = frozenset(select.correlations(given["correlation"], contents.observation))
-    return Selection(" && ".join(_conditions(contents, given)), channels, names)
+    taql = " && ".join(_conditions(contents, given))
+    return Selection(taql, channels, names, autocorrelations="&&" in given.get("antenna", ""))
 
 
 def _conditions(contents: Contents, given: Mapping[str, str]) -> Iterator[str]:
@@ -306,27 +320,38 @@ class _Reader:
             yield self._block(start, min(step, n_rows - start))
 
     def _block(self, start: int, n_rows: int) -> Block:
-        def plain(name: str) -> Any:
-            return self.part.getcol(name, start, n_rows)
+        first, second = (self.part.getcol(f"ANTENNA{i}", start, n_rows) for i in (1, 2))
+        rows = None if self.chosen.autocorrelations else np.not_equal(first, second)
+        rows = None if rows is None or rows.all() else rows
 
-        flag = self._cells("FLAG", start, n_rows) | plain("FLAG_ROW")
-        data = None
-        if self.what:
-            first, *less = COLUMNS[self.what]
-            data = self._cells(first, start, n_rows)
-            for name in less:
-                data = data - self._cells(name, start, n_rows)
-        weight = plain("WEIGHT")[self.correlations] if self.weights else None
+        def taken(values: Any) -> Any:
+            return values if rows is None or values is None else values[..., rows]
+
+        def plain(name: str) -> Any:
+            return taken(self.part.getcol(name, start, n_rows))
+
+        flag = taken(self._cells("FLAG", start, n_rows)) | plain("FLAG_ROW")
         index = {name: i for i, name in enumerate(self.contents.correlations)}
         return Block(
             ddid=self.ddid, spw=self.spw,
             correlation=np.array([index[name] for name in self.names], np.int64),
             channel=self.channels.astype(float),
             frequency_hz=self.contents.frequencies_hz[self.spw][self.channels],
-            time_s=plain("TIME"), antenna1=plain("ANTENNA1"), antenna2=plain("ANTENNA2"),
+            time_s=plain("TIME"), antenna1=taken(first), antenna2=taken(second),
             field=plain("FIELD_ID"), scan=plain("SCAN_NUMBER"), uvw_m=plain("UVW"), flag=flag,
-            flagged=flag.mean(axis=(0, 1)), data=data, weight=weight, horizon=self.horizon,
+            flagged=flag.mean(axis=(0, 1)), data=taken(self._data(start, n_rows)),
+            weight=plain("WEIGHT")[self.correlations] if self.weights else None,
+            horizon=self.horizon,
         )  # fmt: skip
+
+    def _data(self, start: int, n_rows: int) -> Any:
+        if not self.what:
+            return None
+        first, *less = COLUMNS[self.what]
+        data = self._cells(first, start, n_rows)
+        for name in less:
+            data = data - self._cells(name, start, n_rows)
+        return data
 
     def _cells(self, name: str, start: int, n_rows: int) -> Any:
         """Read visibilities or flags of the selected channels and correlations."""

@@ -352,6 +352,49 @@ def info(vis: Path, as_json: bool) -> None:
         tables.show_observation(observation)
 
 
+def _plot_options(command: _F) -> _F:
+    """Add what says what to plot."""
+    for name, metavar, said in reversed((
+        ("--x", "AXIS", "The horizontal axis: time, uvdist, frequency, ..."),
+        ("--field", "FIELD", "Fields, in CASA's syntax; and so the next ones."),
+        ("--spw", "SPW", "Spectral windows and channels: 0:6~56."),
+        ("--scan", "SCAN", "Scans."),
+        ("--antenna", "ANTENNA", "Antennas, or baselines: ea01&ea02."),
+        ("--correlation", "CORR", "Correlations: RR,LL."),
+        ("--timerange", "TIME", "09:30:00~10:00:00"),
+        ("--uvrange", "UV", "Projected baselines: 0~1000m, >1klambda."),
+        ("--intent", "INTENT", "Scan intents."),
+        ("--column", "COLUMN", "data, corrected, model, residual (corrected - model), data-model."),
+        ("--colour", "BY", "Colours by antenna, baseline, spw, field, corr or scan."),
+        ("--page", "BY", "A panel for each antenna, baseline, spw, field, corr or scan."),
+        ("--avgtime", "TIME", "Average in time: 60s, or scan."),
+        ("--avgchannel", "N", "Average so many channels, or all."),
+        ("--x-range", "LOW~HIGH", "Show only this part; also --y-range."),
+        ("--y-range", "LOW~HIGH", "Show only this part."),
+    )):  # fmt: skip
+        command = click.option(name, default="", metavar=metavar, help=said)(command)
+    return command
+
+
+@cli.command()
+@click.argument("vis", type=click.Path(path_type=Path))
+@_plot_options
+@click.option(
+    "--y", multiple=True, metavar="AXIS", help="The vertical axis; again for more panels."
+)
+@click.option("--scalar", is_flag=True, help="Average amplitudes, not vectors.")
+@click.option("--out", "-o", type=click.Path(path_type=Path), help="The picture: .png, .pdf, .svg.")
+def plot(vis: Path, y: tuple[str, ...], scalar: bool, out: Path | None, **words: str) -> None:
+    """Plot VIS, a MeasurementSet or calibration table, of any size.
+
+    Any axis against any other; points where they are few, densities where they are many. A wrong
+    axis is answered with a list of those there are.
+    """
+    from . import plotting
+
+    plotting.plot(vis, out, words, y, scalar=scalar)
+
+
 @cli.command()
 @click.argument("vis", nargs=-1, required=True)
 @click.option(

@@ -180,11 +180,11 @@ def against_time(
     upper.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=min(5, len(groups)),
                  borderaxespad=0.1, handletextpad=0.3, markerscale=4)  # fmt: skip
     upper.set_title("amplitude")
-    _time_axis(upper, vis.time_s)
+    time_axis(upper, vis.time_s)
     if lower is not None:
         upper.set_xlabel("")
         upper.tick_params(labelbottom=False)
-        _time_axis(lower, vis.time_s)
+        time_axis(lower, vis.time_s)
         lower.set_ylabel("phase (deg)")
         lower.set_title("phase of the calibrators")
         ids = [i for name in calibrators for i in groups[name]]
@@ -231,12 +231,16 @@ def _dots(panel: Axes, time_s: Floats, values: Floats, colour: str, label: str =
     return seen
 
 
-def _time_axis(panel: Axes, time_s: Floats) -> None:
+def time_axis(panel: Axes, time_s: Floats, most: int = 10) -> None:
+    """Make the horizontal axis one of time (MJD seconds, UTC) that holds all `time_s`.
+
+    It has up to `most` ticks, or so.
+    """
     start, end = float(time_s.min()), float(time_s.max())
     span = max(end - start, 1.0)
     panel.set_xlim(start - 0.01 * span, end + 0.01 * span)
     steps = (60, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400)
-    step = next((s for s in steps if span / s <= 10), math.ceil(span / 864000) * 86400)
+    step = next((s for s in steps if span / s <= most), math.ceil(span / most / 86400) * 86400)
     panel.set_xticks(np.arange(math.ceil(start / step), math.floor(end / step) + 1) * float(step))
     panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: clock(value)))
     panel.set_xlabel(f"time (UTC) from {date(start)}")
