@@ -94,6 +94,11 @@ class RunFolder:
         return self.root / "scripts" / "plan.json"
 
     @property
+    def script(self) -> Path:
+        """What was done, as a CASA script."""
+        return self.root / "scripts" / "casa_script.py"
+
+    @property
     def metrics(self) -> Path:
         """The QA numbers and verdict."""
         return self.root / "qa" / "metrics.json"

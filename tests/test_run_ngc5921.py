@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from astropy.io import fits
+from support import crashes, replay
 from support.browser import browser, needs_browser
 from support.cli import COMMAND, events, metrics
 from support.cli import casarun as casarun_
@@ -110,6 +111,22 @@ def test_products_are_where_the_design_says(demo: tuple[Path, str]) -> None:
     ):  # fmt: skip
         assert (run / path).exists(), path
     assert not any((run / ".casarun" / "work").glob("*"))
+
+
+def test_its_casa_script_makes_the_same_bits_without_casarun(
+    demo: tuple[Path, str], tmp_path: Path
+) -> None:
+    run, _ = demo
+    place = tmp_path / "clean"
+    replay.replay(run / "scripts" / "casa_script.py", place)
+    wanted, made = replay.products(run), replay.products(place)
+    assert crashes.mismatches(wanted, made) == []
+    for name in (
+        "raw/apr13.ms:CORRECTED_DATA", "raw/apr13.ms:FLAG", "calibrated/apr13.ms:WEIGHT",
+        "caltables/apr13.fluxscale:CPARAM", "images/N5921_2.continuum.image:map",
+        "images/N5921_2.hi.image:map", "images/N5921_2.hi.mom1.fits:0.data",
+    ):  # fmt: skip
+        assert name in made, name
 
 
 def test_the_phase_calibrator_has_its_flux_density(demo: tuple[Path, str]) -> None:

@@ -169,7 +169,8 @@ def fmt(recipes: tuple[Path, ...], check: bool) -> int:
 
 @cli.command()
 @_recipe_options
-@click.option("--format", "how", type=click.Choice(["table", "json", "mermaid"]), default="table")
+@click.option("--format", "how", default="table",
+              type=click.Choice(["table", "json", "mermaid", "script"]))  # fmt: skip
 def plan(
     recipe: Path, output: Path | None, overrides: tuple[str, ...], until: str, only: str, how: str
 ) -> int:
@@ -190,6 +191,10 @@ def _show_plan(recipe: Path, options: Any, how: str) -> int:
         from ..report.conclude import plan_json
 
         click.echo(json.dumps(plan_json(planned.plan), indent=1))
+    elif how == "script":
+        from ..report.conclude import script_before
+
+        click.echo(script_before(planned.plan, planned.reduction.loaded), nl=False)
     elif how == "mermaid":
         click.echo(tables.mermaid(planned.plan))
     else:

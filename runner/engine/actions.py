@@ -220,10 +220,11 @@ def _clean_on(settings: Params, first: Outcome, sigmas: float, suffix: str) -> O
     Returns
     -------
     dict
-        tclean's own words of the last round; ``iterdone`` and ``nmajordone`` of all rounds, and
-        ``thresholds_jy``, which each of them cleaned to.
+        tclean's own words of the last round; ``iterdone`` and ``nmajordone`` of all rounds,
+        ``thresholds_jy``, which each of them cleaned to, and with what each after the first was
+        `called`.
     """
-    name, outcome = str(settings["imagename"]), dict(first)
+    name, outcome, called = str(settings["imagename"]), dict(first), list[Params]()
     thresholds = [parse(str(settings["threshold"]), "flux")]
     iterations, majors = int(first.get("iterdone", 0)), int(first.get("nmajordone", 0))
     while len(thresholds) < _MOST_ROUNDS and outcome.get("stopcode", 0) in _GOES_ON:
@@ -231,7 +232,8 @@ def _clean_on(settings: Params, first: Outcome, sigmas: float, suffix: str) -> O
         threshold = sigmas * _noise_left(name, suffix)
         if left <= 0 or threshold > (1 - _SETTLED) * thresholds[-1]:
             break
-        more = {**settings, "niter": left, "threshold": f"{threshold:.9g}Jy"}
+        called.append({"niter": left, "threshold": f"{threshold:.9g}Jy"})
+        more = {**settings, **called[-1]}
         if more.get("usemask") == "user":  # tclean has made an image of the mask already
             more.pop("mask", None)
         outcome = call("tclean", more)
@@ -240,7 +242,7 @@ def _clean_on(settings: Params, first: Outcome, sigmas: float, suffix: str) -> O
         majors += int(outcome.get("nmajordone", 0))
     return outcome | {
         "iterdone": iterations, "nmajordone": majors, "thresholds_jy": thresholds,
-        "threshold": thresholds[-1],
+        "threshold": thresholds[-1], "called": called,
     }  # fmt: skip
 
 
@@ -289,7 +291,7 @@ def _unpack(params: Params) -> Outcome:
             Cause.PARAMETER, f"{params['archive']} cannot be unpacked: {error}"
         ) from error
     source, what = _found_in(heap, params["archive"])
-    outcome: Outcome = {"found": what}
+    outcome: Outcome = {"found": what, "member": str(source.relative_to(heap))}
     if what == "ms":
         shutil.move(source, params["vis"])
     elif what == "asdm":

@@ -52,7 +52,8 @@ def clean(params: Params) -> Outcome:
     -------
     dict
         `stopcode`, `iterdone`, `nmajordone`, `threshold` as tclean gives them; `rungs`, the
-        iterations of each.
+        iterations of each; and `how` to do it again: the `source` that it went on from, the
+        `depths_jy` of the rungs, the `cycleniter`, and what differs from the `tclean` given.
     """
     place = Place(params)
     start = read_numbers(params["start"])
@@ -85,8 +86,18 @@ def clean(params: Params) -> Outcome:
     write_json(Path(params["out"]), numbers)
     cut_links(params)
     return descent.told | {
-        "_absent": [path for path in params["products"] if not Path(path).exists()]
-    }
+        "_absent": [path for path in params["products"] if not Path(path).exists()],
+        "how": {
+            "source": source, "depths_jy": descent.depths[: len(descent.rungs)],
+            "cycleniter": descent.cycleniter, "tclean": _difference(params["tclean"], settings),
+        },
+    }  # fmt: skip
+
+
+def _difference(given: Params, used: Params) -> dict[str, Any]:
+    """Return what was laid over parameters; None for what was left out."""
+    names = [name for name in {**given, **used} if given.get(name) != used.get(name)]
+    return {name: used.get(name) for name in names if name != "imagename"}
 
 
 def _why_not(place: Place, state: Params, done: Mapping[int, Params]) -> str:

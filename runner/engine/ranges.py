@@ -142,6 +142,11 @@ def restore(params: Params) -> Outcome:
         the dirty images; `rounds`, by number the prefix and the JSON of the range's cleans, none
         for a dirty cube; `prefix` of what is made, `products`; `common`, whether the beam of all
         channels is taken.
+
+    Returns
+    -------
+    dict
+        `how`: the `source` that was restored, and the `restoringbeam`.
     """
     place, prefix = Place(params), Path(params["prefix"])
     if place.empty:
@@ -168,7 +173,10 @@ def restore(params: Params) -> Outcome:
             path.unlink()
         elif str(path) not in params["products"]:
             _remove(path)
-    return {"_absent": [path for path in params["products"] if not Path(path).exists()]}
+    return {
+        "_absent": [path for path in params["products"] if not Path(path).exists()],
+        "how": {"source": source, "restoringbeam": settings.get("restoringbeam", "")},
+    }
 
 
 def _trim(params: Params, place: Place) -> None:

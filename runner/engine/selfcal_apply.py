@@ -114,8 +114,7 @@ def _correct(
     """Make CORRECTED_DATA of DATA, with the flags that the MS first had."""
     first_flags.keep_or_restore(vis)
     for antenna in _selectable(vis, dead.get(name, ())):
-        flag = {"vis": vis, "mode": "manual", "antenna": antenna, "flagbackup": False}
-        invoke.task("flagdata", flag)
+        invoke.task("flagdata", _flagging(vis, antenna))
     settings = {
         "vis": vis,
         **applied(vis, entries, {key: one[name] for key, one in params["tables"].items()}),
@@ -125,6 +124,11 @@ def _correct(
     }
     invoke.task("applycal", settings)
     return settings
+
+
+def _flagging(vis: str, antenna: str) -> dict[str, Any]:
+    """Return CASA's parameters for flagging an antenna."""
+    return {"vis": vis, "mode": "manual", "antenna": antenna, "flagbackup": False}
 
 
 def _selectable(vis: str, names: Sequence[str]) -> list[str]:
@@ -148,7 +152,7 @@ def finish(params: Params) -> Outcome:
     Returns
     -------
     dict
-        The best round, and whether the data stay as they were.
+        The best round, whether the data stay as they were, and the CASA tasks `called`.
     """
     states = [read_json(Path(path)) for path in params["states"]]
     last = states[-1]
@@ -159,7 +163,7 @@ def finish(params: Params) -> Outcome:
     if worse:
         best, after = 0, before
     dead = known_dead(states[best]) if best else {}
-    _leave(params, entries, dead)
+    called = _leave(params, entries, dead)
     summary = {
         "target": params["target"],
         "datasets": list(params["vis"]),
@@ -179,24 +183,34 @@ def finish(params: Params) -> Outcome:
         "mask": f"{after['prefix']}.mask" if after and not after.get("empty") else None,
     }
     write_json(Path(params["out"]), summary)
-    return {"best_round": best, "kept_first": not entries}
+    return {"best_round": best, "kept_first": not entries, "called": called}
 
 
 def _leave(
     params: Params, entries: Sequence[Mapping[str, Any]], dead: Mapping[str, Sequence[str]]
-) -> None:
-    """Leave the data corrected by these tables, or as they were, and the script for it."""
-    calls = []
+) -> list[tuple[str, dict[str, Any]]]:
+    """Leave the data corrected by these tables, or as they were, and the script for it.
+
+    Returns
+    -------
+    list of tuple
+        Name and parameters of the tasks that make the same of the data as they first were.
+    """
+    calls, called = [], list[tuple[str, dict[str, Any]]]()
+    flagged = {vis: _selectable(vis, dead.get(name, ())) for name, vis in params["vis"].items()}
     for name, vis in params["vis"].items():
         if entries:
             calls.append(_correct(vis, name, params, entries, dead))
+            called += [("flagdata", _flagging(vis, antenna)) for antenna in flagged[vis]]
+            called.append(("applycal", calls[-1]))
         else:
+            called.append(("clearcal", {"vis": vis, "addmodel": False}))
             first_flags.keep_or_restore(vis)
-            invoke.task("clearcal", {"vis": vis, "addmodel": False})
-    flagged = {vis: _selectable(vis, dead.get(name, ())) for name, vis in params["vis"].items()}
+            invoke.task(*called[-1])
     script = Path(params["script"])
     script.parent.mkdir(parents=True, exist_ok=True)
     script.write_text(apply_script(params["target"], calls, flagged), "utf-8")
+    return called
 
 
 _JUDGED: Final = (

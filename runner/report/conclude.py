@@ -20,6 +20,7 @@ from ..folder import RunFolder, is_inside
 from ..plan import Auto, Plan, Step, written
 from ..recipe.load import LoadedRecipe
 from ..recipe.standalone import as_run
+from ..share.casa_script import Run, casa_script
 from . import schemas
 from .gathering import Results, gather
 from .render import render
@@ -36,6 +37,12 @@ def record_plan(folder: RunFolder, plan: Plan, loaded: LoadedRecipe) -> None:
     write_json(folder.recipe, loaded.document)
     write_atomic(folder.plan, _plan_text(plan))
     _note_state(folder, folder.plan)
+
+
+def script_before(plan: Plan, loaded: LoadedRecipe) -> str:
+    """Return what a run would do as a CASA script, before the run."""
+    project, name = loaded.recipe.project, Path(loaded.source.name).name
+    return "".join(casa_script(plan, Run(project.title or project.name, name, known=False)))
 
 
 def plan_json(plan: Plan) -> dict[str, Any]:
@@ -134,7 +141,7 @@ def conclude(
         The content of ``qa/metrics.json``.
     """
     idle = not (outcome.done or outcome.failed or outcome.not_run)
-    if idle and folder.report.is_file():
+    if idle and folder.report.is_file() and folder.script.is_file():
         kept = _kept(folder)
         if kept:
             return kept
@@ -148,6 +155,8 @@ def conclude(
         "steps": _steps(plan, outcome, state),
     }
     write_json(folder.root / "docs" / _RUN, meta)
+    done = Run(meta["title"], meta["recipe_name"], Results(folder, plan), meta["steps"])
+    write_atomic(folder.script, casa_script(plan, done))
     return _report(folder, plan, meta)
 
 

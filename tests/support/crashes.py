@@ -53,9 +53,11 @@ _NOTES = frozenset({"HISTORY", "logtable"})
 """Tables of what was done when: log text, not products."""
 
 _TIMES = frozenset({"created", "ended", "since", "started", "updated", "wall_s", "cpu_s",
-                    "peak_memory_bytes", "memavail", "cachesize", "nantenna", "run",
+                    "peak_memory_bytes", "cachesize", "nantenna", "run",
                     "t"})  # fmt: skip
 """Keys of JSON and of keywords. `nantenna` is memory that CASA's model records never set."""
+_FREE_MEMORY = "memavail"
+"""A joined image has one of each of its parts, numbered."""
 _OF_THE_MOMENT = frozenset({"DATE", "HISTORY", "COMMENT", "CHECKSUM", "DATASUM", "MEMAVAIL"})
 """FITS keywords; ``tclean`` notes how much memory was free."""
 
@@ -245,5 +247,6 @@ def _plain(value: Any) -> Any:
 
 def _timeless(data: Any) -> Any:
     if isinstance(data, dict):
-        return {key: _timeless(value) for key, value in data.items() if key not in _TIMES}
+        kept = (key for key in data if key not in _TIMES and not key.startswith(_FREE_MEMORY))
+        return {key: _timeless(data[key]) for key in kept}
     return [_timeless(value) for value in data] if isinstance(data, list) else data

@@ -1,0 +1,151 @@
+"""What the steps of a plan are in a CASA script: each action as lines of Python."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from ..engine.results import SKIPPED
+from ..plan import Step
+from . import script_ranges, script_selfcal
+from .late_source import is_late, late, late_words, unresolved
+from .python_source import Variables, call, comment, from_run, literal, quoted
+
+Lines = list[str]
+
+_TELLING: Final = ("noise", "ranges.gather", "ranges.settle")
+_SILENT: Final = ("observe", "measure.", "selfcal.plots", *_TELLING)
+
+
+@dataclass(frozen=True)
+class Steps:
+    """Steps as lines of Python.
+
+    Attributes
+    ----------
+    names : mapping
+        Variables that stand for the paths of inputs.
+    results : mapping
+        Result of each step's last attempt, by step id.
+    known : bool
+        Whether the run took place.
+    cubes : Cubes
+        The variables of cubes that are imaged by ranges.
+    """
+
+    names: Variables
+    results: Mapping[str, Mapping[str, Any]]
+    known: bool
+    cubes: script_ranges.Cubes = field(default_factory=script_ranges.Cubes)
+
+    @property
+    def inputs(self) -> Lines:
+        """The inputs as variables."""
+        return [f"{name} = {quoted(path)}" for path, name in self.names.items()]
+
+    def repeats(self, step: Step) -> bool:
+        """Say whether the script does what a step did, or nothing because that is not for CASA."""
+        return step.action.startswith(("casa:", *_SILENT)) or step.action in _ACTIONS
+
+    def of(self, step: Step) -> Lines:
+        """Return the lines of a step; none where there is nothing to do for CASA."""
+        if step.action.startswith(_SILENT):
+            return self._measured(step)
+        if step.action.startswith("casa:"):
+            return self._task(step, step.action.removeprefix("casa:"))
+        if step.action in _ACTIONS:
+            return _ACTIONS[step.action](self, step)
+        return comment("NOT REPEATED: made by casarun's own code.")
+
+    def outcome(self, step: Step) -> Mapping[str, Any]:
+        """Return what came of a step; nothing where it is not known."""
+        return self._result(step).get("outcome") or {}
+
+    def _result(self, step: Step) -> Mapping[str, Any]:
+        return self.results.get(step.id) or {}
+
+    def params(self, step: Step) -> Mapping[str, Any]:
+        """Return a step's parameters as they were used, and calls for what is not known."""
+        if not is_late(step.params) and not step.fallbacks:
+            return step.params
+        used = self._result(step).get("params")
+        found: Mapping[str, Any] = used or unresolved(step.params)
+        return found
+
+    def call(self, function: str, params: Mapping[str, Any]) -> Lines:
+        """Return the lines of a call."""
+        return call(function, params, self.names)
+
+    def _task(self, step: Step, task: str) -> Lines:
+        return [*late_words(step.params), *self.call(task, self.params(step))]
+
+    def _measured(self, step: Step) -> Lines:
+        """Return what was measured and counts for what follows, as a comment."""
+        if step.action not in _TELLING:
+            return []
+        told = self.outcome(step)
+        if "rms_jy_per_beam" in told:
+            return comment(f"rms_jy_per_beam = {told['rms_jy_per_beam']!r}")
+        if told and SKIPPED not in told:
+            return comment(f"{told['reason']}: {told['iterations']} iterations so far")
+        return []
+
+    def _copy(self, step: Step) -> Lines:
+        source, target = (literal(step.params[key], self.names) for key in ("source", "target"))
+        return [f"shutil.copytree({source}, {target})"]
+
+    def _unpack(self, step: Step) -> Lines:
+        """Unpack an archive, and make an MS of what is in it."""
+        told, vis = self.outcome(step), step.params["vis"]
+        archive = literal(step.params["archive"], self.names)
+        lines = [f"with tarfile.open({archive}) as archive:",
+                 '    archive.extractall("unpacked", filter="data")']  # fmt: skip
+        known = f"unpacked/{told['member']}" if told else ""
+        member = known or late("the dataset in the archive")
+        if not told or told["found"] == "ms":
+            lines += [f"shutil.move({literal(member)}, {literal(vis)})"]
+        elif told["found"] == "asdm":
+            lines += self.call("importasdm", {"asdm": member, "vis": vis})
+        else:
+            lines += self.call("importuvfits", {"fitsfile": member, "vis": vis})
+        return [*lines, 'shutil.rmtree("unpacked")']
+
+    def _mask(self, step: Step) -> Lines:
+        """Take a mask that casarun has drawn from the run."""
+        return from_run(step.params["out"]) if self.known else [late("the mask as drawn").text]
+
+    def _fluxscale(self, step: Step) -> Lines:
+        return self._task(step, "fluxscale")
+
+    def _clean(self, step: Step) -> Lines:
+        """Go on from the dirty image, and on again where the noise of what was left had fallen."""
+        params, told = self.params(step), self.outcome(step)
+        dirty, tclean = params["dirty"], params["tclean"]
+        kinds = sorted(p.removeprefix(f"{dirty}.") for p in step.reads if p.startswith(f"{dirty}."))
+        source, target = literal(dirty), literal(tclean["imagename"])
+        lines = [f"copy_images({source}, {target}, {literal(kinds)})",
+                 *late_words(step.params["tclean"]), *self.call("tclean", tclean)]  # fmt: skip
+        if "until" in params and not self.known:
+            lines += comment(
+                f"And on, down to {params['until']['sigmas']:g} times the noise of what is left, "
+                "until that falls by less than a fifth: known at run time."
+            )
+        for more in told.get("called", ()):
+            again = {**tclean, **more}
+            if again.get("usemask") == "user":  # there is an image of the mask by now
+                again.pop("mask", None)
+            lines += [*comment("The noise of what is left has fallen: on from there."),
+                      *self.call("tclean", again)]  # fmt: skip
+        return lines
+
+
+_ACTIONS: Final[Mapping[str, Callable[[Steps, Step], Lines]]] = {
+    "clean": Steps._clean,
+    "copy": Steps._copy,
+    "fluxscale": Steps._fluxscale,
+    "mask": Steps._mask,
+    "unpack": Steps._unpack,
+    **script_ranges.ACTIONS,
+    **script_selfcal.ACTIONS,
+}

@@ -1,0 +1,122 @@
+"""CASA scripts of whole runs, replayed without casarun: what NGC 5921 does not have."""
+
+from __future__ import annotations
+
+import tarfile
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from casarun.casa.tables import open_table
+from support import crashes, selfcal_skies, skies
+from support.cli import casarun, recipe
+from support.replay import products, replay
+
+pytestmark = [pytest.mark.casa, pytest.mark.long]
+
+CUBES = """
+[[dataset]]
+name = "day"
+vis = "day.tar"
+calibrated = true
+[[image]]
+name = "beside"
+specmode = "cube"
+imsize = 64
+cell = "12arcsec"
+start = "1.4015GHz"
+width = "1MHz"
+nchan = 8
+threshold = "3sigma"
+mask = "auto-multithresh"
+chunk = 4
+[[image]]
+name = "limited"
+specmode = "cube"
+imsize = 64
+cell = "12arcsec"
+threshold = "20mJy"
+niter = 60
+chunk = 5
+mask = "round.crtf"
+[[image]]
+name = "terms"
+imsize = 64
+cell = "12arcsec"
+deconvolver = "mtmfs"
+nterms = 2
+threshold = "3sigma"
+mask = "round.crtf"
+[[image]]
+name = "dirty"
+imsize = 64
+cell = "12arcsec"
+niter = 0
+[[step]]
+task = "imsubimage"
+after = "image"
+per = "image"
+only = "dirty"
+params = { outfile = "{prefix}.centre", box = "16,16,47,47" }
+"""
+SELFCAL = """
+[[dataset]]
+name = "day"
+vis = "day.ms"
+calibrated = true
+[[selfcal]]
+target = "target"
+rounds = 2
+[[image]]
+name = "deep"
+imsize = 192
+cell = "8arcsec"
+niter = 500
+threshold = "3sigma"
+"""
+
+
+def made_again(folder: Path, text: str) -> tuple[Path, Path]:
+    """Run a recipe and replay its script; give both folders."""
+    run, place = folder / "run", folder / "clean"
+    done = casarun(recipe(folder, text), "--output", run, cwd=folder)
+    assert done.returncode in (0, 3), done.stdout + done.stderr
+    replay(run / "scripts" / "casa_script.py", place)
+    return run, place
+
+
+def test_ranges_masks_limits_and_terms_are_made_again_to_the_bit(tmp_path: Path) -> None:
+    field = replace(skies.TARGET, sources=(skies.Source(1.0, 40.0, 30.0, -400.0),))
+    window = skies.Spw(1.4e9, 1e6, 12)
+    sky = skies.Sky(fields=(field,), scans=(0, 0), spws=(window,), n_antennas=10, noise_jy=0.02)
+    skies.build(tmp_path / "day.ms", sky)
+    (tmp_path / "round.crtf").write_text("#CRTFv0\ncircle[[32pix, 32pix], 12pix]\n")
+    with tarfile.open(tmp_path / "day.tar", "w") as archive:
+        archive.add(tmp_path / "day.ms", "day.ms")
+    run, place = made_again(tmp_path, CUBES)
+    said = (run / "scripts" / "casa_script.py").read_text()
+    assert "margin=3" in said or "margin=2" in said  # channels imaged beside a range
+    assert said.count("clean_range(") > 5
+    wanted, made = products(run), products(place)
+    # tclean makes an empty model of an image that is not cleaned, which a run does not keep.
+    made = {name: digest for name, digest in made.items() if ".dirty.model:" not in name}
+    assert crashes.mismatches(wanted, made) == []
+    assert "images/target.terms.image.tt1:map" in made
+
+
+def test_what_follows_from_a_self_calibration_is_made_again_to_the_bit(tmp_path: Path) -> None:
+    sky = selfcal_skies.SelfcalSky(integrations=10, integration_s=30.0, noise_jy=0.007)
+    selfcal_skies.build(tmp_path / "day.ms", sky)
+    run, place = made_again(tmp_path, SELFCAL)
+    said = (run / "scripts" / "casa_script.py").read_text()
+    assert "# accepted: " in said
+    assert "the rounds are told, not repeated" in said
+    wanted, made = products(run), products(place)
+    images = {name: digest for name, digest in wanted.items() if name.startswith("images/target.")}
+    assert len(images) > 20
+    assert crashes.mismatches(images, {name: made.get(name, "") for name in images}) == []
+    work = "calibrated/day.target.selfcal.ms"
+    for column in ("DATA", "CORRECTED_DATA", "FLAG", "WEIGHT"):
+        assert made[f"{work}:{column}"] == wanted[f"{work}:{column}"], column
+    with open_table(place / work) as table:
+        assert "MODEL_DATA" not in table.colnames()
