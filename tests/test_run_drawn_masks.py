@@ -7,8 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from astropy.io import fits
+from astropy.wcs import WCS
 from support import ranges, skies
 from support.cli import casarun, events, recipe
+from support.ds9 import ds9, needs_ds9, screen
 
 pytestmark = pytest.mark.casa
 
@@ -85,6 +88,34 @@ def test_a_cube_takes_the_mask_in_all_its_channels(folder: Path, chunk: str) -> 
     assert np.array_equal(mask, np.repeat(mask[..., :1], 12, axis=-1))
     model = ranges.pixels(run / "images" / "target.c.model")[:, :, 0, :]
     assert model.sum(axis=(0, 1)) == pytest.approx(np.ones(12), abs=0.1)
+
+
+@needs_ds9
+def test_what_is_drawn_in_ds9_on_a_run_s_image_is_its_next_mask(folder: Path) -> None:
+    """By way of ``casarun view``; the pixels by the ellipse's own equation."""
+    run, _ = drawn(folder, "seen", "image\ncircle(28,36,5)")
+    saved = folder / "seen.reg"
+    with screen(folder / "home") as env, ds9(env) as viewer:
+        done = casarun("view", run, "c", "--no-regions", cwd=folder, env=env)
+        assert done.returncode == 0, done.stderr
+        viewer.set("regions", data='fk5; ellipse(15:00:03.1,+8:00:31.7,97.3",51.1",33.3)')
+        viewer.set("regions", "save", str(saved))
+        shown = Path(viewer.get("file"))
+    pixels = np.squeeze(fits.getdata(shown)).T
+    path = folder / "seen.toml"
+    done = casarun(path, "--output", "seen", cwd=folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    mask = ranges.pixels(run / "images" / "target.c.mask")[:, :, 0, 0]
+    wcs = WCS(fits.getheader(shown)).celestial
+    x, y = wcs.wcs_world2pix([[225.012916667, 8.008805556]], 0)[0]
+    here, up = np.meshgrid(np.arange(SIDE) - x, np.arange(SIDE) - y, indexing="ij")
+    turn = np.radians(33.3)
+    along = (here * np.cos(turn) + up * np.sin(turn)) * CELL_ARCSEC / 97.3
+    across = (up * np.cos(turn) - here * np.sin(turn)) * CELL_ARCSEC / 51.1
+    expected = np.hypot(along, across) < 1
+    assert expected.sum() > 80
+    assert np.array_equal(mask.astype(bool), expected)
+    assert pixels[expected].max() == pytest.approx(1.0, abs=0.1)
 
 
 def test_regions_beside_every_pixel_stop_the_clean(folder: Path) -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .running import RunResult, report, run
     from .submitting import Handed, submit
     from .surveying import dashboard
+    from .viewing import view
 
 __all__ = [
     "BatchStatus",
@@ -39,6 +40,7 @@ __all__ = [
     "run",
     "run_folder",
     "submit",
+    "view",
 ]
 
 _HOME: Final = {
@@ -61,6 +63,7 @@ _HOME: Final = {
     "run": "running",
     "run_folder": "opening",
     "submit": "submitting",
+    "view": "viewing",
 }
 
 

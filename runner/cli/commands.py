@@ -451,3 +451,44 @@ def task(name: str, as_schema: bool) -> None:
     from . import task_page
 
     task_page.show(name, as_schema=as_schema)
+
+
+@cli.command()
+@click.argument("images", metavar="IMAGE...", nargs=-1, required=True)
+@click.option(
+    "--with",
+    "viewer",
+    type=click.Choice(["ds9"]),
+    default=None,
+    help="The viewer. Default: what is installed.",
+)
+@click.option(
+    "--regions",
+    "-r",
+    multiple=True,
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="A region file to draw as well. Repeatable.",
+)
+@click.option("--no-regions", is_flag=True, help="Without casarun's own regions.")
+@click.option("--new", is_flag=True, help="Start a viewer, even if one runs.")
+@click.option("--dry-run", is_flag=True, help="Make the files, show the command, open nothing.")
+def view(
+    images: tuple[str, ...],
+    viewer: str | None,
+    regions: tuple[Path, ...],
+    *,
+    no_regions: bool,
+    new: bool,
+    dry_run: bool,
+) -> None:
+    """Open images in DS9, with the clean mask and the primary beam drawn on them.
+
+    IMAGE is a FITS file, a CASA image, or a run folder and behind it the names of images of its
+    recipe: hi (of all targets), M31.hi, hi.residual. A run folder alone means all its images.
+    """
+    from . import viewing
+
+    viewing.view(
+        images, viewer or "", regions, own_regions=not no_regions, new=new, dry_run=dry_run
+    )

@@ -15,6 +15,7 @@ import pytest
 _NEEDED = ("ds9", "Xvfb", "xpaset", "xpaget", "xpaaccess")
 MISSING = [name for name in _NEEDED if shutil.which(name) is None]
 needs_ds9 = pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}")
+TITLE = "casarun-test"
 _PATIENCE_S = 30
 
 
@@ -25,23 +26,29 @@ class DS9:
     ----------
     env : dict of str to str
         The environment in which it is found, and casarun must look for it.
+    name : str
+        Its own, for XPA.
     """
 
-    def __init__(self, env: dict[str, str]) -> None:
-        self.env = env
+    def __init__(self, env: dict[str, str], name: str = TITLE) -> None:
+        self.env, self.name = env, name
 
     def set(self, *words: str, data: str | None = None) -> None:
         """Tell DS9 something, with `data` or without."""
         options = ["-p"] if data is None else []
-        done = self._call("xpaset", *options, "casarun-test", *words, data=data)
+        done = self._call("xpaset", *options, self.name, *words, data=data)
         assert done.returncode == 0, done.stderr
         assert "XPA$ERROR" not in done.stderr, done.stderr
 
     def get(self, *words: str) -> str:
         """Ask DS9 something."""
-        done = self._call("xpaget", "casarun-test", *words)
+        done = self._call("xpaget", self.name, *words)
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
+
+    def servers(self) -> list[str]:
+        """Return the names of all DS9s that run beside it."""
+        return [line.split()[1] for line in self._call("xpaget", "xpans").stdout.splitlines()]
 
     def tcl(self, script: str, out: Path) -> str:
         """Run a script in DS9, with the file to write its answer to as ``$f``; return that."""
@@ -72,7 +79,7 @@ def screen(home: Path) -> Iterator[dict[str, str]]:
         xpa.mkdir(parents=True)
         yield {
             "PATH": os.environ["PATH"], "HOME": str(home), "DISPLAY": f":{number}",
-            "XPA_METHOD": "local", "XPA_TMPDIR": str(xpa), "LANG": "C.UTF-8",
+            "TMPDIR": str(home), "XPA_METHOD": "local", "XPA_TMPDIR": str(xpa), "LANG": "C.UTF-8",
         }  # fmt: skip
     finally:
         server.terminate()
@@ -80,17 +87,17 @@ def screen(home: Path) -> Iterator[dict[str, str]]:
 
 
 @contextmanager
-def ds9(env: dict[str, str], *arguments: str) -> Iterator[DS9]:
+def ds9(env: dict[str, str], *arguments: str, title: str = TITLE) -> Iterator[DS9]:
     """Start DS9 on a screen; it ends with the block."""
     process = subprocess.Popen(
-        ["ds9", "-title", "casarun-test", *arguments], env=env,
+        ["ds9", "-title", title, *arguments], env=env,
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     try:
         end = time.monotonic() + _PATIENCE_S
         while True:
             found = subprocess.run(
-                ["xpaaccess", "-n", "casarun-test"], env=env, capture_output=True, text=True,
+                ["xpaaccess", "-n", title], env=env, capture_output=True, text=True,
                 check=False, timeout=_PATIENCE_S,
             )  # fmt: skip
             if found.stdout.strip() not in ("", "0"):
@@ -98,7 +105,7 @@ def ds9(env: dict[str, str], *arguments: str) -> Iterator[DS9]:
             assert process.poll() is None, "DS9 has ended"
             assert time.monotonic() < end, "DS9 is not heard of"
             time.sleep(0.1)
-        yield DS9(env)
+        yield DS9(env, title)
     finally:
         process.terminate()
         try:
