@@ -84,7 +84,9 @@ def selected_channels(ms: Path | str, spw: str = "") -> dict[int, Ints]:
     return {window: np.unique(np.concatenate(parts)) for window, parts in found.items()}
 
 
-def noise_by_spw(ms: Path | str, spw: str = "", column: str = "DATA") -> dict[int, float]:
+def noise_by_spw(
+    ms: Path | str, spw: str = "", column: str = "DATA", samples: int = NOISE_SAMPLES
+) -> dict[int, float]:
     """Measure the noise of one visibility in each spectral window, free of sky and gains.
 
     Of a sky that varies smoothly with frequency nothing is left in the second difference of
@@ -101,6 +103,8 @@ def noise_by_spw(ms: Path | str, spw: str = "", column: str = "DATA") -> dict[in
         Selection of windows and channels; empty for all.
     column : str
         The visibilities to measure.
+    samples : int
+        How many of a window are read at most, in spread pieces.
 
     Returns
     -------
@@ -114,7 +118,7 @@ def noise_by_spw(ms: Path | str, spw: str = "", column: str = "DATA") -> dict[in
         for ddid, window in enumerate(about.spw_of):
             if window not in channels or window in found:
                 continue
-            pieces = _sample(main, about, ddid, channels[window], column)
+            pieces = _sample(main, about, ddid, channels[window], column, samples)
             sigma = _noise(list(pieces))
             if sigma is not None:
                 found[window] = sigma
@@ -220,14 +224,22 @@ def _of(about: Layout, spws: Sequence[int]) -> list[int]:
     return [ddid for ddid, window in enumerate(about.spw_of) if window in spws]
 
 
-def _sample(main: Any, about: Layout, ddid: int, channels: Ints, column: str) -> Iterator[_Piece]:
-    """Read evenly spread pieces that hold at most `NOISE_SAMPLES`."""
-    most = max(1, NOISE_SAMPLES // PIECE_SAMPLES)
-    yield from _pieces(main, about, ddid, channels, column, most)
+def _sample(
+    main: Any, about: Layout, ddid: int, channels: Ints, column: str, samples: int
+) -> Iterator[_Piece]:
+    """Read evenly spread pieces, four or more, that hold so many visibilities at most."""
+    size = min(PIECE_SAMPLES, max(1, samples // 4))
+    yield from _pieces(main, about, ddid, channels, column, max(1, samples // size), size)
 
 
 def _pieces(
-    main: Any, about: Layout, ddid: int, channels: Ints, column: str, most: int = 0
+    main: Any,
+    about: Layout,
+    ddid: int,
+    channels: Ints,
+    column: str,
+    most: int = 0,
+    size: int = PIECE_SAMPLES,
 ) -> Iterator[_Piece]:
     """Read the rows of a data description; at most `most` pieces, if that is not 0."""
     part = main.query(f"DATA_DESC_ID=={ddid} AND ANTENNA1!=ANTENNA2")
@@ -235,7 +247,7 @@ def _pieces(
         n_rows = int(part.nrows())
         window = about.spw_of[ddid]
         each = len(about.frequencies_hz[window]) * len(about.correlations_of[ddid])
-        step = max(1, PIECE_SAMPLES // each)
+        step = max(1, size // each)
         starts = np.arange(0, n_rows, step)
         if most and len(starts) > most:
             starts = starts[np.linspace(0, len(starts) - 1, most).round().astype(int)]

@@ -14,7 +14,8 @@ import numpy.typing as npt
 
 from ..casa import read
 from ..errors import DataError
-from . import plots
+from . import calibrators as point_fits
+from . import plots, solutions, spectra
 from .metrics import SPEED_OF_LIGHT_M_S, FlagCounts, fluxscale_table, put
 from .tiles import Series
 
@@ -46,6 +47,7 @@ class Sampler:
     shown: int = 0
     rows: int = 0
     parts: list[tuple[Floats, ...]] = field(default_factory=list)
+    spectra: spectra.Spectra = field(default_factory=spectra.Spectra)
     _random: np.random.Generator = field(default_factory=lambda: np.random.default_rng(1))
 
     def add(self, chunk: read.Rows) -> None:
@@ -63,6 +65,7 @@ class Sampler:
         chosen = np.flatnonzero(keep)
         data, flag = chunk.data[hands][:, :, chosen], chunk.flag[hands][:, :, chosen]
         average = averaged(data, flag)
+        self.spectra.add(data, flag, chunk.field[chosen], chunk.spw)
         if len(hands) == 1:
             average = np.concatenate([average, np.full_like(average, np.nan)])
         frequency = float(np.mean(self.about.frequencies_hz[chunk.spw]))
@@ -75,6 +78,7 @@ class Sampler:
                 klambda[1],
                 np.abs(average),
                 np.degrees(np.angle(average)),
+                np.full(chosen.size, float(chunk.spw)),
             )
         )
 
@@ -89,6 +93,25 @@ class Sampler:
         return plots.Visibilities(
             time, number.astype(np.int64), u, v, amplitude, phase, every=1 / share
         )
+
+    def points(self, ids: Sequence[int]) -> dict[str, Any]:
+        """Fit a point to the visibilities of some fields, as one; see `calibrators.numbers`."""
+        if not self.parts:
+            return point_fits.numbers({})
+        _, number, u, v, amplitude, phase, spw = (
+            np.concatenate([part[i] for part in self.parts], axis=-1) for i in range(7)
+        )
+        mine = np.isin(number, list(ids))
+        vis = amplitude * np.exp(1j * np.radians(phase))
+        found = {}
+        for window in np.unique(spw[mine]):
+            rows = mine & (spw == window)
+            hands = vis[:, rows]
+            good = np.isfinite(hands)
+            total = np.where(good, hands, 0).sum(axis=0)
+            mean = np.where(good.any(axis=0), total / np.maximum(good.sum(axis=0), 1), np.nan)
+            found[str(int(window))] = (1e3 * u[rows], 1e3 * v[rows], mean)
+        return point_fits.numbers(found)
 
 
 def averaged(
@@ -144,6 +167,8 @@ def measure(params: Params) -> dict[str, Any]:
             about.fields[i] for name, ids in groups.items() if name not in calibrators for i in ids
         ],
         "caltables": tables,
+        "calibrators": {name: sampler.points(groups[name]) for name in calibrators},
+        "spectra": sampler.spectra.result(groups, about.frequencies_hz),
         "fluxscale": _fluxscale(params.get("fluxscale", ""), params.get("calibrator_spws", {})),
         "plots": shown,
     }
@@ -227,23 +252,7 @@ def _summary(
             put(summary, key, None, table)
         return summary
     alive = np.array([flagged.get(name, 1.0) < 1 for name in table.antennas])
-    rows = alive[table.antenna]
-    bad = table.flag[:, :, rows]
-    good_snr = table.snr[:, :, rows][~bad]
-    summary |= {
-        "type": table.type,
-        "solutions": int(bad.size),
-        "intervals": int(np.unique(table.time_s).size),
-        "by_antenna": {
-            table.antennas[i]: float(table.flag[:, :, table.antenna == i].mean())
-            for i in np.unique(table.antenna)
-        },
-    }
-    fraction = float(bad.mean()) if bad.size else None
-    put(summary, "flagged_fraction", fraction, "no antenna with data has solutions")
-    median = float(np.median(good_snr)) if good_snr.size else None
-    put(summary, "median_snr", median, "all solutions are flagged")
-    return summary
+    return summary | solutions.summary(table, str(entry["kind"]), alive)
 
 
 def feeds(about: read.Layout) -> tuple[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import numpy.typing as npt
 from ..casa import read
 from ..casa.kept_planes import kept
 from ..errors import Cause, DataError, StepFailedError
-from . import metrics, sky, viewer_images
+from . import expected_noise, metrics, residuals, sky, viewer_images
 from .datasets import plot
 from .metrics import put
 from .viewer_images import Layer
@@ -23,6 +23,9 @@ from .viewer_images import Layer
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 Params = Mapping[str, Any]
+
+MOMENT_PIXELS = 1_000_000
+"""Pixels of a residual cube that its moments take at most, likewise."""
 
 HISTOGRAM_PIXELS = 4_000_000
 """Pixels of a cube that its histogram takes at most, from evenly spread channels."""
@@ -43,6 +46,8 @@ class Scan:
     brightest: tuple[int, int, int]
     values: Floats
     off_source_values: Floats
+    residual_peak: float = 0.0
+    residual: residuals.Moments = field(default_factory=residuals.Moments)
 
     @property
     def noise(self) -> float | None:
@@ -90,15 +95,22 @@ class _Beside:
             self._file.__exit__()
 
 
-def scan(path: str, pb: str = "", mask: str = "") -> Scan:
+def scan(path: str, pb: str = "", mask: str = "", residual: str = "") -> Scan:
     """Measure noise and extremes of every plane of an image (first Stokes parameter)."""
-    with read.ImageFile(path) as image, _Beside(pb) as beam, _Beside(mask) as clean:
+    with (
+        read.ImageFile(path) as image,
+        _Beside(pb) as beam,
+        _Beside(mask) as clean,
+        _Beside(residual) as rest,
+    ):
         header = image.header
         by_channel = np.full((3, header.n_chan), np.nan)
         brightest = (0, header.n_y // 2, header.n_x // 2)
         kept: list[tuple[Floats, Floats]] = []
         pixels, top = 0, -math.inf
         every = math.ceil(header.n_chan * header.n_x * header.n_y / HISTOGRAM_PIXELS)
+        seldom = math.ceil(header.n_chan * header.n_x * header.n_y / MOMENT_PIXELS)
+        left, moments = 0.0, residuals.Moments()
         for channel in range(header.n_chan):
             values, valid = image.plane(channel)
             if not valid.any():
@@ -118,11 +130,16 @@ def scan(path: str, pb: str = "", mask: str = "") -> Scan:
                 top, brightest = float(shown[y, x]), (channel, int(y), int(x))
             if channel % every == 0:
                 kept.append((values[valid], values[quiet]))
+            after = rest.pixels(channel)
+            if after is not None and np.isfinite(after).any():
+                left = max(left, float(np.nanmax(np.abs(after))))
+                if noise is not None and channel % seldom == 0:
+                    moments.add(after[quiet & np.isfinite(after)], noise)
     empty = np.zeros(0)
     return Scan(
         header, by_channel[0], by_channel[1], by_channel[2], pixels, brightest,
         np.concatenate([pair[0] for pair in kept]) if kept else empty,
-        np.concatenate([pair[1] for pair in kept]) if kept else empty,
+        np.concatenate([pair[1] for pair in kept]) if kept else empty, left, moments,
     )  # fmt: skip
 
 
@@ -170,7 +187,7 @@ def _measure(params: Params) -> dict[str, Any]:
     shown = str(params.get("displayed") or f"{prefix}.image{suffix}")
     beside = {kind: f"{prefix}.{kind}{suffix}" for kind in ("residual", "model", "psf", "pb")}
     beside["mask"] = f"{prefix}.mask"
-    found = scan(shown, beside["pb"], beside["mask"])
+    found = scan(shown, beside["pb"], beside["mask"], beside["residual"])
     numbers: dict[str, Any] = {
         "kind": "image",
         "target": params["target"],
@@ -181,7 +198,8 @@ def _measure(params: Params) -> dict[str, Any]:
     _brightness_numbers(numbers, found)
     beam = _beam(numbers, found.header, beside["psf"])
     _grid_numbers(numbers, found)
-    _cleaning_numbers(numbers, found, beside, shown)
+    _cleaning_numbers(numbers, found, beside)
+    _scores(numbers, found, beside["mask"], params.get("expected", {}))
     numbers["per_channel"] = {
         "frequency_hz": _listed(found.header.frequencies_hz),
         "rms_jy_per_beam": _listed(found.rms),
@@ -246,30 +264,49 @@ def _grid_numbers(numbers: dict[str, Any], found: Scan) -> None:
     }
 
 
-def _cleaning_numbers(
-    numbers: dict[str, Any], found: Scan, beside: Mapping[str, str], shown: str
-) -> None:
+def _cleaning_numbers(numbers: dict[str, Any], found: Scan, beside: Mapping[str, str]) -> None:
     """Note what is in the model, and what the cleaning left."""
     if not Path(beside["model"]).exists():
         for key in ("model_flux_jy", "residual_peak_jy_per_beam", "residual_peak_sigma"):
             put(numbers, key, None, "the image was not cleaned")
         return
-    flux, any_model, left = [], False, [0.0]
-    with _Beside(beside["model"]) as model, _Beside(beside["residual"]) as residual:
+    flux, any_model = [], False
+    with _Beside(beside["model"]) as model:
         for channel in range(found.header.n_chan):
             plane = model.plane(channel)
             if plane is not None:
                 flux.append(float(plane[0].sum()))
                 any_model |= bool(np.any(plane[0]))
-            rest = residual.pixels(channel) if residual.header else None
-            if rest is not None and np.isfinite(rest).any():
-                left.append(float(np.nanmax(np.abs(rest))))
     numbers["cleaned"] = any_model
     # The sum over channels of a cube is no flux density; the fullest channel's is.
     put(numbers, "model_flux_jy", max(flux, default=None), "there is no model")
-    put(numbers, "residual_peak_jy_per_beam", max(left), "")
-    ratio = None if not found.noise else max(left) / found.noise
+    put(numbers, "residual_peak_jy_per_beam", found.residual_peak, "")
+    ratio = None if not found.noise else found.residual_peak / found.noise
     put(numbers, "residual_peak_sigma", ratio, "the noise is not known")
+
+
+def _scores(numbers: dict[str, Any], found: Scan, mask: str, expected: Mapping[str, Any]) -> None:
+    """Hold noise and residual against what they should be."""
+    header = found.header
+    cube = header.n_chan > 1
+    width_hz = float(np.median(np.abs(np.diff(header.frequencies_hz)))) if cube else 0.0
+    expected_noise.into(numbers, expected, width_hz, found.noise)
+    beam = numbers["bmaj_arcsec"], numbers["bmin_arcsec"]
+    area = metrics.beam_area_pixels(*beam, numbers["cell_arcsec"]) if None not in beam else 0.0
+    found.residual.into(numbers, area or 1.0)
+    depth = None
+    if found.noise and area:
+        channel = found.brightest[0]
+        with read.ImageFile(found.header.path) as image, _Beside(mask) as clean:
+            values, valid = image.plane(channel)
+            emission = valid & (values > 5 * found.noise)
+            outline = clean.truth(channel)
+        if outline is not None and np.count_nonzero(outline) < outline.size / 2:
+            emission |= outline  # a mask of nearly all says nothing about where emission is
+        depth = residuals.bowl(values, valid, emission, area, found.noise)
+    reason = "there is no emission with room around it"
+    put(numbers, "bowl_sigma", depth[0] if depth else None, reason)
+    put(numbers, "bowl_significance", depth[1] if depth else None, reason)
 
 
 def sky_of(header: read.ImageHeader, beam: tuple[float, float, float] | None) -> sky.Sky:

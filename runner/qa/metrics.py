@@ -233,10 +233,11 @@ def fluxscale_table(raw: Mapping[str, Any]) -> dict[str, dict[str, dict[str, Any
     -------
     dict
         ``{"flux_jy": {field: {spw: Jy}}, "error_jy": ..., "solutions": ...}``; null, with
-        ``flux_jy_reason`` by field and spw, where CASA found no solutions.
+        ``flux_jy_reason`` by field and spw, where CASA found no solutions. ``fit`` is CASA's own
+        spectrum over the windows, by field.
     """
     result: dict[str, dict[str, dict[str, Any]]] = {
-        key: {} for key in ("flux_jy", "error_jy", "solutions", "flux_jy_reason")
+        key: {} for key in ("flux_jy", "error_jy", "solutions", "flux_jy_reason", "fit")
     }
     for entry in raw.values():
         if not isinstance(entry, Mapping) or "fieldName" not in entry:
@@ -256,4 +257,37 @@ def fluxscale_table(raw: Mapping[str, Any]) -> dict[str, dict[str, dict[str, Any
                 row["flux_jy_reason"] = "fluxscale found no solutions"
             for key, value in row.items():
                 result[key].setdefault(name, {})[str(spw)] = value
+        fit = _flux_fit(entry, raw, result["flux_jy"].get(name, {}))
+        if fit:
+            result["fit"][name] = fit
     return result
+
+
+def _flux_fit(
+    entry: Mapping[str, Any], raw: Mapping[str, Any], flux_jy: Mapping[str, float | None]
+) -> dict[str, float | None]:
+    """Return the spectrum that ``fluxscale`` fitted to a field's windows, or nothing for one.
+
+    CASA fits log10 of the flux density as a polynomial of log10 of the frequency over that of
+    reference; its coefficients are `spidx`.
+    """
+    known = {spw: value for spw, value in flux_jy.items() if value}
+    terms = [float(term) for term in entry.get("spidx", ())]
+    reference = float(entry.get("fitRefFreq") or 0.0)
+    if len(known) < 2 or len(terms) < 2 or reference <= 0:
+        return {}
+    frequency = dict(zip(map(str, raw["spwID"]), map(float, raw["freq"]), strict=False))
+    fit: dict[str, float | None] = {
+        "flux_jy": float(entry["fitFluxd"]),
+        "frequency_hz": reference,
+        "spectral_index": terms[1],
+        "spectral_index_error": float(entry["spidxerr"][1]),
+        "max_deviation": None,
+    }
+    if len(known) > 2:
+        off = []
+        for spw, value in known.items():
+            x = math.log10(frequency[spw] / reference)
+            off.append(abs(value / 10 ** sum(t * x**n for n, t in enumerate(terms)) - 1))
+        fit["max_deviation"] = max(off)
+    return fit

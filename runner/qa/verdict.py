@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from . import selfcal_table
+from . import scores, selfcal_table
 from .advice import advised
+from .scores import FAIL, PASS, WARN
+from .scores import at_most as _at_most
+from .scores import check as _check
 
-PASS, WARN, FAIL = "pass", "warn", "fail"
 _ORDER = (PASS, WARN, FAIL)
 
 MAX_SOLUTIONS_FLAGGED = 0.5
@@ -103,31 +105,13 @@ def worst(verdicts: Iterator[str] | Sequence[str]) -> str:
     return max(verdicts, key=_ORDER.index, default=PASS)
 
 
-def _check(
-    name: str, subject: str, verdict: str, value: Any, limit: Any, text: str
-) -> dict[str, Any]:
-    return {
-        "name": name,
-        "subject": subject,
-        "verdict": verdict,
-        "value": value,
-        "limit": limit,
-        "text": text,
-    }
-
-
-def _at_most(
-    name: str, subject: str, value: float | None, limit: float, text: str, otherwise: str
-) -> dict[str, Any]:
-    """Judge a number that must not exceed a limit; an unknown number is judged like a bad one."""
-    good = value is not None and value <= limit
-    return _check(name, subject, PASS if good else otherwise, value, limit, text)
+_NOT_OF_TABLES = ("by_antenna", "antennas", "against")
 
 
 def _dataset_numbers(numbers: Numbers) -> dict[str, Any]:
     flux = numbers.get("fluxscale") or {}
     tables = [
-        {key: value for key, value in table.items() if key != "by_antenna"}
+        {key: value for key, value in table.items() if key not in _NOT_OF_TABLES}
         for table in numbers.get("caltables", ())
     ]
     return {
@@ -135,6 +119,9 @@ def _dataset_numbers(numbers: Numbers) -> dict[str, Any]:
         "fluxscale": flux.get("flux_jy", {}),
         "fluxscale_error_jy": flux.get("error_jy", {}),
         "fluxscale_reason": flux.get("flux_jy_reason", {}),
+        "fluxscale_fit": flux.get("fit", {}),
+        "model_flux_jy": numbers.get("model_flux_jy", {}),
+        "calibrators": numbers.get("calibrators", {}),
         "caltables": tables,
     }
 
@@ -157,6 +144,7 @@ def _dataset_checks(
     for table in numbers.get("caltables", ()):
         yield _table_check(name, table)
     yield from _flux_checks(name, numbers.get("fluxscale") or {})
+    yield from scores.of_dataset(name, numbers)
 
 
 def _table_check(name: str, table: Numbers) -> dict[str, Any]:
@@ -236,3 +224,4 @@ def _image_checks(numbers: Numbers, limits: Mapping[str, float]) -> Iterator[dic
         text = "cells across the synthesized beam's minor axis"
         yield _check("beam_sampling", subject, PASS if enough else WARN, cells,
                      MIN_CELLS_PER_BMIN, text)  # fmt: skip
+    yield from scores.of_image(subject, numbers)

@@ -57,7 +57,7 @@ def context(
     steps = [step_row(folder, step, results.get(step.id, {}), meta) for step in plan.steps]
     _say_once(steps)
     judged = checks(metrics)
-    datasets = list(_datasets(folder, plan, results, meta))
+    datasets = list(_datasets(folder, plan, results, meta, metrics))
     images = list(_images(folder, plan, meta, steps))
     return {
         "title": meta.get("title") or meta.get("name") or folder.root.name,
@@ -238,7 +238,7 @@ def _measured(
 
 
 def _datasets(
-    folder: RunFolder, plan: Plan, results: Results, meta: Meta
+    folder: RunFolder, plan: Plan, results: Results, meta: Meta, metrics: Mapping[str, Any]
 ) -> Iterator[dict[str, Any]]:
     observed = {
         step.dataset: load(folder.root / str(step.params["out"]))
@@ -251,10 +251,18 @@ def _datasets(
         fields = {str(field["id"]): str(field["name"]) for field in about.get("fields", ())}
         flagging = flags.by_step(plan.steps, name, results, fields)
         yield {
-            **measured.dataset(name, about, numbers, step.params.get("fields", {})),
+            **measured.dataset(
+                name, about, numbers, step.params.get("fields", {}), _models(metrics, name)
+            ),
             "flags": flags.section(about, numbers, list(flagging)),
             "missing": missing,
         }
+
+
+def _models(metrics: Mapping[str, Any], dataset: str) -> Mapping[str, Any]:
+    """Return the flux densities that were set in a dataset, as the metrics have them."""
+    found: Mapping[str, Any] = metrics.get("datasets", {}).get(dataset, {})
+    return found.get("model_flux_jy") or {}
 
 
 def _images(

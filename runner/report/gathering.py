@@ -9,7 +9,7 @@ from ..engine.results import read_last_result
 from ..errors import DataError
 from ..files import read_json
 from ..folder import RunFolder
-from ..plan import Plan
+from ..plan import Plan, Step
 from ..qa.verdict import assemble
 from .context import RUNNING
 from .selfcal import FINISH as SELFCAL
@@ -63,7 +63,7 @@ def gather(folder: RunFolder, plan: Plan, meta: Mapping[str, Any]) -> dict[str, 
         if step.action == SELFCAL:
             selfcal[step.target] = numbers
         elif step.action == "measure.dataset":
-            datasets[step.dataset] = numbers
+            datasets[step.dataset] = {**numbers, "model_flux_jy": _models(folder, plan, step)}
         elif step.action == "measure.cube":
             cubes.append(numbers)
         else:
@@ -76,6 +76,23 @@ def gather(folder: RunFolder, plan: Plan, meta: Mapping[str, Any]) -> dict[str, 
         ]
     fallbacks = list(_fallbacks(plan, meta))
     return assemble(datasets, images, meta["limits"], missing, fallbacks, selfcal, cubes)
+
+
+def _models(folder: RunFolder, plan: Plan, measuring: Step) -> dict[str, dict[str, float]]:
+    """Return the flux densities (Jy) that ``setjy`` set, by field name and spectral window."""
+    found: dict[str, dict[str, float]] = {}
+    for step in plan.steps:
+        if step.action != "casa:setjy" or step.dataset != measuring.dataset:
+            continue
+        outcome = (read_last_result(folder, step.id) or {}).get("outcome") or {}
+        for entry in outcome.values():
+            if not isinstance(entry, Mapping) or "fieldName" not in entry:
+                continue
+            for spw, one in entry.items():
+                if isinstance(one, Mapping) and "fluxd" in one:
+                    flux = float(one["fluxd"][0])
+                    found.setdefault(str(entry["fieldName"]), {})[str(spw)] = flux
+    return found
 
 
 def _fallbacks(plan: Plan, meta: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

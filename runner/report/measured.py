@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from ..quantities import human_bytes
 from ..stages.calibrate import TITLES
-from . import words
+from . import calibration, words
 
 _ROLES = {
     "flux": "flux",
@@ -22,7 +22,11 @@ _KINDS = {**TITLES, "fluxscale": "amplitudes on the flux scale"}
 
 
 def dataset(
-    name: str, observed: Mapping[str, Any], numbers: Mapping[str, Any], roles: Mapping[str, Any]
+    name: str,
+    observed: Mapping[str, Any],
+    numbers: Mapping[str, Any],
+    roles: Mapping[str, Any],
+    models: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Return what the report shows of a dataset.
 
@@ -36,6 +40,8 @@ def dataset(
         What `measure_dataset` wrote, or nothing.
     roles : mapping
         Field ids or names by role.
+    models : mapping
+        Flux densities that ``setjy`` set (Jy), by field and window.
     """
     flagged = numbers.get("flagged_fraction", {})
     return {
@@ -48,7 +54,10 @@ def dataset(
         "antennas": [_antenna(item, flagged) for item in observed.get("antennas", ())],
         "flagged": words.percent(flagged.get("total")) if flagged else "",
         "caltables": [_caltable(table) for table in numbers.get("caltables", ())],
-        "fluxes": _fluxes(numbers.get("fluxscale") or {}),
+        "fluxes": calibration.fluxes(numbers, models),
+        "fits": calibration.fits(numbers),
+        "points": calibration.points(numbers),
+        "spectra": calibration.spectra(numbers),
         "plots": plots(numbers),
         "viewers": viewers(numbers, "points"),
     }
@@ -136,7 +145,7 @@ def _share(flagged: Mapping[str, Any], key: str, name: str) -> str:
     return words.NONE if value is None else words.percent(value)
 
 
-def _caltable(table: Mapping[str, Any]) -> dict[str, str]:
+def _caltable(table: Mapping[str, Any]) -> dict[str, Any]:
     kind = str(table["kind"])
     fraction, snr = table.get("flagged_fraction"), table.get("median_snr")
     return {
@@ -148,25 +157,8 @@ def _caltable(table: Mapping[str, Any]) -> dict[str, str]:
         "flagged": words.percent(fraction),
         "snr": words.UNKNOWN if snr is None else words.significant(snr),
         "reason": str(table.get("flagged_fraction_reason", "")),
+        "drawn": calibration.of_table(table),
     }
-
-
-def _fluxes(flux: Mapping[str, Any]) -> list[dict[str, str]]:
-    rows = []
-    for field, spws in flux.get("flux_jy", {}).items():
-        for spw, value in spws.items():
-            error = flux["error_jy"][field][spw]
-            rows.append(
-                {
-                    "field": field,
-                    "spw": spw,
-                    "flux": words.UNKNOWN if value is None else f"{value:.4f} Jy",
-                    "error": words.UNKNOWN if error is None else f"{error:.4f} Jy",
-                    "solutions": str(flux["solutions"][field][spw]),
-                    "reason": flux.get("flux_jy_reason", {}).get(field, {}).get(spw, ""),
-                }
-            )
-    return rows
 
 
 def plots(numbers: Mapping[str, Any]) -> dict[str, list[dict[str, str]]]:
@@ -230,6 +222,27 @@ def _number(numbers: Mapping[str, Any], key: str) -> str:
     return words.UNKNOWN if value is None else words.significant(value)
 
 
+def _brightness(numbers: Mapping[str, Any], key: str) -> str:
+    """Write a brightness; nothing where an older run has none."""
+    return words.brightness(numbers[key]) if key in numbers else ""
+
+
+def _small(numbers: Mapping[str, Any], key: str, unit: str = "") -> str:
+    if key not in numbers:
+        return ""
+    value = numbers[key]
+    return words.UNKNOWN if value is None else f"{value:.2f}{unit}"
+
+
+def _ratio(numbers: Mapping[str, Any], key: str, what: str, times: str = " times as many") -> str:
+    value = numbers.get(key)
+    if value is None:
+        return ""
+    if what == "measured":
+        return f"measured: {value:.2f} times as much"
+    return f"{what}: {value:.2f}{times}"
+
+
 def _image_rows(numbers: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """Return (what, value, remark) for the table of an image's numbers."""
     position = numbers["peak_position"]
@@ -248,6 +261,10 @@ def _image_rows(numbers: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         ("brightest channel", where.removeprefix("channel "), "counted from 0"),
         ("lowest pixel", words.brightness(numbers["min_jy_per_beam"]), ""),
         ("noise", words.brightness(numbers["rms_noise_jy_per_beam"]), noise),
+        ("noise that the data allow", _brightness(numbers, "thermal_noise_jy_per_beam"),
+         _ratio(numbers, "noise_over_thermal", "measured")),
+        ("noise of the array's SEFD", _brightness(numbers, "array_noise_jy_per_beam"),
+         str(numbers.get("sefd", ""))),
         ("dynamic range", _number(numbers, "dynamic_range"), "peak over noise"),
         ("synthesized beam", words.synthesized_beam(dict(numbers)),
          "of the median channel" if numbers.get("beams_differ_by_channel") else ""),
@@ -258,11 +275,19 @@ def _image_rows(numbers: Mapping[str, Any]) -> list[tuple[str, str, str]]:
          "of the channel that has most" if cube else ""),
         ("largest residual", words.brightness(numbers.get("residual_peak_jy_per_beam")),
          "" if ratio is None else f"{ratio:.1f} times the noise"),
+        ("residual's excess kurtosis", _small(numbers, "residual_kurtosis"),
+         _ratio(numbers, "residual_tail_ratio", "pixels beyond 4 sigma, against noise")),
+        ("bowl around the emission", _small(numbers, "bowl_sigma", " sigma"),
+         _ratio(numbers, "bowl_significance", "standard errors", "")),
     ]  # fmt: skip
     reasons = {"dynamic range": "dynamic_range", "noise": "rms_noise_jy_per_beam",
                "peak": "peak_jy_per_beam", "flux density in the model": "model_flux_jy",
                "synthesized beam": "bmaj_arcsec",
-               "largest residual": "residual_peak_jy_per_beam"}  # fmt: skip
+               "largest residual": "residual_peak_jy_per_beam",
+               "noise that the data allow": "thermal_noise_jy_per_beam",
+               "noise of the array's SEFD": "array_noise_jy_per_beam",
+               "residual's excess kurtosis": "residual_kurtosis",
+               "bowl around the emission": "bowl_sigma"}  # fmt: skip
     return [
         (what, value, str(numbers.get(f"{reasons.get(what, '')}_reason") or remark))
         for what, value, remark in rows

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
+from ..plan import Json
 from .calibrate import Tables
 from .cube import Product
 from .draft import Draft, Subject
 from .image import Picture, final, suffixes
+from .picture import MOSAIC_GRIDDERS
 from .selfcal import Loop
 
 
@@ -65,16 +67,40 @@ def picture(draft: Draft, picture: Picture) -> None:
             "moments": list(picture.image.moments),
             "moment_prefix": picture.prefix,
             "noise": picture.noise,
+            "expected": _expected(picture),
             "data": data,
             "plots": plots,
         },
         stage="measure",
         title=f"measure the image '{picture.image.name}' of {picture.target}",
-        reads=(*sorted(names), *moments, picture.noise, fits),
+        reads=(*sorted(names), *moments, picture.noise, fits, *picture.vis),
         writes=(data, plots),
         target=picture.target,
         image=picture.image.name,
     )
+
+
+_ONLY_SOME = ("uvtaper", "uvrange", "timerange", "scan", "antenna", "field", "intent")
+"""tclean's parameters that leave the noise of an image to CASA alone."""
+
+
+def _expected(picture: Picture) -> dict[str, Json]:
+    """Return what the noise that an image should have is reckoned from, or why it is not."""
+    image = picture.image
+    if picture.gridder in MOSAIC_GRIDDERS or len({f.name for f in picture.pointings}) > 1:
+        return {"reason": "the noise of a mosaic differs from place to place"}
+    own = [key for key in _ONLY_SOME if image.tclean.get(key)]
+    if own:
+        return {"reason": f"image.tclean.{own[0]} leaves out, or weighs down, some of the data"}
+    return {
+        "vis": list(picture.vis),
+        "spw": picture.spw,
+        "column": picture.datacolumn.upper().replace("CORRECTED", "CORRECTED_DATA"),
+        "size": list(picture.sides),
+        "cell_arcsec": picture.cell_arcsec,
+        "weighting": str(image.tclean.get("weighting", image.weighting)),
+        "robust": float(image.tclean.get("robust", image.robust)),
+    }
 
 
 def product(draft: Draft, product: Product) -> None:
