@@ -63,11 +63,14 @@ class Configuration:
         What it says.
     notifiers : mapping of str to Notifier
         By their names.
+    network : tuple of str
+        CASA's tasks that a recipe may call although they ask servers on the network.
     """
 
     path: Path
     document: dict[str, Any] = field(default_factory=dict)
     notifiers: Mapping[str, Notifier] = field(default_factory=dict)
+    network: tuple[str, ...] = ()
 
     def missing(self, name: str) -> str:
         """Say that a recipe names a notifier that there is not; empty if there is."""
@@ -122,7 +125,8 @@ def configured(environ: Mapping[str, str] | None = None) -> Configuration:
     if problems:
         raise RefusedError(problems, render(problems, source))
     notifiers = {name: _notifier(name, table) for name, table in document.get("notify", {}).items()}
-    return Configuration(path, document, notifiers)
+    network = tuple(document.get("allow", {}).get("network", ()))
+    return Configuration(path, document, notifiers, network)
 
 
 @cache

@@ -1,9 +1,10 @@
-"""Where CASA would run as code what a recipe gives it as data.
+"""Where CASA would run as code what a recipe gives it as data, or ask a server on the network.
 
 CASA's tasks are Python that trusts its user: some read files whose lines they `exec`, many
 join paths into shell commands (``rm -rf`` an output that is there, ``cp -R``). A recipe may come
 from someone else. Found by reading casatasks 6.7.0 and 6.7.5 for eval, exec, os.system and
-subprocess; flag commands, which it evaluates, too, are read in `casarun.selection.flag_command`.
+subprocess, and for urllib and socket; flag commands, which it evaluates, too, are read in
+`casarun.selection.flag_command`.
 """
 
 from __future__ import annotations
@@ -26,6 +27,34 @@ _TEXTS: Final = ("expr", "region")
 
 _IN_A_SHELL: Final = re.compile(r"[;|&$<>`\\\n\r]")
 _IN_AN_OUTPUT: Final = re.compile(r"[^\w./+,:=@%-]")
+
+
+_ASKS: Final = {
+    "getantposalma": "the antennas' positions: run it yourself, and give its file to gencal",
+    "getcalmodvla": "models of calibrators: run it yourself, and give its image as a model",
+    "getephemtable": "an ephemeris: run it yourself, and name its table",
+}
+
+
+def asks_network(name: str, params: Params) -> str:
+    """Say what a call would ask a server for; empty if it reaches no network.
+
+    Parameters
+    ----------
+    name : str
+        A task of the installed CASA.
+    params : mapping
+        Its parameters; placeholders may stand in them.
+    """
+    if name in _ASKS:
+        return _ASKS[name]
+    if name != "gencal" or params.get("infile"):
+        return ""
+    if params.get("caltype") == "antpos" and not params.get("antenna"):
+        return "the antennas' positions: give antenna and parameter, or an infile"
+    if params.get("caltype") == "jyperk":
+        return "the factors from K to Jy: give them as an infile"
+    return ""
 
 
 def runs_code(name: str, params: Params) -> dict[str, str]:

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from ..configuration import configured
 from ..errors import KeyPath, Problem, RefusedError, did_you_mean
 from ..recipe.model import CustomStep, Image, Recipe
-from .hidden_code import runs_code
+from .hidden_code import asks_network, runs_code
 from .task_checks import idle, without_unit, wrong
 from .task_paths import roles
 from .tasks import definitions_folder, task, task_names
@@ -162,6 +163,7 @@ def _step(recipe: Recipe, index: int) -> Iterator[Problem]:
         message = f"the installed CASA has no task '{step.task}'"
         yield Problem(message + did_you_mean(step.task, task_names()), (*key, "task"))
         return
+    yield from _network(step, key)
     yield from _lacks_input(step, key)
     # What a placeholder stands for may be any text.
     plain = {name: value for name, value in step.params.items() if not _has_placeholder(value)}
@@ -172,6 +174,18 @@ def _step(recipe: Recipe, index: int) -> Iterator[Problem]:
     filled = {name: value for name, value in step.params.items() if name not in plain}
     for name, message in runs_code(step.task, {"inpmode": "list", **filled}).items():
         yield Problem(message, (*key, "params", name))
+
+
+def _network(step: CustomStep, key: KeyPath) -> Iterator[Problem]:
+    """Yield that a step would reach the network, unless the user lets this task do it."""
+    asked = asks_network(step.task, step.params)
+    own = configured() if asked else None
+    if own is not None and step.task not in own.network:
+        yield Problem(
+            f"CASA's {step.task} asks a server on the network, which a recipe may not, for "
+            f'{asked}; or allow it in your own {own.path}: allow.network = ["{step.task}"]',
+            (*key, "task"),
+        )
 
 
 def filled_in(step: CustomStep) -> dict[str, str]:
