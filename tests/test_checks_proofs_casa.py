@@ -138,6 +138,14 @@ class TestAmplitude:
         phase = run("amplitude", given)
         assert phase == {"ratio": {"0": pytest.approx(1, abs=0.01)}}
 
+    @pytest.mark.parametrize("hand", ["RR", "LL"])
+    def test_a_hand_that_is_flagged_has_no_say(
+        self, calibrated: Path, casa: Casa, hand: str
+    ) -> None:
+        casa("flagdata", vis=str(calibrated), correlation=hand, antenna="ea02", spw="0:1~2")
+        flux = run("amplitude", {"path": str(calibrated), "field": 0})
+        assert flux == {"ratio": {"0": pytest.approx(1, abs=0.01)}}
+
     def test_not_the_models(self, calibrated: Path) -> None:
         scale(calibrated, "CORRECTED_DATA", 0.1)
         said = message("amplitude", {"path": str(calibrated), "field": 0})

@@ -136,6 +136,14 @@ def test_the_phase_calibrator_has_its_flux_density(demo: tuple[Path, str]) -> No
     assert flux == pytest.approx(2.48576 * 15.016 / 14.76, rel=0.05)
 
 
+def test_the_flux_calibrator_has_its_models(demo: tuple[Path, str]) -> None:
+    """The bandpass flagged one hand of some channels: their model is no zero in the mean."""
+    folder, _ = demo
+    done = json.loads((folder / "logs" / "apr13.apply.0" / "result.json").read_text())
+    ratio = done["checks"]["amplitude raw/apr13.ms"]["ratio"]
+    assert ratio == {"0": pytest.approx(1, abs=0.002)}
+
+
 def test_the_continuum_was_cleaned(demo: tuple[Path, str]) -> None:
     image = metrics(demo[0])["images"]["N5921_2"]["continuum"]
     assert image["dynamic_range"] > 60
