@@ -88,13 +88,15 @@ class Workplace:
             )
         return real
 
-    def place(self, absent: Iterable[str]) -> dict[str, str]:
+    def place(self, absent: Iterable[str], *, touched: bool = True) -> dict[str, str]:
         """Move what the step wrote into place, all of it proof against a loss of power.
 
         Parameters
         ----------
         absent : iterable of str
             Declared products that legitimately were not made.
+        touched : bool
+            The step may have changed what it updates.
 
         Returns
         -------
@@ -108,7 +110,8 @@ class Workplace:
         """
         self._check_written(set(absent))
         changed = (*self._step.writes, *self._step.updates)
-        sync_trees((self.work / path).resolve() for path in changed)
+        written = changed if touched else self._step.writes
+        sync_trees((self.work / path).resolve() for path in written)
         old = self.work / ".replaced"
         old.mkdir()
         for number, path in enumerate(self._step.writes):
