@@ -10,7 +10,7 @@ import pytest
 from astropy.io import fits
 from astropy.wcs import WCS
 from support import ranges, skies
-from support.cli import casarun, events, recipe
+from support.cli import casarun, events, metrics, recipe
 from support.ds9 import ds9, needs_ds9, screen
 
 pytestmark = pytest.mark.casa
@@ -30,6 +30,7 @@ cell = "12arcsec"
 niter = 500
 pbcor = false
 mask = "drawn.reg"
+regions = ["drawn.reg"]
 """
 
 
@@ -65,6 +66,14 @@ def test_a_clean_takes_the_pixels_that_were_drawn(folder: Path) -> None:
     assert model.sum() == pytest.approx(1.0, abs=0.05)
     assert not model[expected == 0].any()
 
+    (region,) = metrics(run)["images"]["target"]["c"]["regions"]
+    image = np.squeeze(fits.getdata(run / "images" / "target.c.fits")).T
+    inside = image[expected == 1]
+    assert (region["file"], region["region"], region["n_pixels"]) == ("box.reg", "all", 14)
+    assert region["mean_jy_per_beam"] == pytest.approx(inside.mean(), rel=1e-6)
+    assert region["peak_jy_per_beam"] == pytest.approx(inside.max(), rel=1e-6)
+    assert "flux density in box.reg" in (run / "qa" / "index.html").read_text()
+
     before = len(events(run))
     _, said = drawn(folder, "box", regions.replace("36.0", "37.0"))
     again = [e["step"] for e in events(run)[before:] if e["event"] == "step-started"]
@@ -88,6 +97,10 @@ def test_a_cube_takes_the_mask_in_all_its_channels(folder: Path, chunk: str) -> 
     assert np.array_equal(mask, np.repeat(mask[..., :1], 12, axis=-1))
     model = ranges.pixels(run / "images" / "target.c.model")[:, :, 0, :]
     assert model.sum(axis=(0, 1)) == pytest.approx(np.ones(12), abs=0.1)
+    (region,) = metrics(run)["images"]["target"]["c"]["regions"]
+    assert region["n_pixels"] == mask[..., 0].sum()
+    assert len(region["flux_jy_by_channel"]) == 12
+    assert region["flux_jy"] is None
 
 
 @needs_ds9

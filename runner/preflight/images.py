@@ -45,6 +45,7 @@ def check(draft: Draft, subjects: Sequence[Subject], pictures: Sequence[Picture]
         _uvtaper(draft, picture)
         averaging.check(draft, picture)
         masks.check(draft, picture, centre)
+        masks.check_measured(draft, picture)
         if picture.cube:
             cubes.check(draft, picture)
     cubes.contsub(draft, subjects, pictures)

@@ -65,6 +65,25 @@ def check(draft: Draft, picture: Picture, centre: Field | None) -> None:
         )
 
 
+def check_measured(draft: Draft, picture: Picture) -> None:
+    """Read the region files over which an image is measured; one may lie beside an image."""
+    for place, file in enumerate(picture.image.regions):
+        key, name = picture.key("regions", place), Path(file).name
+        if not ds9_regions.is_ds9(file):
+            draft.problem(f"{name}: only DS9 region files ({ds9_regions.SUFFIX}) are read", key)
+            continue
+        try:
+            with Path(file).open("rb") as opened:
+                content = opened.read(ds9_regions.LARGEST_BYTES)
+        except OSError:
+            continue  # that it is not there the recipe's paths say, or the step
+        found = ds9_regions.read(content.decode("utf-8", "replace"))
+        for complaint in found.complaints():
+            draft.problem(f"{name}: {complaint}", key)
+        if not found.shapes and not found.unusable:
+            draft.problem(f"{name} has no region: there is nothing to measure", key)
+
+
 def _crtf(draft: Draft, picture: Picture, centre: Field | None, text: str) -> None:
     """Hold a region file of CASA's against the image."""
     key, name = picture.key("mask"), Path(picture.image.mask).name

@@ -187,6 +187,7 @@ class Image:
     restfreq: str = "auto"
     chunk: Literal["auto", "none"] | int = "auto"
     moments: tuple[int, ...] = ()
+    regions: tuple[str, ...] = ()
     average: Average | None = None
     tclean: Parameters = field(default_factory=dict)
     fallback: tuple[Parameters, ...] = ()

@@ -219,6 +219,15 @@ class Paths:
         paths.setdefault(path, index)
 
     def _image(self, index: int, table: dict[str, Any]) -> dict[str, Any]:
+        files = table.get("regions")
+        if isinstance(files, list):
+            key: KeyPath = ("image", index, "regions")
+            table = table | {
+                "regions": [
+                    self._one(file, (*key, place), ()) if isinstance(file, str) and file else file
+                    for place, file in enumerate(files)
+                ]
+            }
         mask = table.get("mask")
         if not isinstance(mask, str) or mask in ("", "none", "auto-multithresh"):
             return table

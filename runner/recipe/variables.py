@@ -232,7 +232,7 @@ def is_path(key: KeyPath, text: str) -> bool:
     match key:
         case ("project", "output") | ("dataset", int(), "vis" | "log") | ("image", int(), "mask"):
             return True
-        case ("calibrators", "flux", "model"):
+        case ("calibrators", "flux", "model") | ("image", int(), "regions", int()):
             return True
         case ("step", int(), "params" | "reads", *_):
             return text.startswith(INPUT)

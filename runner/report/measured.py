@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from ..quantities import human_bytes
 from ..stages.calibrate import TITLES
-from . import calibration, words
+from . import calibration, regions, words
 
 _ROLES = {
     "flux": "flux",
@@ -279,6 +279,7 @@ def _image_rows(numbers: Mapping[str, Any]) -> list[tuple[str, str, str]]:
          _ratio(numbers, "residual_tail_ratio", "pixels beyond 4 sigma, against noise")),
         ("bowl around the emission", _small(numbers, "bowl_sigma", " sigma"),
          _ratio(numbers, "bowl_significance", "standard errors", "")),
+        *regions.rows(numbers),
     ]  # fmt: skip
     reasons = {"dynamic range": "dynamic_range", "noise": "rms_noise_jy_per_beam",
                "peak": "peak_jy_per_beam", "flux density in the model": "model_flux_jy",
