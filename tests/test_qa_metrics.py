@@ -156,3 +156,38 @@ def test_fluxscale_table_reads_what_casa_returns():
     assert found["error_jy"] == {"1445+099": {"0": 0.0023, "1": None}}
     assert found["solutions"] == {"1445+099": {"0": 54, "1": 0}}
     assert found["flux_jy_reason"] == {"1445+099": {"1": "fluxscale found no solutions"}}
+
+
+def _by_medians(values, clip=5.0):
+    """Measure noise as `robust_noise` is defined, one median after the other."""
+    kept = values[np.isfinite(values)]
+    for _ in range(20):
+        if kept.size < metrics.MIN_PIXELS:
+            return None
+        deviation = np.abs(kept - np.median(kept))
+        sigma = metrics.MAD_TO_SIGMA * float(np.median(deviation))
+        if sigma == 0.0:
+            return None
+        inside = deviation <= clip * sigma
+        if inside.all():
+            break
+        kept = kept[inside]
+    return sigma
+
+
+@pytest.mark.parametrize("kind", ["noise", "sources", "steps", "skewed", "flat", "blanked"])
+def test_robust_noise_is_that_of_medians_to_the_bit(kind):
+    rng = np.random.default_rng(5)
+    for size in range(95, 400):
+        values = rng.normal(size=size)
+        if kind == "sources":
+            values[: size // 5] *= 40
+        elif kind == "steps":
+            values = values.round(1)
+        elif kind == "skewed":
+            values = np.abs(values) ** 3
+        elif kind == "flat":
+            values[: rng.integers(0, size)] = 1.0
+        elif kind == "blanked":
+            values[::17] = np.nan
+        assert metrics.robust_noise(values) == _by_medians(values)
