@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from ..casa.channel_range import Axis, ChannelRange
 from ..files import copy_tree, read_json, write_json
-from ..qa import images
+from ..qa import image_scan
 from .results import SKIPPED
 
 Params = Mapping[str, Any]
@@ -51,7 +51,7 @@ def idle(params: Params, why: str, products: Iterable[str]) -> Outcome:
 
 def measured(residual: str, pb: str, mask: str, place: Place) -> dict[str, Any]:
     """Return noise and extremes of a range's own channels; null where a channel has none."""
-    found = images.scan(residual, pb, mask if Path(mask).exists() and mask else "")
+    found = image_scan.scan(residual, pb, mask if Path(mask).exists() and mask else "")
     listed = {"rms": found.rms, "peak": found.peak, "lowest": found.lowest}
     return {
         **{
