@@ -147,7 +147,7 @@ def noise_factor(vis: list[str], tclean: Mapping[str, Any]) -> float:
         tool.defineimage(nx=size[0], ny=size[-1], cellx=str(cell[0]), celly=str(cell[-1]))
         tool.weight(
             type=weighting if weighting in ("uniform", "radial") else "briggs",
-            rmode="norm",
+            rmode="none" if weighting == "uniform" else "norm",  # else it weighs by `robust`
             robust=float(tclean.get("robust", 0.5)),
         )
         good, _, factor = tool.apparentsens()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from ..casa import thermal
+from ..casa.selfcal_image import noise_factor
 from ..errors import DataError
 from . import sefd
 from .metrics import put
@@ -51,10 +51,7 @@ def into(
             reason = f"the visibilities cannot be read: {error}"
     factor = None
     if found:
-        cell_rad = math.radians(asked["cell_arcsec"] / 3600)
-        factor = thermal.weighting_factor(
-            found, asked["size"], cell_rad, asked["weighting"], asked["robust"]
-        )
+        factor = _factor(asked)
         if factor is None:
             reason = f"what the weighting '{asked['weighting']}' costs is not known"
     if factor is None:
@@ -68,6 +65,17 @@ def into(
     put(numbers, "weighting_factor", factor, "")
     numbers["thermal_noise_method"] = METHOD
     _array(numbers, found, expected)
+
+
+def _factor(asked: Mapping[str, Any]) -> float | None:
+    """Return by how much the weighting raises the noise over that of natural weighting."""
+    weighting = str(asked["weighting"])
+    if weighting not in ("natural", "uniform", "briggs"):
+        return None
+    cell = f"{asked['cell_arcsec']}arcsec"
+    told = {"imsize": asked["size"], "cell": [cell], "weighting": weighting,
+            "robust": asked["robust"], "spw": asked["spw"]}  # fmt: skip
+    return noise_factor(list(asked["vis"]), told)
 
 
 def _array(numbers: dict[str, Any], found: list[thermal.Part], expected: float | None) -> None:

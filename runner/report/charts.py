@@ -148,7 +148,7 @@ def bars(
     pitch = min(60.0, max(8.0, (WIDTH - _LEFT - _RIGHT) / max(1, len(rows))))
     longest = max((len(name) for name, _, _ in rows), default=1)
     turned = 7.0 * longest > pitch
-    bottom = _BOTTOM + (min(longest, 16) * 5.0 if turned else 0.0) - 14
+    bottom = _BOTTOM + (min(longest, 16) * 6.2 if turned else 0.0) - 14
     canvas = Canvas(_LEFT + _RIGHT + pitch * len(rows), height + bottom, label)
     scale = Scale(0, 100, height, 10)
     frame(canvas, None, scale, ("", "flagged (%)"))
