@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 from casarun.errors import DataError
-from casarun.share import ds9, pictures, plain_paths, samp, viewing, xpa
+from casarun.share import ds9, pictures, plain_paths, samp, xpa
 from support.cli import casarun
 
 STEPS = [("M31", "hi"), ("M31", "hi.b"), ("NGC 1", "hi"), ("", "smooth"), ("M31", "not made")]
@@ -155,8 +155,10 @@ def test_without_a_viewer_it_says_what_was_looked_for(tmp_path: Path) -> None:
     done = casarun("view", "a.fits", cwd=tmp_path, env=env)
     assert done.returncode == 2
     assert done.stderr == (
-        "no viewer: ds9 is not on the PATH, and no DS9 runs (not by XPA: xpaget and xpaset are not "
-        "on the PATH); install SAOImage DS9 (https://ds9.si.edu; Debian: saods9 and xpa-tools)\n"
+        "no viewer: neither ds9 nor carta is on the PATH, and no DS9 runs (not by XPA: xpaget and "
+        "xpaset are not on the PATH); install SAOImage DS9 (https://ds9.si.edu; Debian: saods9 and "
+        "xpa-tools) or CARTA (https://cartavis.org), or give the address of a CARTA that runs with "
+        "--url\n"
     )
     asked = casarun("view", "a.fits", "--with", "ds9", cwd=tmp_path, env=env)
     assert (asked.returncode, asked.stderr) == (2, "no DS9 runs, and ds9 is not on the PATH\n")
@@ -223,7 +225,3 @@ def test_a_ds9_that_only_says_that_it_opened_a_file() -> None:
 
     with pytest.raises(DataError, match=r"^DS9 did not open /a\.fits: it shows /other\.fits$"):
         ds9._tell(Liar(), [ds9.Frame(Path("/a.fits"))])
-
-
-def test_viewers() -> None:
-    assert viewing.VIEWERS == ("ds9",)

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from ..share.viewing import Viewed, view
+from ..share.viewing import Viewed, Wish, view
 
-__all__ = ["Viewed", "view"]
+__all__ = ["Viewed", "Wish", "view"]

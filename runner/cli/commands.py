@@ -458,7 +458,7 @@ def task(name: str, as_schema: bool) -> None:
 @click.option(
     "--with",
     "viewer",
-    type=click.Choice(["ds9"]),
+    type=click.Choice(["ds9", "carta"]),
     default=None,
     help="The viewer. Default: what is installed.",
 )
@@ -471,24 +471,26 @@ def task(name: str, as_schema: bool) -> None:
     help="A region file to draw as well. Repeatable.",
 )
 @click.option("--no-regions", is_flag=True, help="Without casarun's own regions.")
-@click.option("--new", is_flag=True, help="Start a viewer, even if one runs.")
+@click.option("--new", is_flag=True, help="Start a DS9, even if one runs.")
+@click.option("--url", default="", help="The address of a CARTA that runs, with its token.")
+@click.option(
+    "--top-level-folder",
+    "top",
+    default="/",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="That CARTA's top-level folder. Default: /.",
+)
+@click.option("--no-browser", is_flag=True, help="Print CARTA's address, and open no browser.")
 @click.option("--dry-run", is_flag=True, help="Make the files, show the command, open nothing.")
-def view(
-    images: tuple[str, ...],
-    viewer: str | None,
-    regions: tuple[Path, ...],
-    *,
-    no_regions: bool,
-    new: bool,
-    dry_run: bool,
-) -> None:
-    """Open images in DS9, with the clean mask and the primary beam drawn on them.
+def view(images: tuple[str, ...], *, no_regions: bool, no_browser: bool, **wish: Any) -> None:
+    """Open images in DS9 or CARTA, with the clean mask and the primary beam drawn on them.
 
     IMAGE is a FITS file, a CASA image, or a run folder and behind it the names of images of its
     recipe: hi (of all targets), M31.hi, hi.residual. A run folder alone means all its images.
     """
+    from ..share.viewing import Wish
     from . import viewing
 
-    viewing.view(
-        images, viewer or "", regions, own_regions=not no_regions, new=new, dry_run=dry_run
-    )
+    wish["viewer"] = wish["viewer"] or ""
+    viewing.view(images, Wish(**wish, own_regions=not no_regions), browser=not no_browser)

@@ -4,27 +4,27 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from pathlib import Path
 
 import click
 
 from .. import api
 from ..errors import printable
+from ..share.carta import browse
+from ..share.viewing import Wish
 
 
-def view(
-    images: Sequence[str],
-    viewer: str,
-    regions: Sequence[Path],
-    *,
-    own_regions: bool,
-    new: bool,
-    dry_run: bool,
-) -> None:
+def view(images: Sequence[str], wish: Wish, *, browser: bool) -> None:
     """Open images in a viewer and say in which."""
-    found = api.view(
-        images, viewer, regions=regions, own_regions=own_regions, new=new, dry_run=dry_run
-    )
+    found = api.view(images, wish)
     for picture, file in zip(found.pictures, found.files, strict=True):
         click.echo(printable(f"{picture.name}: {file}"))
-    click.echo(printable(shlex.join(found.command) if dry_run else f"opened in {found.where}"))
+    if wish.dry_run:
+        if found.where:
+            click.echo(printable(found.where))
+        click.echo(printable(shlex.join(found.command)))
+        return
+    click.echo(printable(f"opened in {found.where}"))
+    if found.url:
+        click.echo(found.url)
+        if browser and not browse(found.url):
+            click.echo("open this address in a browser: there is no screen here")

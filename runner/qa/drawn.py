@@ -62,7 +62,7 @@ def _inside(
     shape: Shape, wcs: WCS, size: tuple[int, int]
 ) -> Iterator[tuple[tuple[slice, slice], Bools]]:
     """Give parts of the image, and which of their pixels lie in a region."""
-    area = _region(shape, wcs, size)
+    area = region(shape, wcs, size)
     corners = area.vertices if shape.kind == "polygon" else area.center
     known = np.isfinite(np.ravel([corners.x, corners.y]))
     if not known.all():
@@ -91,7 +91,7 @@ def _inside(
         yield box, inside
 
 
-def _region(shape: Shape, wcs: WCS, size: tuple[int, int]) -> Any:
+def region(shape: Shape, wcs: WCS, size: tuple[int, int]) -> Any:
     """Return a region of the package of that name, in pixels counted from 0.
 
     As DS9 draws it: its place is exact, its size is in pixels of the image's reference and its

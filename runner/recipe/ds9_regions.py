@@ -34,6 +34,7 @@ _NUMBER: Final = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
 _VALUE: Final = re.compile(rf"({_NUMBER})([\"'drpi]?)")
 _SEXAGESIMAL: Final = re.compile(r"([+-]?)(\d+)([:hd])(\d+)[:m](\d+\.?\d*)s?")
 _LABEL: Final = re.compile(r"\btext\s*=\s*(?:\{([^}]*)\}|\"([^\"]*)\"|'([^']*)')")
+_TAG: Final = re.compile(r"\btag\s*=\s*\{([^}]*)\}")
 _INCLUDE: Final = re.compile(r"\binclude\s*=\s*([01])")
 _PER_DEG: Final[Mapping[str, float]] = {
     "": 1.0, "d": 1.0, "'": 1 / 60, '"': 1 / 3600, "r": math.degrees(1),
@@ -64,6 +65,8 @@ class Shape:
         False if it takes away.
     label : str
         What its author wrote beside it.
+    tag : str
+        The first group that it belongs to.
     """
 
     line: int
@@ -74,6 +77,7 @@ class Shape:
     angle_deg: float = 0.0
     include: bool = True
     label: str = ""
+    tag: str = ""
 
     @property
     def reach(self) -> float:
@@ -193,7 +197,11 @@ def _shape(word: str, rest: str, number: int, state: _State, said: tuple[str, st
     if sign:
         include = sign == "+"
     text = next((part for part in label.groups() if part), "") if label else ""
-    return Shape(number, kind, state.frame, points, sizes, angle, include, text.strip())
+    tag = _TAG.search(about)
+    return Shape(
+        number, kind, state.frame, points, sizes, angle, include, text.strip(),
+        tag[1].strip() if tag else "",
+    )  # fmt: skip
 
 
 Geometry = tuple[tuple[tuple[float, float], ...], tuple[float, ...], float]

@@ -40,7 +40,7 @@ def kept(picture: Picture, sources: list[Path], suffix: str, make: Callable[[Pat
     own = hashlib.sha256(str(picture.path).encode("utf-8", "surrogateescape")).hexdigest()[:8]
     state = hashlib.sha256(states.encode("utf-8", "surrogateescape")).hexdigest()[:8]
     stem = f"{file_safe(picture.name.removesuffix('.image'))}-{own}"
-    folder = _folder(picture)
+    folder = folder_of(picture)
     wanted = folder / f"{stem}-{state}{suffix}"
     if wanted.is_file():
         return wanted
@@ -55,8 +55,14 @@ def kept(picture: Picture, sources: list[Path], suffix: str, make: Callable[[Pat
     return wanted
 
 
-def _folder(picture: Picture) -> Path:
-    """Return where things are kept: in the run folder or, where we may not, in the user's cache."""
+def folder_of(picture: Picture) -> Path:
+    """Return where things are kept: in the run folder or, where we may not, in the user's cache.
+
+    Raises
+    ------
+    DataError
+        If that is not writable either.
+    """
     cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     places = [Path(cache).expanduser() / "casarun" / "view"]
     if picture.run is not None:

@@ -2,19 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from ..casa import fits_copy
 from ..errors import DataError
-from . import ds9, overlays, xpa
-from .kept import kept
+from ..files import write_json
+from ..folder import file_safe
+from . import carta, ds9, overlays, xpa
+from .kept import folder_of, kept
 from .pictures import Picture, find
 from .plain_paths import plain
 
-VIEWERS: Final = ("ds9",)
+VIEWERS: Final = ("ds9", "carta")
+
+
+@dataclass(frozen=True)
+class Wish:
+    """How images are to be shown.
+
+    Attributes
+    ----------
+    viewer : str
+        ``ds9`` or ``carta``; empty for what is installed.
+    regions : tuple of Path
+        Region files of the user's own, to draw on each image.
+    own_regions : bool
+        Draw casarun's own: clean mask, primary beam.
+    new : bool
+        Start a DS9, even if one runs.
+    url : str
+        The address of a CARTA that runs.
+    top : Path
+        Its top-level folder.
+    dry_run : bool
+        Make the files, but open none.
+    """
+
+    viewer: str = ""
+    regions: tuple[Path, ...] = ()
+    own_regions: bool = True
+    new: bool = False
+    url: str = ""
+    top: Path = Path("/")
+    dry_run: bool = False
 
 
 @dataclass
@@ -23,71 +56,96 @@ class Viewed:
 
     Attributes
     ----------
-    where : str
-        In which viewer, for a person.
     pictures : list of Picture
         The images.
     files : list of Path
-        The FITS file of each.
+        The file of each that the viewer reads.
     command : list of str
-        The command that opens them; with `dry_run` nothing more was done.
+        The command that opens them.
+    where : str
+        In which viewer, for a person; empty where none was opened.
+    url : str
+        The address of CARTA's page.
     """
 
-    where: str
     pictures: list[Picture]
     files: list[Path]
     command: list[str] = field(default_factory=list)
+    where: str = ""
+    url: str = ""
 
 
-def view(
-    images: Sequence[str],
-    viewer: str = "",
-    *,
-    regions: Sequence[Path] = (),
-    own_regions: bool = True,
-    new: bool = False,
-    dry_run: bool = False,
-) -> Viewed:
+def view(images: Sequence[str], wish: Wish) -> Viewed:
     """Open images in a viewer.
 
     Parameters
     ----------
     images : sequence of str
         See `pictures.find`.
-    viewer : str
-        ``ds9``; by default what is installed.
-    regions : sequence of Path
-        Region files of the user's own, to draw on each image.
-    own_regions : bool
-        Draw casarun's own: clean mask, primary beam.
-    new : bool
-        Start a viewer, even if one runs.
-    dry_run : bool
-        Make the files, but open none.
+    wish : Wish
+        In which, and how.
 
     Raises
     ------
     DataError
         If an image is not there, cannot be written as FITS, or the viewer does not open it.
     """
-    chosen = viewer or pick()
+    viewer = wish.viewer or ("carta" if wish.url else pick())
     pictures = find(images)
-    own = [path.absolute() for path in regions]
+    if viewer == "carta":
+        pictures = list(_with_moments(pictures))
+    own = [path.absolute() for path in wish.regions]
     for path in own:
         if not path.is_file():
             raise DataError(f"{path}: no such region file")
     files = [fits_of(picture) for picture in pictures]
-    frames = [
-        ds9.Frame(
-            plain(file),
-            tuple(plain(path) for path in (*(own_of(picture) if own_regions else ()), *own)),
-        )
-        for picture, file in zip(pictures, files, strict=True)
-    ]
-    found = Viewed(chosen, pictures, files, ds9.command_line(frames, "casarun"))
-    if not dry_run:
-        found.where = ds9.show(frames, new=new)
+    regions = [(*(own_of(picture) if wish.own_regions else ()), *own) for picture in pictures]
+    found = Viewed(pictures, files)
+    if viewer == "carta":
+        _in_carta(found, regions, wish)
+    else:
+        _in_ds9(found, regions, wish)
     return found
+
+
+def _in_ds9(found: Viewed, regions: Sequence[tuple[Path, ...]], wish: Wish) -> None:
+    frames = [
+        ds9.Frame(plain(file), tuple(map(plain, own)))
+        for file, own in zip(found.files, regions, strict=True)
+    ]
+    found.command = ds9.command_line(frames, "casarun")
+    if not wish.dry_run:
+        found.where = ds9.show(frames, new=wish.new)
+
+
+def _in_carta(found: Viewed, regions: Sequence[tuple[Path, ...]], wish: Wish) -> None:
+    images = [carta.Shown(*both) for both in zip(found.files, regions, strict=True)]
+    first = found.pictures[0]
+    whose = first.run.folder.root.name if first.run else first.name
+    name = f"casarun-{file_safe(whose)}"
+    folder = folder_of(first)
+    write_json(folder / f"{name}.carta.json", carta.workspace(images, wish.top, name))
+    found.command = carta.command_line()
+    if wish.dry_run:
+        found.where = f"the workspace {folder / f'{name}.carta.json'}"
+        return
+    opened = carta.show(images, name, folder / "carta.log", url=wish.url, top=wish.top)
+    found.url = opened.url
+    found.where = "CARTA" + (f", {opened.note}" if opened.note else "")
+
+
+def _with_moments(pictures: Sequence[Picture]) -> Iterator[Picture]:
+    """Give images, and the moments of a cube behind it."""
+    named = {picture.path for picture in pictures}
+    for picture in pictures:
+        yield picture
+        whole = picture.run and picture.prefix.rpartition("/")[2] == picture.name
+        for moment in range(-1, 12) if whole else ():
+            path = picture.beside(f"mom{moment}.fits") or picture.beside(f"mom{moment}")
+            if path is not None and path not in named:
+                named.add(path)
+                name = f"{picture.name}.mom{moment}"
+                yield Picture(path, name, picture.run, picture.prefix)
 
 
 def pick() -> str:
@@ -100,10 +158,13 @@ def pick() -> str:
     """
     if ds9.installed() or xpa.running() is not None:
         return "ds9"
+    if carta.installed():
+        return "carta"
     by_xpa = "by XPA" if xpa.installed() else "(not by XPA: xpaget and xpaset are not on the PATH)"
     raise DataError(
-        f"no viewer: ds9 is not on the PATH, and no DS9 runs {by_xpa}; install SAOImage DS9 "
-        "(https://ds9.si.edu; Debian: saods9 and xpa-tools)"
+        f"no viewer: neither ds9 nor carta is on the PATH, and no DS9 runs {by_xpa}; install "
+        "SAOImage DS9 (https://ds9.si.edu; Debian: saods9 and xpa-tools) or CARTA "
+        "(https://cartavis.org), or give the address of a CARTA that runs with --url"
     )
 
 
