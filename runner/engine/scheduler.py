@@ -13,6 +13,7 @@ from ..folder import RunFolder
 from ..plan import Plan
 from .disk import DiskUse, DiskWatch
 from .executors import ACTIONS, Ended, Executor, Job
+from .foresight import Foresight
 from .holdings import Holdings
 from .intermediates import Intermediates
 from .journal import Event, Journal, recording
@@ -149,6 +150,7 @@ class _Run:
         self._holdings = Holdings(plan, folder)
         self._turns = turns(plan, budget.cores, seconds)
         self._room = Room(budget, self._turns)
+        self._foresight = Foresight(plan, self._turns, budget.cores, seconds)
         self._running: dict[str, Attempt] = {}
         self._causes: dict[str, list[Cause]] = {}
         self._later: dict[str, float] = {}
@@ -284,6 +286,7 @@ class _Run:
             elif (
                 self._room.full
                 or (short := short or self._disk.short())
+                or self._foresight.better_waits(step_id, self._started_s())
                 or not self._room.enter(self._plan.by_id[step_id], alone=self._alone(step_id))
             ):
                 waiting.append(step_id)
@@ -312,8 +315,13 @@ class _Run:
         """Say whether a step must have the machine for itself: it ran out of memory before."""
         return self._causes.get(step_id, [])[-1:] == [Cause.OUT_OF_MEMORY]
 
+    def _started_s(self) -> dict[str, float]:
+        """Return when each step that runs was started."""
+        return {step_id: attempt.started for step_id, attempt in self._running.items()}
+
     def _skip(self, step_id: str) -> None:
         self._walker.finish(step_id)
+        self._foresight.over(step_id)
         if step_id in self._outcome.skipped or step_id in self._done:
             return
         reason = self._decisions[step_id].reason
@@ -386,6 +394,7 @@ class _Run:
             self._done.add(step_id)
             self._outcome.done.append(step_id)
         self._walker.finish(step_id)
+        self._foresight.over(step_id, float(result.get("wall_s", 0.0)))
         self._clean(self._intermediates.freed(step_id))
 
     def _clean(self, units: Iterable[str]) -> None:

@@ -8,7 +8,7 @@ from typing import Final
 
 from ..plan import Plan, Step, and_above
 
-_AHEAD: Final = 2.0
+AHEAD: Final = 2.0
 """A step goes first when what hangs on it takes the cores' time for the rest over this, or more."""
 
 
@@ -125,16 +125,12 @@ def turns(plan: Plan, cores: int, seconds: Mapping[str, float] | None = None) ->
     What decides when the last step ends is its critical path: the longest one of steps of which
     each waits for the one before. So the step goes first on which the longest path hangs, itself
     included; of equal ones that which is first in the plan. But only once that path is as long as
-    the cores' time for all that is left, over `_AHEAD`. Before that any order ends as soon, and the
+    the cores' time for all that is left, over `AHEAD`. Before that any order ends as soon, and the
     plan's own finishes one dataset after the other: with a thousand of them the first products
     come early, and what lies on disk between import and image is that of a few.
     """
     times = {s.id: (seconds or {}).get(s.id, s.resources.seconds) for s in plan.steps}
-    paths = dict.fromkeys(times, 0.0)
-    for step in reversed(plan.steps):
-        paths[step.id] += times[step.id]
-        for before in plan.waits_for[step.id]:
-            paths[before] = max(paths[before], paths[step.id])
+    paths = paths_s(plan, times)
     by_plan, by_path = list(times), sorted(times, key=lambda step_id: -paths[step_id])
     left_s = sum(times.values())
     found: dict[str, None] = {}
@@ -144,11 +140,21 @@ def turns(plan: Plan, cores: int, seconds: Mapping[str, float] | None = None) ->
         while by_path[longest] in found:
             longest += 1
         goes = by_path[longest]
-        if _AHEAD * cores * paths[goes] < left_s:
+        if AHEAD * cores * paths[goes] < left_s:
             goes = next(step_id for step_id in following if step_id not in found)
         found[goes] = None
         left_s -= times[goes]
     return list(found)
+
+
+def paths_s(plan: Plan, times: Mapping[str, float]) -> dict[str, float]:
+    """Return the longest path of steps that begins with each step, in s of their `times`."""
+    paths = dict.fromkeys(times, 0.0)
+    for step in reversed(plan.steps):
+        paths[step.id] += times[step.id]
+        for before in plan.waits_for[step.id]:
+            paths[before] = max(paths[before], paths[step.id])
+    return paths
 
 
 def needs(plan: Plan) -> dict[str, frozenset[str]]:
