@@ -7,7 +7,17 @@ import pytest
 from casarun.folder import RunFolder
 from casarun.plan import Check, Plan, Step
 from casarun.qa.advice import ADVICE, advised
-from casarun.report import charts, citation, flags, judging, logs, timing
+from casarun.report import (
+    calibration,
+    charts,
+    citation,
+    flags,
+    judging,
+    logs,
+    observing,
+    timing,
+    words,
+)
 from casarun.report.render import render
 from test_report import HOSTILE, OBSERVED, PLAN, Page, meta
 
@@ -221,3 +231,56 @@ def test_what_is_cited_is_what_was_done():
     for word in ("Perley", "Cornwell", "Briggs", "CASA Team"):
         assert word in cited
     assert "Kepley" not in cited
+
+
+def test_scans_stand_against_time_in_rows_of_their_fields():
+    fields = [
+        {"id": "0", "name": "cal", "roles": "flux, bandpass"},
+        {"id": "2", "name": HOSTILE, "roles": "target"},
+    ]
+    second = {**OBSERVED["scans"][0], "number": 2, "field_ids": [2],
+              "start_mjd_s": 4304481900.0, "end_mjd_s": 4304483700.0}  # fmt: skip
+    chart = observing.chart({"scans": [OBSERVED["scans"][0], second]}, fields)
+    bars = [shape for shape in chart["shapes"] if shape["kind"] == "rect"]
+    assert [bar["class"] for bar in bars] == ["c1", "c2"]
+    assert bars[0]["y"] < bars[1]["y"]
+    assert bars[0]["x"] + bars[0]["w"] < bars[1]["x"]
+    assert bars[1]["w"] == pytest.approx(bars[0]["w"] * 1800 / 360, rel=0.01)
+    assert bars[0]["title"] == (
+        "scan 1: cal (flux, bandpass), 09:18:44 to 09:24:45, integrations of 30 s"
+    )
+    assert observing.chart({}, fields) is None
+    assert observing.chart({"scans": [second]}, [fields[0]]) is None
+
+
+def test_fluxes_stand_beside_the_model_and_what_the_data_give():
+    numbers = {
+        "fluxscale": {"flux_jy": {"p": {"0": 2.5}}, "error_jy": {"p": {"0": 0.01}},
+                      "solutions": {"p": {"0": 54}}},
+        "calibrators": {"p": {"flux_jy": {"0": 2.45}, "resolved": {"0": True}},
+                        "f": {"flux_jy": {"0": 15.0}}},
+    }  # fmt: skip
+    rows = calibration.fluxes(numbers, {"f": {"0": 15.15}})
+    assert [(row["field"], row["model"], row["found"], row["vis"], row["off"]) for row in rows] == [
+        ("f", "15.1500 Jy", words.NONE, "15.0000 Jy", "-0.99 %"),
+        ("p", words.NONE, "2.5000 Jy", "2.4500 Jy", "-2.00 %"),
+    ]
+    assert rows[1]["remark"] == "resolved: extrapolated to zero spacing"
+
+
+def test_a_table_s_outliers_are_named_and_marked():
+    antennas = {f"ea{i:02d}": {"snr": 50.0, "flagged_fraction": 0.0} for i in range(6)}
+    antennas["ea03"]["snr"] = 3.0
+    table = {
+        "antennas": antennas,
+        "outliers": [{"antenna": "ea03", "what": "S/N", "value": 3.0, "typical": 50.0}],
+        "against": {"time": {"x": [4.3e9, 4.3e9 + 60], "snr": [50.0, None], "flagged": [0, 1]}},
+    }
+    drawn = calibration.of_table(table)
+    assert drawn["outliers"] == ["ea03: S/N 3, typical 50"]
+    marked = [s["title"] for s in drawn["by_antenna"][0]["shapes"] if s.get("class") == "bad"]
+    assert marked == ["ea03: 3"]
+    assert [chart["title"] for chart in drawn["against"]] == [
+        "S/N against time", "flagged against time",
+    ]  # fmt: skip
+    assert calibration.of_table({}) == {"outliers": [], "by_antenna": [], "against": []}

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from ..casa import read
 from ..casa.kept_planes import kept
 from ..errors import Cause, DataError, StepFailedError
-from . import expected_noise, metrics, residuals, sky, viewer_images
+from . import channel_maps, expected_noise, metrics, residuals, sky, viewer_images
 from .datasets import plot
 from .image_scan import Beside, Scan, scan
 from .metrics import put
@@ -230,7 +230,8 @@ class _Drawing:
         if self.found.header.n_chan > 1:
             drawn.append(self._spectrum())
         moments = self._moments()
-        return [*drawn, *([moments] if moments else []), self._viewer()]
+        channels = self._channel_maps() if self.found.header.n_chan > 2 else None
+        return [*drawn, *(one for one in (moments, channels) if one), self._viewer()]
 
     @property
     def folder(self) -> Path:
@@ -249,9 +250,10 @@ class _Drawing:
             Beside(self.shown) as image,
             Beside(self.beside["residual"]) as residual,
             Beside(self.beside["mask"]) as mask,
+            Beside(self.beside["pb"]) as beam,
         ):
             pixels, rest = image.pixels(self.channel), residual.pixels(self.channel)
-            outline = mask.truth(self.channel)
+            outline, response = mask.truth(self.channel), beam.plane(self.channel)
         if pixels is None:  # scan() has read it
             raise DataError(f"{self.shown} disappeared")
         sigma, peak = self.found.noise, self.found.highest
@@ -259,7 +261,10 @@ class _Drawing:
         scale, prefix = sky.scaled(max(abs(limit) for limit in limits))
         unit = f"{prefix}{self.found.header.unit}"
         limits = (limits[0] * scale, limits[1] * scale)
-        drawn = [sky.Map(f"image{where}", pixels * scale, unit, limits, contour=outline)]
+        falls = None if response is None else _if_it_falls(response[0])
+        drawn = [
+            sky.Map(f"image{where}", pixels * scale, unit, limits, contour=outline, response=falls)
+        ]
         if rest is not None and self.beside["residual"] != self.shown:
             own = sky.brightness_limits(rest, sigma, float(np.nanmax(rest)))
             drawn.append(
@@ -269,6 +274,8 @@ class _Drawing:
         caption = "White ellipse: synthesized beam."
         if outline is not None and outline.any() and not outline.all():
             caption += " Blue outline: clean mask."
+        if falls is not None:
+            caption += " Dashed: where the primary beam has fallen to a half."
         if cube:
             caption += f" Channel {self.channel} holds the brightest pixel of the cube."
         title = "Image and residual" if len(drawn) == 2 else "Image"
@@ -385,6 +392,35 @@ class _Drawing:
         wanted = [(int(n), f"{prefix}.mom{n}") for n in self.params.get("moments") or ()]
         return [(number, path) for number, path in wanted if Path(path).exists()]
 
+    def _channel_maps(self) -> dict[str, str] | None:
+        """Draw the channels that hold emission, in one scale."""
+        sigma, peak = self.found.noise, self.found.highest
+        box = self._box()
+        if not sigma or not peak or box is None:
+            return None
+        left, bottom, right, top = box
+        axis, name = _spectral_axis(self.found.header)
+        numbers = channel_maps.chosen(self.found.peak, sigma)
+        with Beside(self.shown) as image:
+            planes = [image.pixels(number) for number in numbers]
+        shown = [
+            channel_maps.Channel(plane[bottom:top, left:right], f"{axis[number]:.1f}")
+            for number, plane in zip(numbers, planes, strict=True)
+            if plane is not None
+        ]
+        cell = self.numbers["cell_arcsec"]
+        beam = self.about.beam
+        path = channel_maps.draw(
+            self.folder / "channels.png", shown, (-3 * sigma, peak),
+            (beam[0] / cell, beam[1] / cell, beam[2]) if beam else None,
+        )  # fmt: skip
+        every = "" if len(numbers) < 2 or numbers[1] - numbers[0] == 1 else (
+            f" One channel in {numbers[1] - numbers[0]} is shown.")  # fmt: skip
+        return plot("image", path, "Channel maps",
+                    f"On each its {name}. Colours run from -3 sigma to the cube's peak; white "
+                    f"ellipse: synthesized beam.{every} Not corrected for the primary "
+                    "beam.")  # fmt: skip
+
     def _moments(self) -> dict[str, str] | None:
         drawn = []
         for number, path in self.moments:
@@ -396,6 +432,12 @@ class _Drawing:
             return None
         made = sky.maps(self.folder / "moments.png", self.about, drawn, self._box())
         return plot("image", made, "Moments", "Not corrected for the primary beam.")
+
+
+def _if_it_falls(response: Floats) -> Floats | None:
+    """Return a primary beam that falls below a half within the image, else None."""
+    good = response[np.isfinite(response) & (response > 0)]
+    return response if good.size and float(good.min()) < 0.5 < float(good.max()) else None
 
 
 def _spectral_axis(header: read.ImageHeader) -> tuple[Floats, str]:

@@ -68,7 +68,8 @@ class Sky:
 class Map:
     """One map to draw: `pixels` has shape (n_y, n_x), NaN where masked.
 
-    `limits` are the values at the colour bar's ends; `contour` outlines a mask.
+    `limits` are the values at the colour bar's ends; `contour` outlines a mask;
+    of a `response`, the primary beam, the half is drawn as a dashed line.
     """
 
     title: str
@@ -77,6 +78,7 @@ class Map:
     limits: tuple[float, float]
     colours: str = INTENSITY
     contour: Bools | None = None
+    response: Floats | None = None
 
 
 @rc_context(STYLE)
@@ -112,6 +114,9 @@ def maps(
         if item.contour is not None and item.contour[bottom:top, left:right].any():
             panel.contour(item.contour[bottom:top, left:right].astype(float), levels=[0.5],
                           colors="#56B4E9", linewidths=0.9)  # fmt: skip
+        if item.response is not None:
+            panel.contour(item.response[bottom:top, left:right], levels=[0.5], colors="white",
+                          linewidths=0.9, linestyles="dashed")  # fmt: skip
         panel.set_title(item.title)
         sky_axes(panel, sky, first=index == 0)
         beam_ellipse(panel, sky)

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from ..quantities import human_bytes
 from ..stages.calibrate import TITLES
-from . import calibration, regions, words
+from . import calibration, observing, regions, words
 
 _ROLES = {
     "flux": "flux",
@@ -44,11 +44,13 @@ def dataset(
         Flux densities that ``setjy`` set (Jy), by field and window.
     """
     flagged = numbers.get("flagged_fraction", {})
+    fields = [_field(field, roles, flagged) for field in observed.get("fields", ())]
     return {
         "name": name,
         "anchor": f"dataset-{quote(name, safe='')}",
         "facts": _facts(observed, flagged),
-        "fields": [_field(field, roles, flagged) for field in observed.get("fields", ())],
+        "fields": fields,
+        "observing": observing.chart(observed, fields),
         "spws": [_spw(spw, flagged) for spw in observed.get("spws", ())],
         "scans": [_scan(scan, observed) for scan in observed.get("scans", ())],
         "antennas": [_antenna(item, flagged) for item in observed.get("antennas", ())],
