@@ -21,7 +21,7 @@ from support import crashes, replay
 from support.browser import browser, needs_browser
 from support.cli import COMMAND, events, metrics
 from support.cli import casarun as casarun_
-from support.viewers import Picture
+from support.viewers import Picture, Plots
 
 pytestmark = pytest.mark.casa
 
@@ -187,6 +187,58 @@ def test_the_pictures_of_the_report_read_what_casa_reads(demo: tuple[Path, str])
         agrees(line.point(131, 133), run / "images" / "N5921_2.hi.mom1", 131, 133, 0)
         assert page.said == []
         assert [address for address in page.asked if not address.startswith("file:")] == []
+
+
+@needs_browser
+def test_the_plots_of_the_report_read_what_casa_reads(demo: tuple[Path, str]) -> None:
+    from casatasks import visstat
+    from casatools import table
+
+    run, _ = demo
+    with browser() as page:
+        page.look(1300, 1000)
+        page.open(run / "qa" / "index.html")
+        titles = page.run("[...document.querySelectorAll('details.closer[data-viewer=points]')]"
+                          ".map((one) => one.dataset.src)")  # fmt: skip
+        named = {Path(title).stem: number for number, title in enumerate(titles)}
+        assert set(named) == {"phase0", "bandpass", "phase-int", "phase-scan", "amp", "fluxscale",
+                              "visibilities", "spectra"}  # fmt: skip
+        plots = Plots(page, named["bandpass"])
+        tool = table()
+        tool.open(str(run / "caltables" / "apr13.bandpass"))
+        row, channel, feed = 3, 30, 1
+        gain = tool.getcell("CPARAM", row)[feed, channel]
+        antenna = int(tool.getcell("ANTENNA1", row))
+        tool.close()
+        (index,) = plots.run(
+            f"me.shown.filter((i) => me.is('antenna', i, {antenna})"
+            f" && me.is('channel', i, {channel}) && me.is('feed', i, {feed}))"
+        )
+        assert plots.point(0, index) is not None
+        assert plots.run(f"me.columns.amplitude.get({index})") == pytest.approx(abs(gain), rel=1e-6)
+        assert f"antenna {antenna + 1}, feed L, scan 1, spw 0" in plots.run(
+            f"me.describe({index}, me.about.y[0]).head"
+        )
+        plots = Plots(page, named["visibilities"])
+        (index,) = plots.run(
+            "me.shown.filter((i) => me.is('scan', i, 2) && me.is('antenna1', i, 3)"
+            " && me.is('antenna2', i, 9) && me.nameOf('correlation',"
+            " me.columns.correlation.get(i)) === 'LL')"
+        )
+        about = plots.run(f"me.describe({index}, me.about.y[0]).head")
+        assert about == "baseline 4 & 10, correlation LL, scan 2, spw 0, field 1445+09900002_0"
+        mean = {
+            axis: next(iter(visstat(
+                str(run / "raw" / "apr13.ms"), axis=axis, datacolumn="corrected", scan="2",
+                antenna="4&10", correlation="LL", useflags=True, reportingaxes="field",
+            ).values()))["mean"]
+            for axis in ("real", "imag")
+        }  # fmt: skip
+        value = complex(mean["real"], mean["imag"])
+        assert plots.run(f"me.columns.amplitude.get({index})") == pytest.approx(
+            abs(value), rel=1e-5
+        )
+        assert page.said == []
 
 
 def agrees(read: Mapping[str, float], image: Path, x: int, y: int, channel: int) -> None:

@@ -6,6 +6,7 @@ import json
 import math
 import shutil
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,13 @@ from casarun.qa import viewer_images
 from casarun.qa.verdict import assemble
 from casarun.qa.viewer_data import HALF_PRECISION
 from casarun.qa.viewer_images import Layer
+from casarun.qa.viewer_points import write_solutions
 from casarun.report.render import render
 from support.browser import Page, browser, needs_browser
 from support.image_files import image_files
-from support.viewers import FRAME, Picture
-from test_qa_verdict import image
+from support.viewer_tables import EPOCH_S, caltable
+from support.viewers import FRAME, Picture, Plots
+from test_qa_verdict import dataset, image
 from test_report import HOSTILE, LIMITS, PLAN, meta, write
 
 N_CHAN, SIDE = 6, 64
@@ -63,6 +66,12 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunFolder:
              "title": "Look closer", "caption": HOSTILE}  # fmt: skip
     picture = {**shown, "section": "image", "file": "plots/cube/maps.png"}
     cube = image(plots=[picture, shown])
+    table = caltable(name=HOSTILE, field=HOSTILE)
+    path = folder.root / "qa/plots/apr13/viewer/bandpass.js"
+    write_solutions(path, table, "bandpass", HOSTILE, ("R", "L"))
+    plot = {"section": "calibration-viewer", "file": "plots/apr13/viewer/bandpass.js",
+            "title": "Look closer: bandpass", "caption": ""}  # fmt: skip
+    write(folder.root / "qa/data/apr13.json", dataset(plots=[plot]))
     (folder.root / "qa/plots/cube/maps.png").touch()
     write(folder.root / "qa/data/images/N5921_2.hi.json", cube)
     write(folder.metrics, assemble({}, [cube], LIMITS))
@@ -95,6 +104,7 @@ def opened(window: Page, report: Path) -> Iterator[Page]:
 
 def test_a_page_without_viewers_has_no_script(run: RunFolder) -> None:
     write(run.root / "qa/data/images/N5921_2.hi.json", image(plots=[]))
+    write(run.root / "qa/data/apr13.json", dataset(plots=[]))
     assert "<script" not in render(run, PLAN, {}, meta()).read_text()
 
 
@@ -237,6 +247,136 @@ def test_stretch_limits_and_colours_change_what_is_drawn(page: Page) -> None:
     assert picture.run("me.mode.list.value") == "typed"
 
 
+def solution(table: Any, feed: int, channel: int, row: int) -> int:
+    """Return the number of a solution's point."""
+    return int(np.ravel_multi_index((feed, channel, row), table.values.shape))
+
+
+@needs_browser
+def test_the_pointer_names_antenna_scan_and_window_and_reads_the_solution(page: Page) -> None:
+    plots, table = Plots(page), caltable()
+    solved = np.argwhere(~table.flag)
+    for feed, channel, row in (tuple(map(int, solved[at])) for at in (0, 40, -1)):
+        index = solution(table, feed, channel, row)
+        # Without the others, which may lie over it.
+        plots.choose("antenna", str(row % 3))
+        plots.choose("feed", str(feed))
+        for panel, what, value, unit in (
+            (0, "amplitude", np.abs(table.values[feed, channel, row]), ""),
+            (1, "phase", np.degrees(np.angle(table.values[feed, channel, row])), " deg"),
+        ):
+            assert plots.point(panel, index) == index
+            name = HOSTILE if row % 3 == 0 else table.antennas[row % 3]
+            said = plots.said()
+            assert said.startswith(
+                f"antenna {name}, feed {'RL'[feed]}, scan {row // 3 + 1}, spw 0, "
+                f"field {HOSTILE}, channel {channel}: {what} "
+            )
+            number = said.partition(f": {what} ")[2].partition(f"{unit} at ")[0]
+            assert float(number) == pytest.approx(value, rel=1e-4)
+            assert f" at frequency {1400 + channel} MHz, " in said
+            assert page.run(f"{plots.section}.querySelector('.tip').textContent").startswith(
+                f"antenna {name}"
+            )
+
+
+@needs_browser
+def test_flagged_solutions_are_marks_at_the_foot(page: Page) -> None:
+    plots, table = Plots(page), caltable()
+    index = int(np.flatnonzero(table.flag.ravel())[0])
+    left, top, _, high = page.reach(f"{plots.me}.panels[0].chart.over")
+    x = plots.run(f"me.panels[0].chart.valToPos(me.columns.frequency.get({index}), 'x')")
+    page.mouse("mouseMoved", left + x, top + high - 3)
+    assert ": amplitude flagged at " in plots.said()
+
+
+@needs_browser
+def test_a_box_zooms_shift_pans_and_all_shows_all(page: Page) -> None:
+    plots = Plots(page)
+    whole = plots.run("[me.xRange, me.panels[0].range, me.panels[1].range]")
+    left, top, wide, high = page.reach(f"{plots.me}.panels[0].chart.over")
+    x = plots.run("[500, 530].map((x) => me.panels[0].chart.posToVal(x, 'x'))")
+    y = plots.run("[90, 40].map((y) => me.panels[0].chart.posToVal(y, 'y'))")
+    page.mouse("mousePressed", left + 500, top + 40)
+    for step in (10, 20, 30):
+        page.mouse("mouseMoved", left + 500 + step, top + 40 + 50 * step / 30, buttons=1)
+    page.mouse("mouseReleased", left + 530, top + 90)
+    pixel = (whole[0][1] - whole[0][0]) / wide, (whole[1][1] - whole[1][0]) / high
+    assert plots.run("me.xRange") == pytest.approx(x, abs=pixel[0])
+    assert plots.run("me.panels[0].range") == pytest.approx(y, abs=pixel[1])
+    assert plots.run("me.panels[1].range") == whole[2]
+    x = plots.run("me.xRange")
+    assert plots.run("me.panels[1].chart.scales.x.min") == x[0]
+    page.mouse("mousePressed", left + 300, top + 100, modifiers=8)
+    page.mouse("mouseMoved", left + 200, top + 100, buttons=1, modifiers=8)
+    page.mouse("mouseReleased", left + 200, top + 100, modifiers=8)
+    moved = 100 / wide * (x[1] - x[0])
+    assert plots.run("me.xRange") == pytest.approx([one + moved for one in x])
+    plots.press("all")
+    assert plots.run("[me.xRange, me.panels[0].range, me.panels[1].range]") == whole
+    plots.run("me.panels[0].box.focus()")
+    left, top, wide, high = page.reach(f"{plots.me}.panels[0].chart.over")
+    page.mouse("mouseWheel", left + wide / 2, top + high / 2, deltaX=0, deltaY=-100)
+    page.run(FRAME)
+    share = (whole[0][1] - whole[0][0]) / 1.2
+    low, high = plots.run("me.xRange")
+    assert high - low == pytest.approx(share)
+
+
+@needs_browser
+def test_plots_answer_the_keyboard(page: Page) -> None:
+    plots, table = Plots(page), caltable()
+    plots.run("me.panels[0].box.focus()")
+    page.press("n", 78)
+    first = plots.run("me.near")
+    # Of the first channel the lowest comes first; flagged ones have no height of their own.
+    values = np.where(table.flag, np.inf, np.abs(table.values))[:, 0].ravel()
+    assert plots.run("me.columns.channel.get(me.near)") == 0
+    assert first is not None
+    assert plots.said() != "Point at a plot: it says what is nearest."
+    for _ in range(int(np.isfinite(values).size)):
+        page.press("n", 78)
+    assert plots.run("me.columns.channel.get(me.near)") == 1
+    page.press("p", 80)
+    assert plots.run("me.columns.channel.get(me.near)") == 0
+    before = plots.run("me.xRange")
+    page.press("ArrowRight", 39)
+    width = before[1] - before[0]
+    assert plots.run("me.xRange[0]") == pytest.approx(before[0] + 0.1 * width)
+    page.press("+", 187)
+    assert plots.run("me.xRange[1] - me.xRange[0]") == pytest.approx(width / 1.5)
+    page.press("0", 48)
+    assert plots.run("me.xRange") == before
+
+
+@needs_browser
+def test_lists_choose_axis_antenna_and_colours(page: Page) -> None:
+    plots, table = Plots(page), caltable()
+    plots.choose("antenna", "1")
+    assert plots.run("me.shown.length") == np.count_nonzero(table.antenna == 1) * 8
+    plots.choose("antenna", "")
+    plots.choose("Against", "time")
+    times = plots.run("me.xRange")
+    assert times[0] < table.time_s[0] - EPOCH_S < table.time_s[-1] - EPOCH_S < times[1]
+    plots.choose("Colour by", "antenna")
+    key = page.run(f"{plots.section}.querySelector('.key').textContent")
+    assert key == f"{HOSTILE}ea02ea03"
+    index = plots.point(0, solution(table, 0, 1, 4))
+    assert index is not None
+    row = index % len(table.antenna)  # a point of another antenna may lie over it
+    assert row // 3 == 1
+    assert f" at {table_time(table, row)} UTC" in plots.said()
+    left, top, _, _ = page.reach(f"{plots.me}.panels[0].chart.over")
+    x, y = plots.place(0, index)
+    page.click(left + x, top + y)
+    assert plots.run("me.picked") == table.antenna[row]
+
+
+def table_time(table: Any, row: int) -> str:
+    moment = datetime.fromtimestamp(table.time_s[row] - EPOCH_S, UTC)
+    return moment.strftime("%Y-%m-%d %H:%M:%S")
+
+
 @needs_browser
 def test_hostile_names_are_text(page: Page) -> None:
     picture = Picture(page)
@@ -276,7 +416,8 @@ def test_a_report_of_an_incomplete_run_opens_without_errors(
     run: RunFolder, window: Page, state: str
 ) -> None:
     steps = meta()["steps"]
-    steps["N5921_2.hi.measure"] = {"state": "not run", "reason": HOSTILE}
+    for name in ("apr13.measure", "N5921_2.hi.measure"):
+        steps[name] = {"state": "not run", "reason": HOSTILE}
     steps["N5921_2.hi.clean"]["state"] = "failed"
     (run.root / "qa/data/images/N5921_2.hi.json").unlink()
     shutil.rmtree(run.root / "qa/plots")
@@ -300,5 +441,5 @@ def test_the_viewers_are_in_the_run_folder_once_with_their_licence(run: RunFolde
 def test_without_scripts_no_viewer_is_shown(run: RunFolder) -> None:
     render(run, PLAN, {}, meta())
     text = run.report.read_text()
-    assert text.count('<details class="closer" hidden') == 1
+    assert text.count('<details class="closer" hidden') == 2
     assert json.dumps(HOSTILE) not in text

@@ -18,6 +18,8 @@ from . import calibrators as point_fits
 from . import plots, solutions, spectra
 from .metrics import SPEED_OF_LIGHT_M_S, FlagCounts, fluxscale_table, put
 from .tiles import Series
+from .viewer_points import frequencies_mhz, write_solutions
+from .viewer_visibilities import Averages
 
 Floats = npt.NDArray[np.float64]
 Params = Mapping[str, Any]
@@ -137,10 +139,11 @@ def averaged(
 def measure(params: Params) -> dict[str, Any]:
     """Measure and plot a dataset; see `collect.measure_dataset`."""
     about = read.layout(params["ms"])
-    counts, sampler = FlagCounts(), Sampler(about)
+    counts, sampler, averages = FlagCounts(), Sampler(about), Averages(about)
     for chunk in read.rows(params["ms"], about, _column(params, about)):
         counts.add(chunk.flag, chunk.field, chunk.antenna1, chunk.antenna2, chunk.spw, chunk.scan)
         sampler.add(chunk)
+        averages.add(chunk)
     vis = sampler.result()
     fractions = counts.fractions(about.fields, about.antennas)
     flagged: Any = fractions["antenna"]
@@ -157,8 +160,12 @@ def measure(params: Params) -> dict[str, Any]:
         tables.append(_summary(entry, table, flagged))
         if isinstance(table, read.CalTable) and entry["kind"] not in unseen:
             shown.extend(_caltable_plots(table, str(entry["kind"]), folder, feeds(about)))
+        if isinstance(table, read.CalTable):
+            shown.append(_caltable_viewer(table, str(entry["kind"]), folder, feeds(about)))
     if vis is not None:
         shown.extend(_visibility_plots(folder, vis, groups, calibrators))
+    for what, path in averages.write(folder / "viewer"):
+        shown.append(plot("visibilities-viewer", path, f"Look closer: {what}", ""))
     return {
         "kind": "dataset",
         "dataset": params["dataset"],
@@ -289,6 +296,15 @@ def _caltable_plots(
     return drawn
 
 
+def _caltable_viewer(
+    table: read.CalTable, kind: str, folder: Path, hands: Sequence[str]
+) -> dict[str, str]:
+    title = _KINDS.get(kind, kind)
+    made = write_solutions(folder / "viewer" / f"{kind}.js", table, kind, title, hands)
+    about = "each solution with its antenna, scan and spw"
+    return plot("calibration-viewer", made, f"Look closer: {title}", about)
+
+
 def tile_series(
     table: read.CalTable, what: str, against: str, hands: Sequence[str]
 ) -> tuple[list[Series], list[str]]:
@@ -297,8 +313,7 @@ def tile_series(
     tile = np.searchsorted(used, table.antenna)
     n_feeds, n_chan, _ = table.values.shape
     if against == "frequency":
-        widest = {spw: _pad(table.frequencies_hz[spw], n_chan) for spw in np.unique(table.spw)}
-        x = np.stack([widest[spw] for spw in table.spw], axis=1) / 1e6
+        x = frequencies_mhz(table)
     else:
         x = np.broadcast_to(table.time_s, (n_chan, table.time_s.size))
     tiles = np.broadcast_to(tile, x.shape)
@@ -316,13 +331,6 @@ def _part(values: npt.NDArray[Any], what: str) -> Floats:
     if what == "amplitude":
         return np.asarray(np.abs(values))
     return np.asarray(np.degrees(np.angle(values)) if what == "phase" else np.real(values))
-
-
-def _pad(frequencies: Floats, length: int) -> Floats:
-    """Lengthen channel centres to a padded table's number of channels."""
-    if len(frequencies) != length and len(frequencies) == 1:
-        return np.repeat(frequencies, length)
-    return np.pad(frequencies, (0, max(0, length - len(frequencies))), mode="edge")[:length]
 
 
 def _visibility_plots(

@@ -61,7 +61,10 @@ def dataset(
         "points": calibration.points(numbers),
         "spectra": calibration.spectra(numbers),
         "plots": plots(numbers),
-        "viewers": viewers(numbers, "points"),
+        "viewers": [
+            *viewers(numbers, "calibration", "points"),
+            *viewers(numbers, "visibilities", "points"),
+        ],
     }
 
 
@@ -173,9 +176,10 @@ def plots(numbers: Mapping[str, Any]) -> dict[str, list[dict[str, str]]]:
     return found
 
 
-def viewers(numbers: Mapping[str, Any], kind: str) -> list[dict[str, str]]:
-    """Return what the report's viewers of a kind, ``image`` or ``points``, can show."""
-    return [{**found, "kind": kind} for found in plots(numbers).get(f"{kind}-viewer", [])]
+def viewers(numbers: Mapping[str, Any], section: str, kind: str) -> list[dict[str, str]]:
+    """Return what the report's viewers of a kind, ``image`` or ``points``, show in a section."""
+    found = plots(numbers).get(f"{section}-viewer", [])
+    return [{**one, "section": section, "kind": kind} for one in found]
 
 
 def image(
@@ -197,7 +201,7 @@ def image(
         "name": name,
         "anchor": f"image-{quote(f'{target}.{name}', safe='')}",
         "plots": plots(numbers).get("image", []),
-        "viewers": viewers(numbers, "image"),
+        "viewers": viewers(numbers, "image", "image"),
     }
     if not numbers:
         return shown

@@ -24,6 +24,7 @@ PARTS: Final = (
     "sky.js",
     "pixels.js",
     "image.js",
+    "points.js",
 )
 """What lies in ``qa/viewer/``."""
 

@@ -4,6 +4,7 @@
 (() => {
   const PARTS = {
     image: ["uPlot.js", "page.js", "sky.js", "pixels.js", "image.js"],
+    points: ["uPlot.js", "page.js", "points.js"],
   };
   const taken = new Map();
   const loading = new Map();

@@ -83,3 +83,26 @@ class Picture(Viewer):
             return [...copy.getImageData(0, 0, 1, 1).data];
         }})()"""
         return [int(one) for one in self.run(script)]
+
+
+class Plots(Viewer):
+    """The plot viewer."""
+
+    def __init__(self, page: Page, number: int = 0) -> None:
+        super().__init__(page, "points", number)
+
+    def place(self, panel: int, index: int) -> tuple[float, float]:
+        """Return where in a panel's plot, in pixels, a point is drawn."""
+        x, y = self.run(f"""(({{ y, chart }}) => [
+            chart.valToPos(me.columns[me.x.key].get({index}), "x"),
+            chart.valToPos(me.columns[y.key].get({index}), "y"),
+        ])(me.panels[{panel}])""")
+        return x, y
+
+    def point(self, panel: int, index: int) -> int | None:
+        """Move the mouse to a point; return the number of the point that is named."""
+        left, top, _, _ = self.page.reach(f"{self.me}.panels[{panel}].chart.over")
+        x, y = self.place(panel, index)
+        self.page.mouse("mouseMoved", left + x, top + y)
+        near: int | None = self.run("me.near")
+        return near
