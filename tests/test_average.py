@@ -240,6 +240,18 @@ def test_one_that_is_chosen_gets_what_the_other_leaves_of_the_bound() -> None:
     assert value(Average("auto", 1)) == {"time": "60s", "channels": 1}
 
 
+def test_auto_is_never_refused_for_what_the_data_lose_as_they_came() -> None:
+    """Half of the bound would be left for time, were it not gone with the channels already."""
+    plan = compiled(
+        Image(name="c", average=AUTO), observations=(vla(spws=(spw(0, width_hz=8e6),)),)
+    )
+    assert plan.problems == ()
+    (auto,) = [auto for auto in plan.autos if auto.key == "image.average"]
+    assert auto.value == {"time": "10s", "channels": 1}
+    assert auto.reason.startswith("nothing is averaged: channels of 8 MHz and integrations of 10 s")
+    assert averages(plan) == []
+
+
 def test_a_time_within_an_integration_is_warned_of() -> None:
     plan = compiled(Image(name="c", average=Average("5s")))
     assert averages(plan) == []

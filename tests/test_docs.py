@@ -32,7 +32,7 @@ def blocks(page: Path, language: str) -> list[str]:
 def words(line: str) -> Iterator[list[str]]:
     """Give each command of a shell line, without the variables set for it."""
     command: list[str] = []
-    for word in [*shlex.split(line, comments=True), "&&"]:
+    for word in [*shlex.split(line.partition(" > ")[0], comments=True), "&&"]:
         if word == "&&":
             if command:
                 yield command

@@ -212,8 +212,9 @@ NOT_EXTENDED = {
     ),
     "preset elsewhere": (
         "casarun:../../x",
-        "no recipe '../../x' comes with casarun; there is 3c273, ngc5921, vla-continuum, "
-        "vla-line, vla-survey",
+        "no recipe '../../x' comes with casarun; there is 3c273, alma-continuum, alma-line, "
+        "atca-continuum, meerkat-continuum, mosaic, ngc5921, selfcal, vla-continuum, vla-line, "
+        "vla-survey",
     ),
     "no toml": ("secret.txt", "'secret.txt' is not named .toml"),
     "link": (

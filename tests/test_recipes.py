@@ -24,7 +24,10 @@ from support.observations import vla
 
 FOLDER = Path(casarun.__file__).parent / "recipes"
 RECIPES = sorted(FOLDER.glob("*.toml"))
-STARTERS = ("vla-continuum", "vla-line", "vla-survey")
+FOLDERS = ("vla-survey", "mosaic")
+"""Starters that take all MSs of a folder."""
+STARTERS = ("vla-continuum", "vla-line", *FOLDERS, "alma-continuum", "alma-line",
+            "meerkat-continuum", "atca-continuum", "selfcal")  # fmt: skip
 EPOCHS = ("jan03", "feb11")
 
 
@@ -40,7 +43,7 @@ def data(tmp_path: Path) -> Path:
 
 
 def shipped(name: str, data: Path) -> LoadedRecipe:
-    there = data if name == "vla-survey" else data / "jan03.ms"
+    there = data if name in FOLDERS else data / "jan03.ms"
     return load(FOLDER / f"{name}.toml", environ={"DATA": str(there)}, demo_data=lambda: data)
 
 
@@ -109,8 +112,39 @@ def test_survey_starter_calibrates_epochs_apart_and_images_them_together(data: P
     assert cleans == [[f"calibrated/{epoch}.N5921.ms" for epoch in sorted(EPOCHS)]]
 
 
+def test_recipes_are_listed() -> None:
+    done = CliRunner().invoke(cli, ["recipes"])
+    assert done.exit_code == 0
+    lines = done.output.splitlines()
+    assert [line.split()[0] for line in lines[: len(RECIPES)]] == [path.stem for path in RECIPES]
+    assert "alma-line          ALMA spectral line" in lines
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_a_recipe_that_is_printed_can_be_used(path: Path, data: Path) -> None:
+    done = CliRunner().invoke(cli, ["recipes", path.stem])
+    assert done.exit_code == 0
+    assert "#:schema" not in done.output
+    copy = data / "copy.toml"
+    copy.write_text(done.output)
+    there = data if path.stem in FOLDERS else data / "jan03.ms"
+    copied = load(copy, environ={"DATA": str(there)}, demo_data=lambda: data).recipe
+    assert copied == shipped(path.stem, data).recipe
+
+
+def test_a_recipe_that_there_is_not_is_told() -> None:
+    with pytest.raises(RefusedError, match="no recipe 'alma-lin' comes with casarun; did you mean"):
+        CliRunner().invoke(cli, ["recipes", "alma-lin"], catch_exceptions=False)
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_a_recipe_is_in_the_gallery(path: Path) -> None:
+    page = Path(__file__).parent.parent / "docs" / "gallery.md"
+    assert f"| `{path.stem}` | " in page.read_text(encoding="utf-8")
+
+
 @pytest.mark.casa
-@pytest.mark.parametrize("name", STARTERS)
+@pytest.mark.parametrize("name", ["vla-continuum", "vla-line", "vla-survey"])
 def test_starter_checks_clean(
     name: str,
     sky: tuple[Path, skies.Truth],

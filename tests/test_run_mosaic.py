@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
+import casarun as package
 import numpy as np
 import pytest
 from astropy.coordinates import SkyCoord
 from casarun.casa.tables import open_table
 from support import skies
-from support.cli import Done, casarun, events, metrics, recipe
+from support.cli import Done, casarun, events, metrics
 from support.images import Sky
 
 pytestmark = [
@@ -35,20 +37,12 @@ NOISE_JY = 0.1
 AIRY_M = (10.7, 0.75)
 """What CASA takes for the primary beam of ALMA's 12 m dishes (its vpmanager)."""
 
-RECIPE = """
-[[dataset]]
-vis = "may.ms"
-calibrated = true
-[[dataset]]
-vis = "june.ms"
-calibrated = true
-[targets]
-mosaics = { M83 = "m_*" }
-[[image]]
-name = "continuum"
-weighting = "natural"
-threshold = "2mJy"
-"""
+SETTINGS = (
+    'targets.mosaics={ M83 = "m_*" }',
+    "image.continuum.weighting=natural",
+    "image.continuum.threshold=2mJy",
+)
+"""What is said of these data on top of the recipe of the gallery."""
 
 
 def seen_from(centre: SkyCoord, source: SkyCoord) -> tuple[float, float]:
@@ -92,7 +86,10 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Done]:
     place = tmp_path_factory.mktemp("mosaic")
     skies.build(place / "may.ms", MAY)
     skies.build(place / "june.ms", JUNE)
-    done = casarun(recipe(place, RECIPE), "--output", "run", cwd=place)
+    settings = [word for one in SETTINGS for word in ("--set", one)]
+    shipped = Path(package.__file__).parent / "recipes" / "mosaic.toml"
+    environ = {**os.environ, "DATA": str(place)}
+    done = casarun(shipped, "--output", "run", *settings, cwd=place, env=environ)
     assert done.returncode == 0, done.stdout + done.stderr
     return place / "run", done
 

@@ -29,6 +29,8 @@ PHASES = selfcal_skies.SelfcalSky(integrations=10, integration_s=30.0, noise_jy=
 CELL_ARCSEC, SIDE = 8.0, 192
 SPLIT, WORK = "calibrated/day.target.ms", "calibrated/day.target.selfcal.ms"
 RECIPE = f"""
+extends = "casarun:selfcal"
+remove = ["dataset", "qa"{{without}}]
 [[dataset]]
 name = "day"
 vis = "{{vis}}"
@@ -42,7 +44,8 @@ threshold = "0.06mJy"
 pbcor = false
 {{selfcal}}
 """
-LOOP = '[[selfcal]]\ntarget = "target"\nrounds = {}\n'
+"""The recipe of the gallery, for these data."""
+LOOP = '[[selfcal]]\ntarget = "*"\nrounds = {}\n'
 
 
 @dataclass(frozen=True)
@@ -99,7 +102,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def perfect(place: Path) -> Measured:
     """Give the image of the same sky and noise without errors, not self-calibrated."""
     selfcal_skies.build(place / "perfect.ms", PHASES.without_errors())
-    path = recipe(place, RECIPE.format(vis="perfect.ms", selfcal=""), "perfect.toml")
+    path = recipe(
+        place, RECIPE.format(vis="perfect.ms", selfcal="", without=', "selfcal"'), "perfect.toml"
+    )
     done = casarun(path, "-o", "perfect", cwd=place)
     assert done.returncode == 0, done.stdout + done.stderr
     return measured(place / "perfect/images/target.deep.fits")
@@ -119,7 +124,7 @@ class Phases:
 def phases(place: Path) -> Phases:
     selfcal_skies.build(place / "phases.ms", PHASES)
     raw = digests(place / "phases.ms")
-    text = RECIPE.format(vis="phases.ms", selfcal=LOOP.format(4))
+    text = RECIPE.format(vis="phases.ms", selfcal=LOOP.format(4), without="")
     path = recipe(place, text, "phases.toml")
     first = casarun(path, "-o", "phases", "--until", "split", cwd=place)
     assert first.returncode == 0, first.stdout + first.stderr
@@ -206,7 +211,9 @@ def test_what_is_done_is_not_done_again(phases: Phases) -> None:
 def test_amplitude_errors_are_taken_out(place: Path, perfect: Measured) -> None:
     """Of 20 %, constant, on top of the phases; the flux scale is that of the data."""
     selfcal_skies.build(place / "amps.ms", replace(PHASES, amp=0.2))
-    path = recipe(place, RECIPE.format(vis="amps.ms", selfcal=LOOP.format(6)), "amps.toml")
+    path = recipe(
+        place, RECIPE.format(vis="amps.ms", selfcal=LOOP.format(6), without=""), "amps.toml"
+    )
     done = casarun(path, "-o", "amps", cwd=place)
     assert done.returncode == 0, done.stdout + done.stderr
     taken = rounds(place / "amps")

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from astropy.coordinates import SkyCoord
 from casarun.casa.tables import open_table
-from support import skies
+from support import images, skies
 from support.cli import Done, casarun, digests, events, metrics, recipe
 from support.images import Sky
 
@@ -42,12 +42,8 @@ threshold = "3mJy"
 
 
 def position(source: skies.Source) -> SkyCoord:
-    """Return where a source of the target is: its offsets are direction cosines."""
-    centre = SkyCoord(skies.TARGET.ra, skies.TARGET.dec)
-    east, north = (np.sin(v * skies.ARCSEC) for v in (source.east_arcsec, source.north_arcsec))
-    offset = SkyCoord(np.arctan2(east, np.sqrt(1 - east**2 - north**2)), np.arcsin(north),
-                      unit="rad", frame=centre.skyoffset_frame())  # fmt: skip
-    return offset.transform_to("icrs")
+    """Return where a source of the target is."""
+    return images.place(skies.TARGET, source)
 
 
 @pytest.fixture(scope="module")

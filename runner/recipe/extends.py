@@ -144,13 +144,20 @@ class _Gatherer:
             If there is none, or none that may be read.
         """
         if text.startswith(PRESET):
-            return _preset(text)
+            name = text.removeprefix(PRESET).removesuffix(SUFFIX)
+            return preset(name), f"{PRESET}{name}"
         inside = expanded(text, self.environ)
         path = named(source.folder, text, inside, [SUFFIX])
         return path, beside(source, inside)
 
 
-def _preset(text: str) -> tuple[Path, str]:
+def presets() -> dict[str, Path]:
+    """Return the recipes that come with casarun: their files, by name."""
+    folder = Path(str(files(__package__.partition(".")[0]).joinpath("recipes")))
+    return {path.stem: path for path in sorted(folder.glob(f"*{SUFFIX}"))}
+
+
+def preset(name: str) -> Path:
     """Return the file of a recipe that comes with casarun.
 
     Raises
@@ -158,13 +165,11 @@ def _preset(text: str) -> tuple[Path, str]:
     ValueError
         If there is none of that name.
     """
-    name = text.removeprefix(PRESET).removesuffix(SUFFIX)
-    folder = Path(str(files(__package__.partition(".")[0]).joinpath("recipes")))
-    known = sorted(path.stem for path in folder.glob(f"*{SUFFIX}"))
+    known = presets()
     if name not in known:
         there = did_you_mean(name, known) or f"; there is {', '.join(known)}"
         raise ValueError(f"no recipe {shown(name)} comes with casarun{there}")
-    return folder / f"{name}{SUFFIX}", f"{PRESET}{name}"
+    return known[name]
 
 
 def _require_no_circle(found: tuple[Path, str], chain: Sequence[tuple[Path, str]]) -> None:

@@ -163,12 +163,15 @@ class _Dataset:
     def _decided(self, reach: Mapping[int, smearing.Reach]) -> tuple[dict[int, int], float]:
         """Return how many channels become one by spw id, and the length of an average in s.
 
-        Of time and channels both get half of the bound if both are for casarun to choose; else
-        the one gets what the other leaves.
+        Of time and channels both get half of the bound if both are for casarun to choose, or what
+        the other leaves of it as it came; else the one gets what the other leaves.
         """
         limit, own = self.wanted.loss, self._integration_s
         if "auto" == self.wanted.time == self.wanted.channels:
-            return self._bins(reach, 0.5 * limit), self._seconds(reach, 0.5 * limit)
+            left = limit - max(one.loss(0.0, own) for one in reach.values())
+            bins = self._bins(reach, min(0.5 * limit, left))
+            left = limit - max(loss for loss, _ in self._losses(reach, bins, 0.0))
+            return bins, self._seconds(reach, min(0.5 * limit, left))
         if self.wanted.channels == "auto":
             asked = self.wanted.time
             seconds = own if asked == "none" else max(own, parse(asked, "duration"))

@@ -42,7 +42,9 @@ class SelfcalSky:
     gaussians : tuple of Gaussian
         Extended emission.
     n_antennas : int
-        Of the VLA in D array: 27, or fewer for speed.
+        Of the array; of the VLA in D array there are 27, or fewer for speed.
+    telescope, ra, dec, start : str
+        The array (one of `ARRAYS`), where it looks, and from when on (UTC).
     spws : tuple of Spw
         Spectral windows.
     scans, integrations : int
@@ -86,6 +88,10 @@ class SelfcalSky:
     amp_time_s: float = 0.0
     dead: tuple[int, ...] = ()
     seed: int = 1
+    telescope: str = "VLA"
+    ra: str = "15h00m00.0s"
+    dec: str = "+08d00m00.0s"
+    start: str = "2020/03/01/08:00:00"
 
     def without_errors(self) -> SelfcalSky:
         """Return the same sky and noise with perfect gains; antennas that are dead stay so."""
@@ -105,6 +111,40 @@ NOISE_ONLY = replace(SMALL, sources=())
 
 WEAK = replace(SMALL, sources=(Source(0.0003),))
 """A source of ten times the image's noise, half that of an antenna's solution in 10 s."""
+
+
+MEERKAT = SelfcalSky(
+    sources=(Source(0.1, 12.0, 9.0), Source(0.02, -90.0, 120.0), Source(0.005, 150.0, -60.0)),
+    n_antennas=24,
+    spws=(Spw(1.2e9, 6.688e6, 16),),
+    scans=2,
+    integrations=20,
+    integration_s=30.0,
+    noise_jy=0.02,
+    phase_deg=40.0,
+    phase_time_s=120.0,
+    telescope="MeerKAT",
+    ra="20h15m00.0s",
+    dec="-45d00m00.0s",
+)
+"""24 dishes with baselines up to 8 km, three sources: an image noise of 24 uJy."""
+
+ALMA = SelfcalSky(
+    sources=(Source(0.05, 0.4, -0.3), Source(0.005, 8.0, 5.0)),
+    n_antennas=32,
+    spws=(Spw(97.9e9, 125e6, 8), Spw(99.9e9, 125e6, 8)),
+    scans=4,
+    integrations=40,
+    integration_s=6.0,
+    noise_jy=0.03,
+    phase_deg=30.0,
+    phase_time_s=60.0,
+    telescope="ALMA",
+    ra="02h42m40.711s",
+    dec="-00d00m47.81s",
+    start="2020/03/01/20:50:00",
+)
+"""32 antennas at 98 GHz, two windows, two sources: an image noise of 19 uJy."""
 
 
 @dataclass(frozen=True)
@@ -156,7 +196,7 @@ def build(path: Path, sky: SelfcalSky = SelfcalSky()) -> SelfcalTruth:
     SelfcalTruth
         What was put in.
     """
-    target = SkyField("target", "15h00m00.0s", "+08d00m00.0s", sky.sources, skies.INTENT_TARGET)
+    target = SkyField("target", sky.ra, sky.dec, sky.sources, skies.INTENT_TARGET)
     frame = skies.Sky(
         fields=(target,),
         scans=(0,) * sky.scans,
@@ -166,6 +206,8 @@ def build(path: Path, sky: SelfcalSky = SelfcalSky()) -> SelfcalTruth:
         integrations=sky.integrations,
         noise_jy=0.0,
         seed=sky.seed,
+        telescope=sky.telescope,
+        start=sky.start,
     )
     skies.build(path, frame)
     from casatools import table

@@ -26,6 +26,9 @@ ARCSEC = np.pi / 180 / 3600
 
 # Perley & Butler 2017 (ApJS 230, 7), table 6: log10(S/Jy) as a polynomial of log10(f/GHz).
 PB2017_3C286 = (1.2481, -0.4507, -0.1798, 0.0357)
+# Reynolds 1994 (ATNF memo AT/39.3/040), which Stevens-Reynolds 2016 has up to 11 GHz: the same of
+# log10(f/MHz).
+R1994_1934 = (-30.7667, 26.4908, -7.0977, 0.605334)
 INTENT_FLUX = "CALIBRATE_FLUX#UNSPECIFIED,CALIBRATE_BANDPASS#UNSPECIFIED"
 INTENT_PHASE = "CALIBRATE_PHASE#UNSPECIFIED,CALIBRATE_AMPLI#UNSPECIFIED"
 INTENT_TARGET = "OBSERVE_TARGET#UNSPECIFIED"
@@ -33,20 +36,25 @@ INTENT_TARGET = "OBSERVE_TARGET#UNSPECIFIED"
 
 @dataclass(frozen=True)
 class Source:
-    """A point source: flux density at the first channel (Jy), offsets from the field's centre."""
+    """A point source: flux density at the first channel (Jy), offsets from the field's centre.
+
+    A line is seen in some `channels` only, from the first to the last one, of each window.
+    """
 
     flux_jy: float
     east_arcsec: float = 0.0
     north_arcsec: float = 0.0
     spectral_index: float = 0.0
+    channels: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
 class SkyField:
     """A field: name, position (J2000, CASA's syntax), sources, scan intent.
 
-    With `is_3c286` its one source has the spectrum of 3C 286 in Perley-Butler 2017. `spws` are
-    the ids of the windows in which it was observed; none for all.
+    With `is_3c286` its one source has the spectrum of 3C 286 in Perley-Butler 2017, with
+    `is_1934` that of 1934-638 in Stevens-Reynolds 2016. `spws` are the ids of the windows in which
+    it was observed; none for all.
     """
 
     name: str
@@ -56,6 +64,7 @@ class SkyField:
     intent: str = ""
     is_3c286: bool = False
     spws: tuple[int, ...] = ()
+    is_1934: bool = False
 
 
 @dataclass(frozen=True)
@@ -372,6 +381,8 @@ def _visibilities(part: Any, sky: Sky, spw: Spw) -> Complex:
             turns = 2j * np.pi * np.outer(hertz / LIGHT_M_S, path_m)
             flux = _flux(one, source, hertz, sky.spws[0].start_hz)
             flux = flux * primary_beam(np.hypot(l, m), hertz, sky.airy_m)
+            if source.channels:
+                flux[: source.channels[0]] = flux[source.channels[1] + 1 :] = 0
             data[:, :, rows] += flux[None, :, None] * np.exp(turns)[None]
     return data
 
@@ -410,8 +421,8 @@ def _leaked(part: Any, parallel: Complex, leakage: Complex) -> Complex:
 
 
 def _sources(one: SkyField) -> Sequence[Source]:
-    """Return a field's sources; 3C 286 has one, whose spectrum is its own."""
-    return (Source(1.0),) if one.is_3c286 else one.sources
+    """Return a field's sources; 3C 286 and 1934-638 have one, whose spectrum is its own."""
+    return (Source(1.0),) if one.is_3c286 or one.is_1934 else one.sources
 
 
 def _flux(
@@ -421,6 +432,9 @@ def _flux(
     if one.is_3c286:
         log_ghz = np.log10(hertz / 1e9)
         return np.asarray(10 ** np.polynomial.polynomial.polyval(log_ghz, PB2017_3C286))
+    if one.is_1934:
+        log_mhz = np.log10(hertz / 1e6)
+        return np.asarray(10 ** np.polynomial.polynomial.polyval(log_mhz, R1994_1934))
     return np.asarray(source.flux_jy * (hertz / first_hz) ** source.spectral_index)
 
 
