@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from ..engine.executors.batch import BatchError, BatchSystem, JobState
+from ..engine.executors.batch import BatchError, BatchSystem, Forgetful, JobState
 from ..engine.executors.slurm import Slurm, job_here
-from ..engine.submission import Submission, job_states, read_submission, system
+from ..engine.submission import LOGS, Submission, job_states, read_submission, system
 from ..errors import DataError
 from ..folder import RunFolder
 from .opening import run_folder
@@ -53,9 +53,23 @@ def batch_status(folder: RunFolder, batch: BatchSystem | None = None) -> BatchSt
     if submission is None:
         return None
     try:
-        return BatchStatus(submission, job_states(submission, batch))
+        return BatchStatus(submission, _kept_states(folder, submission, batch))
     except BatchError as error:
         return BatchStatus(submission, silent=str(error))
+
+
+def _kept_states(
+    folder: RunFolder, submission: Submission, batch: BatchSystem | None
+) -> dict[str, JobState]:
+    """Return how jobs are; what their system will forget of them is saved in the run folder."""
+    batch = batch or system(submission.engine)
+    states = job_states(submission, batch)
+    if states and isinstance(batch, Forgetful):
+        try:
+            return batch.keep(states, folder.root / LOGS)
+        except OSError as error:
+            raise BatchError(f"what it says cannot be saved: {error}") from error
+    return states
 
 
 def cancel(run: Path, batch: BatchSystem | None = None) -> list[str]:
@@ -75,7 +89,8 @@ def cancel(run: Path, batch: BatchSystem | None = None) -> list[str]:
     if submission is None:
         raise DataError(f"{run}: no job was handed to a batch system for this run")
     batch = batch or system(submission.engine)
-    live = {job for job, state in job_states(submission, batch).items() if state.is_live}
+    states = _kept_states(folder, submission, batch)
+    live = {job for job, state in states.items() if state.is_live}
     if not submission.complete:
         live.update(batch.marked(submission.mark))
     batch.cancel(sorted(live))

@@ -14,6 +14,7 @@ from ..files import remove_tree
 from ..folder import PRODUCT_FOLDERS, RunFolder, strange_in
 from ..lock import FolderLock
 from ..recipe.load import LoadedRecipe, load
+from ..recipe.model import Dataset
 from ..recipe.positions import render
 from ..recipe.schema import judge
 
@@ -38,6 +39,8 @@ class Options:
         Forget what an earlier run left.
     portable : bool
         Check what holds on every machine: see `casarun.recipe.load.load`.
+    part : tuple of int, optional
+        Number, from 1, and of how many: this part of the datasets, in a run folder of its own.
     """
 
     output: Path | None = None
@@ -47,6 +50,7 @@ class Options:
     only: str = ""
     fresh: bool = False
     portable: bool = False
+    part: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,9 @@ def open_recipe(recipe: Path, options: Options) -> Reduction:
     )
     output = options.output or Path(loaded.recipe.project.output)
     reduction = Reduction(loaded, RunFolder(output.absolute()), options)
+    if options.part:
+        reduction = _part(reduction, *options.part)
+        loaded = reduction.loaded
     if options.until:
         from ..stages.draft import ORDER
 
@@ -107,6 +114,46 @@ def _known(reduction: Reduction, option: str, value: str, known: Sequence[str]) 
             [Problem(f"--{option}: '{value}' is none of {', '.join(known)}"
                      f"{did_you_mean(value, known)}")]
         )  # fmt: skip
+
+
+def with_tables(reduction: Reduction) -> list[tuple[int, Dataset]]:
+    """Return the datasets, each with the number of the table that it is from."""
+    loaded = reduction.loaded
+    keys = (loaded.source.in_document(("dataset", n)) for n in range(len(loaded.recipe.dataset)))
+    return [(int(key[1]), one) for key, one in zip(keys, loaded.recipe.dataset, strict=True)]
+
+
+def with_datasets(reduction: Reduction, datasets: Sequence[tuple[int, Dataset]]) -> Reduction:
+    """Return a recipe with other datasets, each from a table by its number."""
+    loaded = reduction.loaded
+    moved = {key: other for key, other in loaded.source.moved.items() if key[0] != "dataset"}
+    for number, (table, _) in enumerate(datasets):
+        if number != table:
+            moved["dataset", number] = ("dataset", table)
+    recipe = replace(loaded.recipe, dataset=tuple(one for _, one in datasets))
+    return replace(
+        reduction, loaded=replace(loaded, recipe=recipe, source=replace(loaded.source, moved=moved))
+    )
+
+
+def _part(reduction: Reduction, number: int, of: int) -> Reduction:
+    """Return a recipe with every so-many-th of its datasets, and a run folder of its own.
+
+    Raises
+    ------
+    RefusedError
+        If none falls to this part, or they come one after the other.
+    """
+    datasets = with_tables(reduction)
+    if reduction.loaded.watching:
+        said = "with dataset.watch, what falls to a part would change: watch, or run in parts"
+        raise reduction.refused([Problem(f"--part: {said}")])
+    mine = datasets[number - 1 :: of]
+    if not mine:
+        said = f"there are {len(datasets)} datasets, and none falls to part {number} of {of}"
+        raise reduction.refused([Problem(f"--part: {said}")])
+    folder = RunFolder(reduction.folder.root / f"part-{number}-of-{of}")
+    return replace(with_datasets(reduction, mine), folder=folder)
 
 
 def judged(reduction: Reduction) -> Reduction:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -13,10 +13,11 @@ from .. import __version__
 from ..configuration import configured
 from ..engine import asking
 from ..engine.executors.batch import Ask, BatchError, BatchSystem
+from ..engine.executors.canfar import Canfar
 from ..engine.executors.slurm import Slurm
 from ..engine.forecast import Forecast, forecast
 from ..engine.policy import Budget
-from ..engine.submission import WHOLE, Submission, SubmittedJob, refuse_if_live
+from ..engine.submission import LOGS, WHOLE, Submission, SubmittedJob, refuse_if_live
 from ..errors import RefusedError, dotted
 from ..files import now, write_atomic
 from ..folder import RunFolder
@@ -27,9 +28,6 @@ from .planning import plan as make_plan
 
 SCRIPTS: Final = "scripts/slurm"
 """Where batch scripts are, in the run folder."""
-
-LOGS: Final = "logs/batch"
-"""Where what batch jobs print is, in the run folder."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +58,7 @@ class Handed:
 def submit(
     recipe: Path, options: Options, *, dry_run: bool = False, batch: BatchSystem | None = None
 ) -> Handed:
-    """Hand a run to Slurm as one job, on one node.
+    """Hand a run to a batch system as one job, on one node.
 
     Parameters
     ----------
@@ -80,18 +78,22 @@ def submit(
     LockedError
         If the run is going on, or is in the queue.
     BatchError
-        If Slurm refuses.
+        If the batch system refuses.
     """
     batch = batch or Slurm()
     reduction = judged(open_recipe(recipe, options))
-    own = own_settings()
-    cluster = reduction.loaded.recipe.cluster
-    needed = None if asking.says_all(cluster) else _needed(recipe, options, batch, own)
-    ask, said = asking.ask("", job_name(reduction), cluster, own, needed)
     folder = reduction.folder
-    command = _command(recipe, options, folder, ask)
-    script = batch.script(ask, command, folder.root / LOGS / "%x-%j.log", _about(reduction))
-    handed = Handed(folder, script, folder.root / SCRIPTS / f"{WHOLE}.sh", tuple(said))
+    if isinstance(batch, Canfar):
+        ask, said = asking.session(job_name(reduction), reduction.loaded.recipe.cluster, batch.own)
+        command = _command(recipe, options, folder, ["casarun"], options.jobs or ask.cores)
+    else:
+        ask, said = _asked(recipe, options, reduction, batch)
+        here = [sys.executable, "-m", "casarun"]
+        command = [*_command(recipe, options, folder, here, options.jobs or ask.cores), "--requeue"]
+    path = folder.root / "scripts" / batch.name / f"{WHOLE}.sh"
+    log = folder.root / LOGS / "%x-%j.log"
+    script = batch.script(ask, command, log, _about(reduction, batch, path))
+    handed = Handed(folder, script, path, tuple(said))
     if dry_run:
         return handed
     with FolderLock(folder.private / "submit.lock"):
@@ -104,6 +106,16 @@ def submit(
         return replace(handed, job=_hand_in(handed, batch))
 
 
+def _asked(
+    recipe: Path, options: Options, reduction: Reduction, batch: BatchSystem
+) -> tuple[Ask, list[str]]:
+    """Return what a job asks Slurm for, and what of it was chosen."""
+    own = own_settings()
+    cluster = reduction.loaded.recipe.cluster
+    needed = None if asking.says_all(cluster) else _needed(recipe, options, batch, own)
+    return asking.ask("", job_name(reduction), cluster, own, needed)
+
+
 def _hand_in(handed: Handed, batch: BatchSystem) -> str:
     """Submit a script and remember its job, whatever happens in between."""
     submission = Submission(batch.name, new_mark())
@@ -114,7 +126,8 @@ def _hand_in(handed: Handed, batch: BatchSystem) -> str:
         handed.folder.batch.unlink()
         raise
     script = str(handed.path.relative_to(handed.folder.root))
-    submission.done((SubmittedJob(job, WHOLE, script),)).write(handed.folder)
+    jobs = tuple(SubmittedJob(one, WHOLE, script) for one in job.split(","))
+    submission.done(jobs).write(handed.folder)
     return job
 
 
@@ -174,23 +187,29 @@ def elsewhere(planned: Planned) -> Forecast:
     )
 
 
-def _command(recipe: Path, options: Options, folder: RunFolder, ask: Ask) -> list[str]:
+def _command(
+    recipe: Path, options: Options, folder: RunFolder, casarun: Sequence[str], jobs: int
+) -> list[str]:
     """Return the command that the job becomes."""
-    command = [sys.executable, "-m", "casarun", "run", str(recipe.absolute())]
-    command += ["--output", str(folder.root), "--jobs", str(options.jobs or ask.cores)]
+    command = [*casarun, "run", str(recipe.absolute()), "--output", str(folder.root)]
+    command += ["--jobs", str(jobs)] if jobs else []
     for override in options.overrides:
         command += ["--set", override]
     for name in ("until", "only"):
         if getattr(options, name):
             command += [f"--{name}", getattr(options, name)]
-    return [*command, "--requeue"]
+    return command
 
 
-def _about(reduction: Reduction) -> str:
+def _about(reduction: Reduction, batch: BatchSystem, path: Path) -> str:
     """Say in a script what it is."""
-    return (
-        f"Runs {reduction.loaded.source.name} in {reduction.folder.root},\n"
-        f"or goes on with its run. Written by casarun {__version__} on {now()[:19]} UTC.\n"
-        "Before its wall time is over the run stops, and the job goes back into the queue.\n"
-        f"By hand: sbatch {reduction.folder.root / SCRIPTS / WHOLE}.sh"
-    )
+    lines = [
+        f"Runs {reduction.loaded.source.name} in {reduction.folder.root},",
+        f"or goes on with its run. Written by casarun {__version__} on {now()[:19]} UTC.",
+    ]
+    if batch.name == Slurm.name:
+        lines += [
+            "Before its wall time is over the run stops, and the job goes back into the queue.",
+            f"By hand: sbatch {path}",
+        ]
+    return "\n".join(lines)

@@ -7,7 +7,6 @@ what was made of it. One that recipe or CASA refuse is set aside, and the others
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -20,7 +19,7 @@ from ..recipe.build import kept_dataset
 from ..recipe.model import Dataset
 from ..recipe.paths import Watching
 from ..stages.draft import kind
-from .opening import Reduction
+from .opening import Reduction, with_datasets, with_tables
 from .steps import Listener
 
 if TYPE_CHECKING:
@@ -81,7 +80,7 @@ class Watch:
         """Leave out what is not whole, bring back what is gone."""
         loaded = self.reduction.loaded
         groups: dict[int, list[Dataset]] = {}
-        for table, dataset in _with_tables(self.reduction):
+        for table, dataset in with_tables(self.reduction):
             groups.setdefault(table, []).append(dataset)
         names = {dataset.name for dataset in loaded.recipe.dataset}
         self._memory.kept = {}
@@ -91,7 +90,7 @@ class Watch:
             found = [one for dataset in here for one in self._present(dataset, watching)]
             found += self._lost(watching, {dataset.vis for dataset in here}, names)
             groups[table] = sorted(found, key=lambda dataset: dataset.vis)
-        self.reduction = _with_datasets(
+        self.reduction = with_datasets(
             self.reduction, [(table, one) for table in sorted(groups) for one in groups[table]]
         )
         self._memory.keep()
@@ -172,7 +171,7 @@ class Watch:
                 return work(self.reduction)
             except RefusedError as error:
                 culprits = self._culprits(error, work)
-                rest = [(table, one) for table, one in _with_tables(self.reduction)
+                rest = [(table, one) for table, one in with_tables(self.reduction)
                         if one not in culprits]  # fmt: skip
                 if not (culprits and rest):
                     raise
@@ -181,7 +180,7 @@ class Watch:
                     arrival.refused, arrival.refused_for = why, self._reason_to_try(dataset.vis)
                     self._set_aside(arrival)
                 self._memory.keep()
-                self.reduction = _with_datasets(self.reduction, rest)
+                self.reduction = with_datasets(self.reduction, rest)
 
     def _culprits(
         self, error: RefusedError, work: Callable[[Reduction], Any]
@@ -192,14 +191,14 @@ class Watch:
         named = _named(error, all_of_them)
         if named and all(one in new for one in named):
             return {one: "; ".join(dict.fromkeys(said)) for one, said in named.items()}
-        tables = _with_tables(self.reduction)
+        tables = with_tables(self.reduction)
         old = [(table, one) for table, one in tables if one not in new]
-        if not new or (old and _refusal(work, _with_datasets(self.reduction, old))):
+        if not new or (old and _refusal(work, with_datasets(self.reduction, old))):
             return {}
         found: dict[Dataset, str] = {}
         for one in new:
             alone = [(table, other) for table, other in tables if other == one or other not in new]
-            why = _refusal(work, _with_datasets(self.reduction, alone))
+            why = _refusal(work, with_datasets(self.reduction, alone))
             if why:
                 found[one] = why
         return found
@@ -290,23 +289,3 @@ def _refusal(work: Callable[[Reduction], Any], reduction: Reduction) -> str:
         said = (one.message for one in error.problems if one.severity == "error")
         return "; ".join(dict.fromkeys(said)) or str(error)
     return ""
-
-
-def _with_tables(reduction: Reduction) -> list[tuple[int, Dataset]]:
-    """Return the datasets, each with the number of the table that it is from."""
-    loaded = reduction.loaded
-    keys = (loaded.source.in_document(("dataset", n)) for n in range(len(loaded.recipe.dataset)))
-    return [(int(key[1]), one) for key, one in zip(keys, loaded.recipe.dataset, strict=True)]
-
-
-def _with_datasets(reduction: Reduction, datasets: Sequence[tuple[int, Dataset]]) -> Reduction:
-    """Return a recipe with other datasets, each from a table by its number."""
-    loaded = reduction.loaded
-    moved = {key: other for key, other in loaded.source.moved.items() if key[0] != "dataset"}
-    for number, (table, _) in enumerate(datasets):
-        if number != table:
-            moved["dataset", number] = ("dataset", table)
-    recipe = replace(loaded.recipe, dataset=tuple(one for _, one in datasets))
-    return replace(
-        reduction, loaded=replace(loaded, recipe=recipe, source=replace(loaded.source, moved=moved))
-    )

@@ -9,12 +9,19 @@ from typing import Any
 import click
 
 from .. import api
+from ..engine.executors.canfar import Canfar
+from ..engine.submission import system
 from ..errors import printable
 
 
-def submit(recipe: Path, options: api.Options, *, dry_run: bool) -> None:
-    """Hand a run to Slurm, or show the script."""
-    handed = api.submit(recipe, options, dry_run=dry_run)
+def submit(
+    recipe: Path, options: api.Options, engine: str, *, replicas: int, dry_run: bool
+) -> None:
+    """Hand a run to a batch system, or show the script."""
+    if replicas > 1 and engine != Canfar.name:
+        raise click.BadParameter(f"{engine} has no such thing", param_hint="--replicas")
+    to = Canfar(replicas=replicas) if engine == Canfar.name else system(engine)
+    handed = api.submit(recipe, options, dry_run=dry_run, batch=to)
     for line in handed.said:
         click.echo(printable(line), err=dry_run)
     if dry_run:

@@ -77,6 +77,12 @@ def _volume(command: _F) -> _F:
     metavar="TIME",
     help="Stop in time to be gone on with: 2h. Exit code 75.",
 )
+@click.option(
+    "--part",
+    default="",
+    metavar="I/N",
+    help="Every N-th dataset, from the I-th on, in a run folder of its own.",
+)
 @click.option("--dry-run", is_flag=True, help="Show what would run, and why.")
 @click.option("--fresh", is_flag=True, help="Forget what earlier runs left in the run folder.")
 @click.option(
@@ -87,8 +93,8 @@ def _volume(command: _F) -> _F:
 @_volume
 def run(
     recipe: Path, output: Path | None, overrides: tuple[str, ...], until: str, only: str,
-    jobs: int | None, walltime: str, dry_run: bool, fresh: bool, requeue: bool, quiet: bool,
-    verbose: bool,
+    jobs: int | None, walltime: str, part: str, dry_run: bool, fresh: bool, requeue: bool,
+    quiet: bool, verbose: bool,
 ) -> int:  # fmt: skip
     """Run RECIPE, or go on with its run; then judge and report."""
     from .. import api
@@ -96,7 +102,7 @@ def run(
     from ..errors import LockedError
     from .terminal import terminal
 
-    options = api.Options(output, overrides, jobs, until, only, fresh)
+    options = api.Options(output, overrides, jobs, until, only, fresh, part=_part(part))
     if dry_run:
         return _show_plan(recipe, options, "table")
     stop = signals.StopFlag()
@@ -116,6 +122,16 @@ def run(
     if requeue and (said := api.requeue_here(result)):
         click.echo(said)
     return int(result.exit_code)
+
+
+def _part(text: str) -> tuple[int, int] | None:
+    """Read the value of --part."""
+    if not text:
+        return None
+    number, _, of = text.partition("/")
+    if not (number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of) <= 10_000):
+        raise click.BadParameter(f"expected 2/4, found '{text}'", param_hint="--part")
+    return int(number), int(of)
 
 
 def _seconds(walltime: str) -> float | None:
@@ -204,13 +220,22 @@ def _show_plan(recipe: Path, options: Any, how: str) -> int:
 
 @cli.command()
 @_recipe_options
-@click.option("--to", "engine", type=click.Choice(["slurm"]), required=True, help="To what.")
+@click.option(
+    "--to", "engine", type=click.Choice(["slurm", "canfar"]), required=True, help="To what."
+)
 @click.option("--jobs", "-j", type=click.IntRange(1), help="How many steps may run at once.")
 @click.option("--fresh", is_flag=True, help="Forget what earlier runs left in the run folder.")
+@click.option(
+    "--replicas",
+    type=click.IntRange(1, 256),
+    default=1,
+    show_default=True,
+    help="CANFAR: sessions that share the datasets, each with a run of its own.",
+)
 @click.option("--dry-run", is_flag=True, help="Show the batch script; hand in nothing.")
 def submit(
     recipe: Path, output: Path | None, overrides: tuple[str, ...], until: str, only: str,
-    engine: str, jobs: int | None, fresh: bool, dry_run: bool,
+    engine: str, jobs: int | None, fresh: bool, replicas: int, dry_run: bool,
 ) -> None:  # fmt: skip
     """Hand a run of RECIPE to a batch system, as one job.
 
@@ -221,7 +246,7 @@ def submit(
     from . import batch
 
     options = api.Options(output, overrides, jobs, until, only, fresh)
-    batch.submit(recipe, options, dry_run=dry_run)
+    batch.submit(recipe, options, engine, replicas=replicas, dry_run=dry_run)
 
 
 @cli.command()

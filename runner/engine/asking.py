@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from heapq import nlargest
 from typing import Any, Final
 
-from ..errors import KeyPath, Problem, did_you_mean
+from ..errors import KeyPath, Problem, did_you_mean, refuse
 from ..plan import Plan
 from ..quantities import human_bytes, human_seconds, parse
 from ..recipe.model import KINDS, Cluster, ClusterStage
@@ -149,6 +149,37 @@ def ask(
     )
 
 
+def session(name: str, cluster: Cluster, own: Mapping[str, Any]) -> tuple[Ask, list[str]]:
+    """Return what a session of a platform asks for, and what was left to the platform, in words.
+
+    Parameters
+    ----------
+    name : str
+        Of the session.
+    cluster : Cluster
+        The recipe's wishes.
+    own : mapping
+        The user's own, from the configuration file.
+    """
+    fixed = "auto" not in (cluster.cores, cluster.memory)
+    if not fixed and (cluster.cores, cluster.memory) != ("auto", "auto"):
+        raise refuse(
+            "a session has both cores and memory, or what the platform has to give: set "
+            "cluster.cores and cluster.memory, or neither"
+        )
+    said = [] if fixed else ["cores and memory: what the platform has to give (a flexible session)"]
+    return (
+        Ask(
+            name,
+            int(cluster.cores) if fixed else 0,
+            int(parse(cluster.memory, "size")) if fixed else 0,
+            0.0,
+            setup=tuple(own.get("setup", ())),
+        ),
+        said,
+    )
+
+
 def says_all(cluster: Cluster) -> bool:
     """Say whether a recipe asks for a whole run's cores, memory and time itself."""
     return "auto" not in (cluster.cores, cluster.memory, cluster.time)
@@ -176,4 +207,4 @@ def wrong_settings(own: Mapping[str, Any]) -> Iterator[Problem]:
                 yield Problem(said, (*key, "options", number))
 
 
-__all__ = ["MOST_CORES", "Need", "ask", "need", "says_all", "wrong_settings"]
+__all__ = ["MOST_CORES", "Need", "ask", "need", "says_all", "session", "wrong_settings"]

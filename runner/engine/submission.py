@@ -8,16 +8,24 @@ want of memory in the one before), `script`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from ..errors import DataError, LockedError
 from ..files import now, read_json, write_json
 from ..folder import RunFolder
 from .executors.batch import BatchError, BatchSystem, JobState
+from .executors.canfar import SUBMISSION, Canfar
 from .executors.slurm import Slurm
+
+SYSTEMS: Final[Mapping[str, Callable[[], BatchSystem]]] = {Slurm.name: Slurm, Canfar.name: Canfar}
+"""The batch systems that there are, by the names that ``casarun submit --to`` knows."""
+
+LOGS: Final = "logs/batch"
+"""Where what batch jobs print is, in the run folder."""
 
 WHOLE = "run"
 """Name of the job that does a whole run."""
@@ -117,9 +125,9 @@ def system(engine: str) -> BatchSystem:
     DataError
         If there is none of that name.
     """
-    if engine != Slurm.name:
+    if engine not in SYSTEMS:
         raise DataError(f"no batch system '{engine}' is known here")
-    return Slurm()
+    return SYSTEMS[engine]()
 
 
 def job_states(submission: Submission, batch: BatchSystem | None = None) -> dict[str, JobState]:
@@ -144,7 +152,7 @@ def refuse_if_live(folder: RunFolder, but: str = "") -> None:
         With the job.
     """
     submission = read_submission(folder)
-    if submission is None:
+    if submission is None or submission.mark == os.environ.get(SUBMISSION):
         return
     try:
         states = job_states(submission)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from ...errors import CasarunError, ExitCode
 
@@ -158,3 +158,11 @@ class BatchSystem(Protocol):
 
     def requeue(self, job: str) -> None:
         """Put a running job back into the queue: it starts again with the same number."""
+
+
+@runtime_checkable
+class Forgetful(Protocol):
+    """A batch system that drops what it knows of jobs some time after they have ended."""
+
+    def keep(self, states: Mapping[str, JobState], folder: Path) -> dict[str, JobState]:
+        """Save it to a folder; return the states, of dropped jobs as they were saved last."""
