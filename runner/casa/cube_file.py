@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import DataError
-from . import cube_tiles
+from . import cube_tiles, stored_planes
 from .read import open_image
 
 Plane = npt.NDArray[np.float32]
@@ -88,12 +88,8 @@ class CubeFile:
         return self._through_casa
 
     def _of_tiles(self) -> _Reader:
-        axes = self._three
-        pixels = cube_tiles.find(self.path, "map", axes, bits=False)
-        names = [str(name) for name in np.ravel(self._tool.summary(list=False)["defaultmask"])]
-        mask = None
-        if names and names[0]:
-            mask = cube_tiles.find(self.path / names[0], "PagedArray", axes, bits=True)
+        found = stored_planes.of_image(self.path, self._tool, self.axes)
+        pixels, mask = found.pixels, found.mask
 
         def read(first: int, last: int, low: int, high: int) -> Block:
             block: Block = pixels.read(first, last, low, high)

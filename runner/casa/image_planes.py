@@ -8,11 +8,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
 from ..files import signature
+from .stored_planes import StoredPlanes, find
+
+_CHANNELS: Final = 16
+"""So many are read together: tiles hold some channels each."""
 
 
 @dataclass(frozen=True)
@@ -67,16 +72,7 @@ def _planes_of(path: Path, _state: str) -> Planes:
     largest, not_finite, nonzero = -math.inf, 0, 0
     with open_image(path) as tool:
         shape = tuple(int(side) for side in tool.shape())
-        last = [side - 1 for side in shape]
-        masked = any(tool.maskhandler("default"))
-        types = tool.coordsys().axiscoordinatetypes()
-        axis = types.index("Spectral") if "Spectral" in types else None
-        for channel in range(1 if axis is None else shape[axis]):
-            blc, trc = [0] * len(shape), list(last)
-            if axis is not None:
-                blc[axis] = trc[axis] = channel
-            pixels = tool.getchunk(blc, trc)
-            finite = pixels[tool.getchunk(blc, trc, getmask=True)] if masked else pixels
+        for finite in _valid_pixels(path, tool, shape):
             low, high = finite.min(initial=math.inf), finite.max(initial=-math.inf)
             if not (math.isfinite(low) and math.isfinite(high)) and finite.size:
                 good = finite[np.isfinite(finite)]
@@ -87,6 +83,38 @@ def _planes_of(path: Path, _state: str) -> Planes:
             peak.append(float(max(-low, high)) if finite.size else 0.0)
             largest = max(largest, float(high))
     return Planes(shape, peak, largest, not_finite, nonzero)
+
+
+def _valid_pixels(
+    path: Path, tool: Any, shape: tuple[int, ...]
+) -> Iterator[npt.NDArray[np.floating[Any]]]:
+    """Yield the pixels of each channel that are not masked."""
+    types = tool.coordsys().axiscoordinatetypes()
+    axis = types.index("Spectral") if "Spectral" in types else None
+    number = 1 if axis is None else shape[axis]
+    stored = _stored(path, tool, types)
+    if stored is not None:
+        for first in range(0, number, _CHANNELS):
+            pixels, mask = stored.read(first, min(first + _CHANNELS, number))
+            for channel, plane in enumerate(pixels):
+                yield plane.ravel() if mask is None else plane[mask[channel]]
+        return
+    masked = any(tool.maskhandler("default"))
+    for channel in range(number):
+        blc, trc = [0] * len(shape), [side - 1 for side in shape]
+        if axis is not None:
+            blc[axis] = trc[axis] = channel
+        plane = tool.getchunk(blc, trc)
+        yield plane[tool.getchunk(blc, trc, getmask=True)] if masked else plane
+
+
+def _stored(path: Path, tool: Any, types: list[str]) -> StoredPlanes | None:
+    """Return where the planes are, if they can be read from there."""
+    directions = [number for number, name in enumerate(types) if name == "Direction"]
+    if len(directions) != 2:
+        return None
+    spectral = types.index("Spectral") if "Spectral" in types else None
+    return find(path, tool, {"x": directions[0], "y": directions[1], "spectral": spectral})
 
 
 def shape_and_peak(path: Path) -> tuple[tuple[int, ...], float]:

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import DataError
+from . import stored_planes
 from .config import configure
 from .kept_planes import Block, keep, recall
 from .tables import open_table
@@ -24,6 +25,7 @@ from .tables import open_table
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
+Planes = tuple[npt.NDArray[np.float32], Bools]
 Complexes = npt.NDArray[np.complex128]
 
 CHUNK_SAMPLES = 1_000_000
@@ -349,6 +351,8 @@ class ImageFile:
         self._tool, self._axes, self.header = open_image(path)
         shape = (0, self.header.n_y, self.header.n_x)
         nothing = (0, np.zeros(shape, np.float32), np.zeros(shape, bool))
+        self._stored: stored_planes.StoredPlanes | None = None
+        self._sought = False
         self._block = recall(self.header.path) or nothing
 
     def __enter__(self) -> ImageFile:
@@ -377,21 +381,38 @@ class ImageFile:
         header = self.header
         length = max(1, CHUNK_PIXELS // (header.n_x * header.n_y))
         first = channel - channel % length
+        last = min(first + length, header.n_chan)
+        pixels, valid = self._direct(first, last) or self._through_casa(first, last)
+        if len(pixels) == header.n_chan:
+            keep(header.path, (first, pixels, valid))
+        return first, pixels, valid
+
+    def _direct(self, first: int, last: int) -> Planes | None:
+        """Read channels from the tiles on disk, where that can be done."""
+        if not self._sought and self.header.n_stokes == 1:
+            self._stored = stored_planes.find(self.header.path, self._tool, self._axes)
+        self._sought = True
+        if self._stored is None:
+            return None
+        pixels, mask = self._stored.read(first, last)
+        valid = np.isfinite(pixels)
+        return pixels, valid if mask is None else valid & mask
+
+    def _through_casa(self, first: int, last: int) -> Planes:
+        """Read channels through CASA."""
         corner = [0] * len(self._tool.shape())
         end = [int(size) - 1 for size in self._tool.shape()]
         if self._axes["stokes"] is not None:
             end[self._axes["stokes"]] = 0
         if self._axes["spectral"] is not None:
             corner[self._axes["spectral"]] = first
-            end[self._axes["spectral"]] = min(first + length, header.n_chan) - 1
+            end[self._axes["spectral"]] = last - 1
         # As an image has them on disk: half the memory of what CASA hands out.
         pixels = self._ordered(self._tool.getchunk(corner, end), np.float32)
         valid = np.isfinite(pixels)
         if any(self._tool.maskhandler("default")):
             valid &= self._ordered(self._tool.getchunk(corner, end, getmask=True), bool)
-        if len(pixels) == header.n_chan:
-            keep(header.path, (first, pixels, valid))
-        return first, pixels, valid
+        return pixels, valid
 
     def _ordered(self, chunk: Any, kind: Any) -> Any:
         """Return a chunk with the axes channel, y, x."""
