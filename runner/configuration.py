@@ -17,7 +17,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
 
-from .errors import Problem, RefusedError, did_you_mean
+from .errors import Problem, RefusedError, did_you_mean, with_advice
 from .quantities import parse as quantity
 from .recipe.formats import FORMATS
 from .recipe.positions import Source, render
@@ -86,7 +86,8 @@ class Configuration:
             there = f"there is {there}{did_you_mean(name, self.notifiers)}"
         else:
             there = "none is defined" if self.document else "there is no such file"
-        return f"no notifier is named {shown(name)} in {self.path}: {there}"
+        said = f"no notifier is named {shown(name)} in your own {self.path}: {there}"
+        return with_advice(said, "Define it, or run without: --set 'notify.to=[]'")
 
 
 def place(environ: Mapping[str, str]) -> Path:

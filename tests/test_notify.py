@@ -360,12 +360,13 @@ def test_a_recipe_can_only_name_what_its_user_has_defined(place: Path) -> None:
     config = place / "config" / "casarun" / "config.toml"
     start = f"{place}/recipe.toml:8:"
     assert refusal(place, 'to = "me"') == (
-        f"{start}6: notify.to: no notifier is named 'me' in {config}: there is no such file"
+        f"{start}6: notify.to: no notifier is named 'me' in your own {config}: there is no such "
+        "file. Define it, or run without: --set 'notify.to=[]'"
     )
     define(place, me=command("x"), lab=command("x"))
     assert refusal(place, 'to = ["me", "lap"]') == (
-        f"{start}13: notify.to[1]: no notifier is named 'lap' in {config}: there is 'me', 'lab'; "
-        "did you mean 'lab'?"
+        f"{start}13: notify.to[1]: no notifier is named 'lap' in your own {config}: there is 'me', "
+        "'lab'; did you mean 'lab'? Define it, or run without: --set 'notify.to=[]'"
     )
     opened(place, 'to = ["me", "lab"]')
 

@@ -264,6 +264,24 @@ def test_a_kill_does_not_forget_what_was_read(place: Path) -> None:
     assert go(place)[0].outcome.done == []
 
 
+def test_a_log_may_tell_of_what_has_not_come(place: Path) -> None:
+    (place / "log.csv").write_text("night,file\nday1,day1\nday2,day2\n")
+    watch = (
+        '[[dataset]]\nlog = "log.csv"\nname = "${night}"\nvis = "data/${file}.uvfits"\n'
+        'watch = true\nsettle = "0s"\n'
+    )
+    come(place, "day2")
+    assert of(go(place, watch=watch)[0].outcome.done) == {"2"}
+    come(place, "day1")
+    assert of(go(place, watch=watch)[0].outcome.done) == {"1"}
+    (place / "data" / "day2.uvfits").unlink()
+    result, heard = go(place, watch=watch)
+    assert heard == [("data/day2.uvfits is gone: what was made of it stays", True)]
+    assert result.outcome.done == []
+    with pytest.raises(RefusedError, match="no such file"):
+        go(place, watch=watch.replace("watch = true\n", "").replace('settle = "0s"\n', ""))
+
+
 def names(place: Path, table: str) -> list[str]:
     path = write(place, f"[[dataset]]\n{table}\n")
     return [dataset.name for dataset in load(path).recipe.dataset]
