@@ -185,6 +185,16 @@ def test_a_server_that_takes_no_workspace_gets_the_images(
 NASTY = 'a,b&workspace=x"; alert(1) #%20 ${x}.fits'
 
 
+def test_hdf5_files_for_large_cubes(run: Path, tmp_path: Path, server: Server) -> None:
+    (tmp_path / "own.reg").write_text("image\ncircle(5,6,2)\n")
+    words = (run, "hi", "--hdf5", "--regions", "own.reg", "--url", server.url)
+    assert view(tmp_path, *words).returncode == 0
+    files = server.workspaces["casarun-run"]["files"]
+    assert {Path(file["filename"]).suffix for file in files} == {".hdf5"}
+    assert {file["directory"] for file in files} == {f"{run}/.casarun/view".removeprefix("/")}
+    assert len(files[0]["regionsSet"]["regions"]) == 1
+
+
 def test_names_are_data(tmp_path: Path, server: Server) -> None:
     nasty = image(tmp_path / "d, e [f]" / NASTY)
     done = view(tmp_path, nasty, "--url", server.url)
@@ -218,10 +228,11 @@ def test_addresses_of_no_carta(run: Path, tmp_path: Path, url: str, message: str
 
 
 def test_images_below_another_top_level_folder(run: Path, tmp_path: Path) -> None:
-    made = carta.workspace([Shown(run / "images" / "M31.hi.fits")], tmp_path, "w")
+    own = run / "images" / "M31.hi.fits"
+    made = carta.workspace([Shown(own, own)], tmp_path, "w")
     assert made["files"][0]["directory"] == "run/images"
     with pytest.raises(DataError, match=r"is not below /elsewhere, the top-level folder"):
-        carta.workspace([Shown(run / "images" / "M31.hi.fits")], Path("/elsewhere"), "w")
+        carta.workspace([Shown(own, own)], Path("/elsewhere"), "w")
 
 
 def test_regions_in_pixels_of_the_first_image(tmp_path: Path) -> None:

@@ -519,6 +519,7 @@ def task(name: str, as_schema: bool) -> None:
     type=click.Path(path_type=Path),
     help="That CARTA's top-level folder. Default: /.",
 )
+@click.option("--hdf5", is_flag=True, help="Give CARTA HDF5 files, quicker to browse if large.")
 @click.option("--no-browser", is_flag=True, help="Print CARTA's address, and open no browser.")
 @click.option("--dry-run", is_flag=True, help="Make the files, show the command, open nothing.")
 def view(images: tuple[str, ...], *, no_regions: bool, no_browser: bool, **wish: Any) -> None:

@@ -35,9 +35,10 @@ _IDLE_S: Final = "3600"
 
 @dataclass(frozen=True)
 class Shown:
-    """An image for CARTA: its file, and DS9 region files to draw on it."""
+    """An image for CARTA: its file, the FITS file of that, DS9 region files to draw on it."""
 
     file: Path
+    fits: Path
     regions: tuple[Path, ...] = ()
 
 
@@ -85,7 +86,7 @@ def workspace(images: Sequence[Shown], top: Path, name: str) -> dict[str, Any]:
     files = [{"id": number, **_place(image.file, top), "references": {"spatial": 0}}
              for number, image in enumerate(images)]  # fmt: skip
     files[0] = {key: value for key, value in files[0].items() if key != "references"}
-    regions = regions_of(images[0].file, [path for image in images for path in image.regions])
+    regions = regions_of(images[0].fits, [path for image in images for path in image.regions])
     if regions:
         files[0]["regionsSet"] = {"regions": regions}
     return {

@@ -11,7 +11,7 @@ from ..casa import fits_copy
 from ..errors import DataError
 from ..files import write_json
 from ..folder import file_safe
-from . import carta, ds9, overlays, xpa
+from . import carta, ds9, idia, overlays, xpa
 from .kept import folder_of, kept
 from .pictures import Picture, find
 from .plain_paths import plain
@@ -37,6 +37,8 @@ class Wish:
         The address of a CARTA that runs.
     top : Path
         Its top-level folder.
+    hdf5 : bool
+        Give CARTA HDF5 files.
     dry_run : bool
         Make the files, but open none.
     """
@@ -47,6 +49,7 @@ class Wish:
     new: bool = False
     url: str = ""
     top: Path = Path("/")
+    hdf5: bool = False
     dry_run: bool = False
 
 
@@ -119,7 +122,10 @@ def _in_ds9(found: Viewed, regions: Sequence[tuple[Path, ...]], wish: Wish) -> N
 
 
 def _in_carta(found: Viewed, regions: Sequence[tuple[Path, ...]], wish: Wish) -> None:
-    images = [carta.Shown(*both) for both in zip(found.files, regions, strict=True)]
+    fits = found.files
+    if wish.hdf5:
+        found.files = [hdf5_of(*both) for both in zip(found.pictures, fits, strict=True)]
+    images = [carta.Shown(*three) for three in zip(found.files, fits, regions, strict=True)]
     first = found.pictures[0]
     whose = first.run.folder.root.name if first.run else first.name
     name = f"casarun-{file_safe(whose)}"
@@ -184,6 +190,20 @@ def fits_of(picture: Picture) -> Path:
         )
     except (OSError, RuntimeError) as error:
         raise DataError(f"{picture.path}: cannot be written as FITS: {error}") from error
+
+
+def hdf5_of(picture: Picture, fits: Path) -> Path:
+    """Return an image as an HDF5 file, written now or earlier.
+
+    Raises
+    ------
+    DataError
+        If it cannot be written.
+    """
+    try:
+        return kept(picture, [fits], ".hdf5", lambda path: idia.write(fits, path))
+    except OSError as error:
+        raise DataError(f"{fits}: cannot be written as HDF5: {error}") from error
 
 
 def own_of(picture: Picture) -> tuple[Path, ...]:
