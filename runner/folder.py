@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PRODUCT_FOLDERS = ("raw", "caltables", "calibrated", "images", "scripts", "logs", "qa", "docs")
+SLICES = "slices"
+"""Name of the folder of what slices of a run keep for themselves."""
 _UNSAFE = re.compile(r"[^A-Za-z0-9+_.-]")
 _LONGEST = 64
 _COMPONENT = 220
@@ -29,9 +31,16 @@ class RunFolder:
     ----------
     root : Path
         The absolute path of the folder.
+    part : str
+        Where only a slice of a run works (see `casarun.engine.slices`), its name: it has journal,
+        lock, status and work of its own, beside those of others.
+    attempt : str
+        Which of its attempts that is: each has a work folder of its own.
     """
 
     root: Path
+    part: str = ""
+    attempt: str = ""
 
     @property
     def private(self) -> Path:
@@ -39,19 +48,29 @@ class RunFolder:
         return self.root / ".casarun"
 
     @property
+    def slices(self) -> Path:
+        """What the slices of a run keep for themselves, a folder each."""
+        return self.private / SLICES
+
+    @property
+    def own(self) -> Path:
+        """What only the one who works here writes."""
+        return self.slices / self.part if self.part else self.private
+
+    @property
     def journal(self) -> Path:
         """The append-only record of everything that happened."""
-        return self.private / "journal.jsonl"
+        return self.own / "journal.jsonl"
 
     @property
     def lock(self) -> Path:
         """Held by the one run that may work here."""
-        return self.private / "lock"
+        return self.own / "lock"
 
     @property
     def status(self) -> Path:
         """The heartbeat of the run, rewritten as it goes."""
-        return self.private / "status.json"
+        return self.own / "status.json"
 
     @property
     def batch(self) -> Path:
@@ -76,7 +95,7 @@ class RunFolder:
     @property
     def seen(self) -> Path:
         """How the products looked when they were last looked at."""
-        return self.private / "seen.json"
+        return self.own / "seen.json"
 
     @property
     def watched(self) -> Path:
@@ -115,9 +134,15 @@ class RunFolder:
         """
         return self.private / f"{record.stem}.state"
 
+    @property
+    def works(self) -> Path:
+        """Where steps work."""
+        work = self.private / "work"
+        return work / "slices" / self.part if self.part else work
+
     def work(self, step_id: str) -> Path:
         """Return the folder in which a step works until its products are proven."""
-        return self.private / "work" / step_id
+        return self.works / self.attempt / step_id
 
     def log(self, step_id: str) -> Path:
         """Return the folder of a step's logs; each attempt has one of its own below it."""

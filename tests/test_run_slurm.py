@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import os
+import re
+import subprocess
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
-from support import crashes
-from support.cli import Done, casarun
+from casarun.api import BatchStatus, batch_status
+from casarun.engine.journal import read_events
+from casarun.engine.submission import SubmittedJob, read_submission
+from casarun.folder import RunFolder
+from support import crashes, skies
+from support.cli import COMMAND, Done, casarun
 from support.slurm_local import LocalSlurm, has_cgroups, lacking, local_slurm
 
 pytestmark = pytest.mark.casa
@@ -185,3 +193,177 @@ def test_the_wall_time_is_over(bench: Bench, wanted: dict[str, str]) -> None:
 def _log(bench: Bench, job: str) -> str:
     path = bench.run / "logs" / "batch" / f"casarun-small-{job}.log"
     return path.read_text() if path.is_file() else ""
+
+
+# -- a run over many nodes
+
+
+THREE = (
+    crashes.SMALL.replace('name = "small"', 'name = "three"').replace(
+        'name = "day"\nvis = "day.ms"', 'vis = "day*.ms"'
+    )
+    + '[cluster]\npack = "0s"\nmemory = "1.5GB"\n'
+)
+SLURM = ("--executor", "slurm")
+
+
+@pytest.fixture(scope="module")
+def three(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give the recipe of three small observations, imaged together."""
+    folder = tmp_path_factory.mktemp("three")
+    for seed in (1, 2, 3):
+        skies.build(folder / f"day{seed}.ms", replace(crashes.SKY, seed=seed))
+    (folder / "three.toml").write_text(THREE)
+    return folder / "three.toml"
+
+
+@pytest.fixture(scope="module")
+def wanted_of_three(three: Path) -> dict[str, str]:
+    """Give what a run on this machine makes of it."""
+    done = casarun(three, "-o", three.parent / "here", cwd=three.parent)
+    assert done.returncode == 0, done.stderr
+    return crashes.products(three.parent / "here")
+
+
+@pytest.fixture
+def nodes(slurm: LocalSlurm, three: Path, tmp_path: Path) -> Iterator[Bench]:
+    bench = Bench(slurm, three, tmp_path / "run")
+    yield bench
+    slurm.run("scancel", "-u", "root")
+
+
+def test_many_nodes_make_what_one_makes(nodes: Bench, wanted_of_three: dict[str, str]) -> None:
+    shown = nodes("submit", nodes.recipe, "--to", "slurm", *SLURM, "-o", nodes.run, "--dry-run")
+    assert shown.stderr.splitlines()[-4:] == [
+        "calibrate-0: calibrate day1, 15 steps",
+        "calibrate-1: calibrate day2, 15 steps",
+        "calibrate-2: calibrate day3, 15 steps",
+        "image-0: image target mfs, 7 steps, after calibrate-0, calibrate-1, calibrate-2",
+    ]
+    done = nodes("run", nodes.recipe, *SLURM, "-o", nodes.run)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "handed to slurm: 9 jobs" in done.stdout
+    assert "[55/55] target.mfs.measure" in done.stdout
+    assert "verdict: pass" in done.stdout
+    assert crashes.mismatches(wanted_of_three, crashes.products(nodes.run)) == []
+    said = nodes.status()
+    assert f"{nodes.run}: done\n" in said
+    assert "4 slices and the report, 52 of 52 steps done" in said
+    assert "  image-0 (image target mfs, 7 of 7 steps): done" in said
+    # The three datasets were reduced at the same time, on a node each.
+    ran = nodes.slurm.run("scontrol", "-o", "show", "job")
+    assert (
+        len(set(re.findall(r"calibrate-0-array .*?JobState=COMPLETED.*?NodeList=(n\d)", ran))) > 2
+    )
+    again = nodes("run", nodes.recipe, *SLURM, "-o", nodes.run)
+    assert again.returncode == 0
+    assert "nothing to do: all 55 steps are up to date" in again.stdout
+
+
+def test_neither_the_submitting_process_nor_the_controller_is_needed(
+    nodes: Bench, wanted_of_three: dict[str, str]
+) -> None:
+    command = [*COMMAND, "run", str(nodes.recipe), *SLURM, "-o", str(nodes.run)]
+    driver = subprocess.Popen(command, env=nodes.slurm.env, stdout=subprocess.DEVNULL)
+    wait(lambda: _slice_events(nodes, "day1.flag.basic"), "nothing was done")
+    driver.kill()
+    driver.wait()
+    nodes.slurm.restart_controller()
+    refused = nodes(nodes.recipe, "-o", nodes.run)
+    assert refused.returncode == 4
+    assert "of slurm works in" in refused.stderr
+    # Another one finds the jobs, hands in none, and follows them to their end.
+    done = nodes("run", nodes.recipe, *SLURM, "-o", nodes.run)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "already with slurm: 9 jobs" in done.stdout
+    assert crashes.mismatches(wanted_of_three, crashes.products(nodes.run)) == []
+
+
+def test_what_was_cancelled_is_handed_in_again_and_nothing_else(
+    nodes: Bench, wanted_of_three: dict[str, str]
+) -> None:
+    once = ("--set", "cluster.escalate=0")
+    handed = nodes("submit", nodes.recipe, "--to", "slurm", *SLURM, "-o", nodes.run, *once)
+    assert "5 jobs of" in handed.stdout
+    wait(lambda: _slice_events(nodes, "day2.bandpass"), "nothing was done")
+    job = next(j.job for j in _jobs(nodes) if j.name == "calibrate-1")
+    nodes.slurm.run("scancel", job)
+    wait(lambda: (nodes.run / ".casarun/slices/report/result.json").is_file(), "no report")
+    said = nodes.status()
+    assert f"{nodes.run}: interrupted\n" in said
+    assert "  calibrate-1 (calibrate day2, " in said
+    assert ": interrupted: SIGTERM" in said
+    assert "  image-0 (image target mfs, 0 of 7 steps): job " in said
+    assert "cancelled (DependencyNeverSatisfied)" in said
+    first = {j.job for j in _jobs(nodes)}
+    done = nodes("run", nodes.recipe, *SLURM, "-o", nodes.run)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "handed to slurm: 5 jobs" in done.stdout  # two slices and the report, with retries
+    assert not first & {j.job for j in _jobs(nodes)}
+    again = {event["step"] for event in crashes.events(nodes.run) if event["event"] == "step-done"}
+    assert len(again) == 55
+    assert crashes.mismatches(wanted_of_three, crashes.products(nodes.run)) == []
+
+
+def test_a_job_that_was_ended_from_outside_is_done_again_by_the_next(
+    nodes: Bench, wanted_of_three: dict[str, str]
+) -> None:
+    nodes("submit", nodes.recipe, "--to", "slurm", *SLURM, "-o", nodes.run)
+    wait(lambda: _slice_events(nodes, "day2.setjy.0"), "nothing was done")
+    nodes.slurm.run("scancel", next(j.job for j in _jobs(nodes) if j.name == "calibrate-1"))
+    wait(lambda: (nodes.run / ".casarun/slices/report/result.json").is_file(), "no report")
+    assert f"{nodes.run}: done\n" in nodes.status()
+    assert crashes.mismatches(wanted_of_three, crashes.products(nodes.run)) == []
+
+
+def test_a_slice_that_ran_out_of_memory_gets_more(
+    nodes: Bench, wanted_of_three: dict[str, str]
+) -> None:
+    done = nodes("run", nodes.recipe, *SLURM, "-o", nodes.run, "--set", "cluster.image.cores=1",
+                 "--set", "cluster.image.memory=250MB", "--set", "cluster.escalate=3")  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert crashes.mismatches(wanted_of_three, crashes.products(nodes.run)) == []
+    jobs = [j.job for j in _jobs(nodes) if j.name == "image-0"]
+    assert len(jobs) == 4  # 0.25, 0.5, 1 and 2 GB
+    states = nodes.slurm.states()
+    assert states[jobs[0]] in ("OUT_OF_MEMORY", "FAILED")
+    assert [states[job] for job in jobs].count("COMPLETED") == 1
+
+
+@pytest.mark.long
+def test_a_node_dies(nodes: Bench, wanted_of_three: dict[str, str]) -> None:
+    nodes("submit", nodes.recipe, "--to", "slurm", *SLURM, "-o", nodes.run)
+    wait(lambda: _slice_events(nodes, "day2.bandpass"), "nothing was done")
+    state = next(s for s in _status(nodes).slices if s.name == "calibrate-1")
+    node = re.search(r"on (n\d)", state.said)
+    assert node is not None
+    nodes.slurm.kill_node(node[1])
+    wait(lambda: "BeginTime" in nodes.status(), "it was not requeued")
+    nodes.slurm.start_now(state.job)
+    nodes.slurm.boot_node(node[1])
+    done = nodes("run", nodes.recipe, *SLURM, "-o", nodes.run)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert crashes.mismatches(wanted_of_three, crashes.products(nodes.run)) == []
+    nodes.slurm.await_idle()
+
+
+def _slice_events(bench: Bench, step: str) -> bool:
+    """Say whether a slice has done a step."""
+    return any(
+        event["event"] == "step-done" and event.get("step") == step
+        for path in (bench.run / ".casarun" / "slices").glob("*/journal.jsonl")
+        for event in read_events(path)
+    )
+
+
+def _jobs(bench: Bench) -> tuple[SubmittedJob, ...]:
+    submission = read_submission(RunFolder(bench.run))
+    assert submission is not None
+    return submission.jobs
+
+
+def _status(bench: Bench) -> BatchStatus:
+    with mock.patch.dict(os.environ, bench.slurm.env):
+        found = batch_status(RunFolder(bench.run))
+    assert found is not None
+    return found

@@ -93,7 +93,7 @@ def test_short_jobs_are_asked_to_stop_in_their_last_quarter() -> None:
         (After(ok=(("1",),)), "afterok:1"),
         (After(ok=(("1", "2"),)), "afterok:1?afterok:2"),
         (After(ok=(("1",), ("3",))), "afterok:1,afterok:3"),
-        (After(failed="7_2"), "afternotok:7_2"),
+        (After(failed=("7_2", "8")), "afternotok:7_2,afternotok:8"),
         (After(ended=("4", "5")), "afterany:4,afterany:5"),
     ],
 )
@@ -282,7 +282,9 @@ def test_what_waits_is_killed_when_it_waits_in_vain(
     said: Callable[..., list[list[str]]],
 ) -> None:
     calls = said(sbatch="12;cluster\n")
-    job = slurm.Slurm().submit(Path("x.sh"), After(failed="3"), array="0-9%4", mark="m", hold=True)
+    job = slurm.Slurm().submit(
+        Path("x.sh"), After(failed=("3",)), array="0-9%4", mark="m", hold=True
+    )
     assert job == "12"
     assert calls == [
         ["sbatch", "--parsable", "--hold", "--comment=m", "--array=0-9%4",
@@ -290,10 +292,8 @@ def test_what_waits_is_killed_when_it_waits_in_vain(
     ]  # fmt: skip
 
 
-def outcome(why: str, done: Sequence[str] = ()) -> Any:
-    result = type("Result", (), {})()
-    result.outcome = Outcome(done=list(done), interrupted=bool(why), why=why)
-    return result
+def outcome(why: str, done: Sequence[str] = ()) -> Outcome:
+    return Outcome(done=list(done), interrupted=bool(why), why=why)
 
 
 @pytest.mark.parametrize("why", ["SIGUSR1", "its job ends at 2026-01-01 00:00:00 UTC"])

@@ -11,17 +11,22 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from .batch_jobs import BatchStatus, batch_status, cancel, requeue_here
     from .comparing import compare
+    from .distributing import Distributed, distribute
+    from .following import run_distributed
     from .observing import info
     from .opening import Options, Reduction, open_recipe, run_folder
     from .planning import Planned, plan
     from .plotting import plot
     from .running import RunResult, report, run
+    from .slice_report import report_slices
+    from .slicing import do_slice
     from .submitting import Handed, submit
     from .surveying import dashboard
     from .viewing import view
 
 __all__ = [
     "BatchStatus",
+    "Distributed",
     "Handed",
     "Options",
     "Planned",
@@ -31,19 +36,28 @@ __all__ = [
     "cancel",
     "compare",
     "dashboard",
+    "distribute",
+    "do_slice",
     "info",
     "open_recipe",
     "plan",
     "plot",
     "report",
+    "report_slices",
     "requeue_here",
     "run",
+    "run_distributed",
     "run_folder",
     "submit",
     "view",
 ]
 
 _HOME: Final = {
+    "do_slice": "slicing",
+    "report_slices": "slice_report",
+    "run_distributed": "following",
+    "distribute": "distributing",
+    "Distributed": "distributing",
     "BatchStatus": "batch_jobs",
     "Handed": "submitting",
     "Options": "opening",

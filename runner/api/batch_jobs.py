@@ -4,23 +4,60 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from ..engine.executors.batch import BatchError, BatchSystem, Forgetful, JobState
+from ..engine.executors.batch import (
+    LOST,
+    RUNNING,
+    BatchError,
+    BatchSystem,
+    Forgetful,
+    JobState,
+)
 from ..engine.executors.slurm import Slurm, job_here
-from ..engine.submission import LOGS, Submission, job_states, read_submission, system
+from ..engine.journal_state import read_state
+from ..engine.slice_files import REPORT, read_slice, result_of
+from ..engine.slices import Slice
+from ..engine.submission import LOGS, WHOLE, Submission, job_states, read_submission, system
 from ..errors import DataError
 from ..folder import RunFolder
 from .opening import run_folder
 
 if TYPE_CHECKING:
-    from .running import RunResult
+    from ..engine.outcome import Outcome
 
 _TIME_IS_OVER: Final = ("SIGUSR1", "its job ends at")
 """How the reason of a stop begins that came because the job's time is over."""
+
+
+@dataclass(frozen=True)
+class SliceStatus:
+    """How a slice of a run is.
+
+    Attributes
+    ----------
+    name, title : str
+        The slice, and what it does.
+    state : str
+        ``done``, ``failed``, ... where it has come to an end; else what is known of its job.
+    said : str
+        More of that, for a person.
+    job : str
+        The job that did it, does it or will.
+    done, total : int
+        How many of its steps are done, and how many it has.
+    """
+
+    name: str
+    title: str
+    state: str
+    said: str
+    job: str
+    done: int
+    total: int
 
 
 @dataclass(frozen=True)
@@ -35,11 +72,14 @@ class BatchStatus:
         By the job's number; empty where the batch system cannot be asked.
     silent : str
         Why it cannot.
+    slices : tuple of SliceStatus
+        Of a run that is cut into slices, the report last.
     """
 
     submission: Submission
     states: Mapping[str, JobState] = field(default_factory=dict)
     silent: str = ""
+    slices: tuple[SliceStatus, ...] = ()
 
     @property
     def is_live(self) -> bool:
@@ -53,9 +93,39 @@ def batch_status(folder: RunFolder, batch: BatchSystem | None = None) -> BatchSt
     if submission is None:
         return None
     try:
-        return BatchStatus(submission, _kept_states(folder, submission, batch))
+        states, silent = _kept_states(folder, submission, batch), ""
     except BatchError as error:
-        return BatchStatus(submission, silent=str(error))
+        states, silent = {}, str(error)
+    return BatchStatus(submission, states, silent, tuple(_slices(folder, submission, states)))
+
+
+def _slices(
+    folder: RunFolder, submission: Submission, states: Mapping[str, JobState]
+) -> Iterator[SliceStatus]:
+    """Yield how each slice is, from its result, its journal and its jobs."""
+    by_name: dict[str, list[str]] = {}
+    for job in submission.jobs:
+        by_name.setdefault(job.name, []).append(job.job)
+    records = read_state(folder.journal).steps
+    for name, jobs in by_name.items():
+        if name == WHOLE:
+            continue
+        one = Slice(name, REPORT, REPORT, ()) if name == REPORT else read_slice(folder, name)[0]
+        title, steps = one.title, one.steps
+        done = sum(step in records and records[step].last == "step-done" for step in steps)
+        result = result_of(folder, name)
+        live = [states[job] for job in jobs if job in states and states[job].is_live]
+        began = [state for state in live if state.phase == RUNNING]
+        at = next(iter(began or live), None)
+        if at is not None and not (result and result.is_final):
+            yield SliceStatus(name, title, at.phase, str(at), at.job, done, len(steps))
+        elif result is not None:
+            said = f"{result.state}{f': {result.message}' if result.message else ''}"
+            yield SliceStatus(name, title, result.state, said, result.job, done, len(steps))
+        else:
+            ends = [states[job] for job in jobs if job in states]
+            said = "; ".join(f"job {state.job} {state}" for state in ends) or "not known"
+            yield SliceStatus(name, title, LOST, said, jobs[0], done, len(steps))
 
 
 def _kept_states(
@@ -98,7 +168,7 @@ def cancel(run: Path, batch: BatchSystem | None = None) -> list[str]:
 
 
 def requeue_here(
-    result: RunResult,
+    outcome: Outcome,
     environ: Mapping[str, str] | None = None,
     batch: BatchSystem | None = None,
 ) -> str:
@@ -106,8 +176,8 @@ def requeue_here(
 
     Parameters
     ----------
-    result : RunResult
-        What the run came to.
+    outcome : Outcome
+        What came of the run, or of a slice of it.
     environ : mapping of str to str, optional
         By default this process's own.
     batch : BatchSystem, optional
@@ -119,7 +189,7 @@ def requeue_here(
         What was done, for the log; empty where the run was not stopped for that.
     """
     environ = os.environ if environ is None else environ
-    job, outcome = job_here(environ), result.outcome
+    job = job_here(environ)
     if not job or not outcome.interrupted or not outcome.why.startswith(_TIME_IS_OVER):
         return ""
     again = int(environ.get("SLURM_RESTART_COUNT") or 0)

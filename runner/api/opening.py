@@ -208,12 +208,12 @@ def held(folder: RunFolder) -> Iterator[None]:
             [Problem(f"{root} is not empty and not a run folder; choose another with --output")]
         )
     keep_inside(folder)
-    with FolderLock(folder.lock, folder.status), _matplotlib_in(folder.private / "matplotlib"):
+    with FolderLock(folder.lock, folder.status), matplotlib_in(folder.private / "matplotlib"):
         yield
 
 
 @contextmanager
-def _matplotlib_in(folder: Path) -> Iterator[None]:
+def matplotlib_in(folder: Path) -> Iterator[None]:
     """Let Matplotlib keep its list of fonts in a folder, instead of in the user's home.
 
     Must come before the process is started that the steps are forked from.

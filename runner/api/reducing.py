@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from ..engine.executors.local import LocalExecutor
 from ..engine.journal import recording
@@ -19,6 +19,8 @@ from .planning import Planned, prepare
 from .running import RunResult
 from .steps import Listener, need_casa, run_steps
 from .watching import Watch
+
+NONE_ASIDE: Final[Mapping[str, str]] = {}
 
 
 def run_held(
@@ -49,7 +51,7 @@ def run_held(
     outcome.done[:0] = [step for step in imported if outcome.skipped.pop(step, "")]
     with recording(folder):
         metrics = conclude(folder, planned.plan, outcome, planned.reduction.loaded, versions())
-    code = _exit_code(outcome, metrics, watch.aside)
+    code = exit_code(outcome, metrics, watch.aside)
     return RunResult(code, outcome, planned.plan, folder, metrics, watch.aside)
 
 
@@ -77,7 +79,10 @@ def _run_steps(
     return run_steps(reduction, planned.plan, executor, told, stop, planned.forecast)
 
 
-def _exit_code(outcome: Outcome, metrics: Mapping[str, Any], aside: Mapping[str, str]) -> ExitCode:
+def exit_code(
+    outcome: Outcome, metrics: Mapping[str, Any], aside: Mapping[str, str] = NONE_ASIDE
+) -> ExitCode:
+    """Return the exit code of a run; `aside` are datasets that were set aside, and why."""
     if outcome.interrupted:
         return ExitCode.INTERRUPTED
     if outcome.failed or aside:

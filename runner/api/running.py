@@ -109,6 +109,8 @@ def run(
 def _no_job(folder: RunFolder) -> None:
     """Refuse a folder in which a batch job works, or will, other than the one that we are.
 
+    What the slices of an earlier run wrote comes into the journal.
+
     Raises
     ------
     LockedError
@@ -119,6 +121,10 @@ def _no_job(folder: RunFolder) -> None:
         from ..engine.submission import refuse_if_live
 
         refuse_if_live(folder, but=job_here(os.environ))
+    if folder.slices.is_dir():
+        from ..engine.slice_files import absorb
+
+        absorb(folder)
 
 
 def _require_nothing_lost(reduction: Reduction) -> None:

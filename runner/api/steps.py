@@ -23,7 +23,7 @@ from ..files import tree_size
 from ..folder import RunFolder
 from ..plan import Plan, Step
 from ..quantities import parse
-from ..recipe.model import Retry
+from ..recipe.model import Resources, Retry
 from ..stages import compile as stages
 from .opening import Reduction, versions
 
@@ -117,8 +117,8 @@ def run_steps(
         _with_memory(planned, expected.learnt_memory),
         reduction.folder,
         executor,
-        _policy(recipe.retry),
-        _budget(reduction),
+        policy_of(recipe.retry),
+        budget_of(recipe.resources, reduction.options.jobs, reduction.folder.root),
         listener,
         stop,
         seconds=expected.steps,
@@ -140,18 +140,18 @@ def _with_memory(plan: Plan, memory: Mapping[str, int]) -> Plan:
     )
 
 
-def _budget(reduction: Reduction) -> Budget:
+def budget_of(wishes: Resources, jobs: int | None, root: Path) -> Budget:
     """Return what the steps may use of this machine, together and each."""
-    wishes = reduction.loaded.recipe.resources
     per_step = wishes.memory_per_step
     return replace(
-        machine.budget(wishes, reduction.options.jobs),
+        machine.budget(wishes, jobs),
         memory_per_step_bytes=0 if per_step == "auto" else int(parse(per_step, "size")),
-        disk_reserve_bytes=reserve_bytes(wishes.disk_reserve, reduction.folder.root),
+        disk_reserve_bytes=reserve_bytes(wishes.disk_reserve, root),
     )
 
 
-def _policy(retry: Retry) -> RetryPolicy:
+def policy_of(retry: Retry) -> RetryPolicy:
+    """Return when to try a step again."""
     return RetryPolicy(
         retry.attempts,
         parse(retry.wait, "duration"),

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
 
 from .. import api
+from ..engine.executors.batch import RUNNING, WAITING
 from ..engine.executors.canfar import Canfar
 from ..engine.submission import system
-from ..errors import printable
+from ..errors import LockedError, printable
 
 
 def submit(
@@ -30,6 +32,52 @@ def submit(
     click.echo(f"script: {handed.path}")
     click.echo(f"job {handed.job} of {handed.folder.root}; "
                f"`casarun status {handed.folder.root}` says how it is")  # fmt: skip
+
+
+def distribute(recipe: Path, options: api.Options, *, dry_run: bool) -> None:
+    """Hand a run to Slurm in slices, or show what would be handed in."""
+    given = api.distribute(recipe, options, dry_run=dry_run)
+    root = given.folder.root
+    if dry_run:
+        for one in given.slices:
+            after = f", after {', '.join(one.after)}" if one.after else ""
+            click.echo(
+                printable(f"{one.name}: {one.title}, {len(one.steps)} steps{after}"), err=True
+            )
+        for name, text in given.scripts.items():
+            click.echo(printable(f"--- {name}\n{text}"))
+    elif given.submission is None:
+        click.echo(f"nothing to do: all is up to date in {root}")
+    elif not given.fresh:
+        raise LockedError(
+            f"the jobs of this run wait or run already: `casarun status {root}` says how they are"
+        )
+    else:
+        click.echo(f"scripts: {root}/scripts/slurm")
+        click.echo(f"{len(given.submission.jobs)} jobs of {root}; `casarun status {root}` says how "
+                   "they are")  # fmt: skip
+
+
+def do_slice(run: Path, name: str, jobs: int | None) -> int:
+    """Do a slice of a run, in the job that is there for it."""
+    from ..engine import signals
+    from ..engine.slice_files import REPORT
+    from .terminal import lines_only
+
+    if name == REPORT:
+        with lines_only() as screen:
+            result = api.report_slices(run)
+            screen.close(result)
+        return int(result.exit_code)
+    stop = signals.StopFlag()
+    with signals.stopping(stop), signals.jobtime(stop), lines_only() as screen:
+        code, said, outcome = api.do_slice(run, name, jobs, screen.tell, stop)
+    click.echo(
+        printable(f"slice {name}: {said.state}{f': {said.message}' if said.message else ''}")
+    )
+    if again := api.requeue_here(outcome):
+        click.echo(again)
+    return int(code)
 
 
 def cancel(run: Path) -> None:
@@ -58,12 +106,30 @@ def lines(status: api.BatchStatus, heart: str) -> list[str]:
     if not submission.complete:
         return [said, "  that came to no end: submit it again, or casarun cancel"]
     found = [said]
+    if status.slices:
+        done = sum(one.done for one in status.slices)
+        total = sum(one.total for one in status.slices)
+        found[0] += (
+            f": {len(status.slices) - 1} slices and the report, {done} of {total} steps done"
+        )
+        found += [_slice_line(one) for one in status.slices]
+        return found + _go_on(heart)
     for job in submission.jobs:
         state = status.states[job.job]
         found.append(f"  job {job.job} ({job.name}): {state}")
-    if heart in ("lost", "not run"):
-        found.append("  the run did not come to its end there; submit it again to go on")
-    return found
+    return found + _go_on(heart)
+
+
+def _go_on(heart: str) -> list[str]:
+    if heart not in ("lost", "not run"):
+        return []
+    return ["  the run did not come to its end there; submit it again to go on"]
+
+
+def _slice_line(one: Any) -> str:
+    steps = f", {one.done} of {one.total} steps" if one.total else ""
+    job = f"job {one.job} " if one.state in (WAITING, RUNNING) else ""
+    return f"  {one.name} ({one.title}{steps}): {job}{one.said}"
 
 
 def as_json(status: api.BatchStatus) -> dict[str, Any]:
@@ -73,6 +139,7 @@ def as_json(status: api.BatchStatus) -> dict[str, Any]:
         "submitted": status.submission.submitted,
         "complete": status.submission.complete,
         "silent": status.silent,
+        "slices": [asdict(one) for one in status.slices],
         "jobs": [_job_json(status, job) for job in status.submission.jobs],
     }
 

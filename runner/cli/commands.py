@@ -59,6 +59,15 @@ def _over_recipe(command: _F) -> _F:
     return command
 
 
+_executor = click.option(
+    "--executor",
+    type=click.Choice(["local", "slurm"]),
+    default="local",
+    show_default=True,
+    help="slurm: cut the run into slices, each a job, and hand in all at once.",
+)
+
+
 def _volume(command: _F) -> _F:
     for option in (
         click.option("--quiet", "-q", is_flag=True, help="Only say what went wrong."),
@@ -85,6 +94,7 @@ def _volume(command: _F) -> _F:
 )
 @click.option("--dry-run", is_flag=True, help="Show what would run, and why.")
 @click.option("--fresh", is_flag=True, help="Forget what earlier runs left in the run folder.")
+@_executor
 @click.option(
     "--requeue",
     is_flag=True,
@@ -93,7 +103,8 @@ def _volume(command: _F) -> _F:
 @_volume
 def run(
     recipe: Path, output: Path | None, overrides: tuple[str, ...], until: str, only: str,
-    jobs: int | None, walltime: str, part: str, dry_run: bool, fresh: bool, requeue: bool,
+    jobs: int | None, walltime: str, part: str, dry_run: bool, fresh: bool, executor: str,
+    requeue: bool,
     quiet: bool, verbose: bool,
 ) -> int:  # fmt: skip
     """Run RECIPE, or go on with its run; then judge and report."""
@@ -113,13 +124,14 @@ def run(
         terminal(quiet=quiet, verbose=verbose) as screen,
     ):
         try:
-            result = api.run(recipe, options, screen.tell, stop, screen.planned)
+            start = api.run_distributed if executor == "slurm" else api.run
+            result = start(recipe, options, screen.tell, stop, screen.planned)
         except LockedError as error:
             if error.doubtful or not quiet:
                 raise
             return int(error.exit_code)  # cron starts the next one while this one goes on
         screen.close(result)
-    if requeue and (said := api.requeue_here(result)):
+    if requeue and (said := api.requeue_here(result.outcome)):
         click.echo(said)
     return int(result.exit_code)
 
@@ -223,6 +235,7 @@ def _show_plan(recipe: Path, options: Any, how: str) -> int:
 @click.option(
     "--to", "engine", type=click.Choice(["slurm", "canfar"]), required=True, help="To what."
 )
+@_executor
 @click.option("--jobs", "-j", type=click.IntRange(1), help="How many steps may run at once.")
 @click.option("--fresh", is_flag=True, help="Forget what earlier runs left in the run folder.")
 @click.option(
@@ -235,9 +248,9 @@ def _show_plan(recipe: Path, options: Any, how: str) -> int:
 @click.option("--dry-run", is_flag=True, help="Show the batch script; hand in nothing.")
 def submit(
     recipe: Path, output: Path | None, overrides: tuple[str, ...], until: str, only: str,
-    engine: str, jobs: int | None, fresh: bool, replicas: int, dry_run: bool,
+    engine: str, executor: str, jobs: int | None, fresh: bool, replicas: int, dry_run: bool,
 ) -> None:  # fmt: skip
-    """Hand a run of RECIPE to a batch system, as one job.
+    """Hand a run of RECIPE to a batch system, as one job, or as one for each slice.
 
     Cores, memory and time come from [cluster] in the recipe, else from the plan. When the job's
     time is over the run stops, and goes on in the queue.
@@ -246,7 +259,23 @@ def submit(
     from . import batch
 
     options = api.Options(output, overrides, jobs, until, only, fresh)
-    batch.submit(recipe, options, engine, replicas=replicas, dry_run=dry_run)
+    if executor == "slurm":
+        if engine != "slurm":
+            raise click.BadParameter(f"{engine} runs no slices", param_hint="--executor")
+        batch.distribute(recipe, options, dry_run=dry_run)
+    else:
+        batch.submit(recipe, options, engine, replicas=replicas, dry_run=dry_run)
+
+
+@cli.command(name="slice", hidden=True)
+@click.option("--jobs", "-j", type=click.IntRange(1), help="How many steps may run at once.")
+@click.argument("run_folder", metavar="RUN", type=click.Path(path_type=Path))
+@click.argument("name")
+def slice_(run_folder: Path, name: str, jobs: int | None) -> int:
+    """Do the slice NAME of the run in folder RUN: what its batch jobs call."""
+    from . import batch
+
+    return batch.do_slice(run_folder, name, jobs)
 
 
 @cli.command()

@@ -17,6 +17,7 @@ from ..api import Planned
 from ..engine.doctor import Finding
 from ..engine.executors.batch import RUNNING, WAITING
 from ..engine.journal import read_events
+from ..engine.journal_state import journals
 from ..engine.results import CASA_LOG, attempt_folder
 from ..engine.status import state_of
 from ..errors import DataError, did_you_mean, printable
@@ -213,7 +214,8 @@ def _say_status(
         said = {} if jobs is None else {"batch": batch.as_json(jobs)}
         click.echo(json.dumps(status | said, indent=1))
         return
-    lines = [] if jobs is not None and not status.get("counts") else _heart_lines(status)
+    own = jobs is None or (status.get("counts") and not jobs.slices)
+    lines = _heart_lines(status) if own else []
     lines.insert(0, f"{folder.root}: {status['state']}")
     if jobs is not None:
         lines += batch.lines(jobs, state)
@@ -236,10 +238,22 @@ def _with_jobs(status: dict[str, Any], heart: str, jobs: api.BatchStatus) -> str
     if WAITING in phases:
         status["state"] = "waiting"
         return "waiting"
+    if jobs.slices:
+        status["state"] = _of_report(jobs)
+        return str(status["state"])
     if phases and heart not in ("done", "failed", "interrupted"):
         status["state"] = "lost" if heart else "not run"
     status.setdefault("state", "handed in")
     return str(status["state"])
+
+
+def _of_report(jobs: api.BatchStatus) -> str:
+    """Tell how a run in slices is, none of whose jobs is left."""
+    states = {one.state for one in jobs.slices}
+    for state in ("failed", "interrupted", "lost"):
+        if state in states:
+            return state
+    return "interrupted" if "not run" in states else "done"
 
 
 def _heart_lines(status: Mapping[str, Any]) -> list[str]:
@@ -262,7 +276,8 @@ def _heart_lines(status: Mapping[str, Any]) -> list[str]:
 
 def show_log(folder: RunFolder, step: str, casa: bool) -> None:
     """Print the journal for a person, or one step's log."""
-    events = list(read_events(folder.journal))
+    events = [event for path in journals(folder.journal) for event in read_events(path)]
+    events.sort(key=lambda event: str(event.get("t")))
     if not step:
         for event in events:
             click.echo(_event_line(event))

@@ -83,6 +83,9 @@ class Lines:
             self.say(str(event["said"]), "yellow")
         elif self.quiet:
             return
+        elif kind == "run-submitted":
+            how = "handed to" if event["fresh"] else "already with"
+            self.say(f"{how} {event['engine']}: {event['jobs']} jobs")
         elif kind == "run-opened":
             self.say(f"run folder {event['folder']}")
         elif kind == "product-restored":
@@ -212,6 +215,13 @@ def terminal(*, quiet: bool, verbose: bool) -> Iterator[Lines]:
 
         screen.close = close  # type: ignore[method-assign]
         yield screen
+
+
+@contextmanager
+def lines_only() -> Iterator[Lines]:
+    """Give what shows a run in lines, on a terminal too."""
+    console = Console(highlight=False, width=200)
+    yield Lines(console, quiet=False, verbose=False)
 
 
 def last_line(log: Path) -> str:

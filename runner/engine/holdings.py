@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -37,9 +37,12 @@ class Holdings:
         self._took: dict[str, float] = {}
         self._states: dict[str, str] = {}
 
-    def repair(self) -> None:
-        """Cut off last lines of ledgers that a crash left unfinished."""
-        self._ledgers.repair()
+    def repair(self, mine: Collection[str] | None = None) -> None:
+        """Cut off last lines of ledgers that a crash left unfinished; of what `mine` change."""
+        if mine is None:
+            self._ledgers.repair()
+        else:
+            self._ledgers.repair({u for s in mine for u, _ in self._chains.changed_by[s]})
 
     def look(self, found: Found) -> None:
         """Take note of what a survey found."""

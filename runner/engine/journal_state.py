@@ -7,13 +7,13 @@ looked at, and the rest read when it is asked for.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, Final
 
+from ..folder import SLICES
 from .journal import LONGEST_LINE, Event, event_of
 
 _BEGINNING: Final = re.compile(
@@ -198,28 +198,56 @@ class JournalState:
 _last: list[tuple[tuple[Any, ...], JournalState]] = []
 
 
-def read_state(path: Path) -> JournalState:
-    """Sum up a journal file; see `casarun.engine.journal.read_events` for what is left out.
+def read_state(path: Path, *, alone: bool = False) -> JournalState:
+    """Sum up a run's journal; see `casarun.engine.journal.read_events` for what is left out.
 
     What was read last is kept: a run asks again for a journal that has not grown since. It is
     nobody's to change.
+
+    Parameters
+    ----------
+    path : Path
+        The journal of a run or of one of its slices.
+    alone : bool
+        Read this file only; by default the run's journal and those of all its slices are summed
+        up together. A step is in one of these that is still written, so their order is of no
+        account.
     """
+    files = [path] if alone else journals(path)
+    key = tuple(_mark(file) for file in files)
+    if not _last or _last[0][0] != key:
+        state = JournalState()
+        for file in files:
+            _read(state, file)
+        _last[:] = [(key, state)]
+    return _last[0][1]
+
+
+def journals(path: Path) -> list[Path]:
+    """Return the journal of a run, and those of its slices, from any one of them."""
+    above = path.parent
+    if above.name != ".casarun" and above.parent.name == SLICES:
+        above = above.parent.parent
+    return [above / path.name, *sorted((above / SLICES).glob(f"*/{path.name}"))]
+
+
+def _mark(path: Path) -> tuple[Any, ...]:
+    """Return what changes with a file's content."""
+    try:
+        there = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return (path,)
+    return (path, there.st_ino, there.st_size, there.st_mtime_ns, there.st_ctime_ns)
+
+
+def _read(state: JournalState, path: Path) -> None:
     try:
         stream = path.open("rb")
     except (FileNotFoundError, NotADirectoryError):
-        return JournalState()
+        return
+    offset = 0
     with stream:
-        there = os.fstat(stream.fileno())
-        key = (path, there.st_ino, there.st_size, there.st_mtime_ns, there.st_ctime_ns)
-        if not _last or _last[0][0] != key:
-            _last[:] = [(key, _read(stream, path))]
-        return _last[0][1]
-
-
-def _read(stream: BinaryIO, path: Path) -> JournalState:
-    state, offset = JournalState(), 0
-    while line := stream.readline(LONGEST_LINE):
-        if line.endswith(b"\n"):
-            state.take_line(line, path, offset)
-        offset += len(line)
-    return state
+        while line := stream.readline(LONGEST_LINE):
+            if line.endswith(b"\n"):
+                state.take_line(line, path, offset)
+            offset += len(line)

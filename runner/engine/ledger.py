@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -98,10 +98,12 @@ class Ledgers:
         finally:
             os.close(descriptor)
 
-    def repair(self) -> None:
-        """Cut off last lines that a crash left unfinished."""
-        for file in self._folder.glob("*.jsonl"):
-            Journal(file).close()
+    def repair(self, paths: Collection[str] | None = None) -> None:
+        """Cut off last lines that a crash left unfinished; of some products' ledgers, or of all."""
+        files = self._folder.glob("*.jsonl") if paths is None else map(self._file, paths)
+        for file in files:
+            if file.exists():
+                Journal(file).close()
 
     def _file(self, path: str) -> Path:
         short = hashlib.sha256(path.encode()).hexdigest()[:8]

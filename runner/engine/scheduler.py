@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Final
 
 from ..errors import Cause
@@ -23,6 +23,7 @@ from .policy import Budget, RetryPolicy, Room, fallback
 from .results import SKIPPED, attempt_folder
 from .resume import Decision, Restore, decide, survey
 from .signals import StopFlag
+from .slices import of_slice
 from .soundness import check_plan
 from .status import Attempt, Heartbeat
 from .walker import Walker, needs, turns
@@ -51,6 +52,7 @@ def run(
     actions: str = ACTIONS,
     about: Mapping[str, Any] | None = None,
     seconds: Mapping[str, float] | None = None,
+    mine: Collection[str] | None = None,
 ) -> Outcome:
     """Bring a run folder to what a plan wants.
 
@@ -81,6 +83,9 @@ def run(
     seconds : mapping of str to float, optional
         How long steps take, where that is known better than the plan knows it: what the longest
         work waits for goes first.
+    mine : collection of str, optional
+        The only steps that may run, by their ids; the others are those of other slices of the
+        run, which must have made what these need.
 
     Returns
     -------
@@ -94,7 +99,7 @@ def run(
         If the plan is unsound; see `check_plan`.
     InterruptedRunError, StepFailedError
         If the journal or a ledger cannot be written, because the disk is full or for another
-        reason. All that runs is ended first.
+        reason, or if a step that is not `mine` would have to run. All that runs is ended first.
     """
     check_plan(plan)
     with recording(folder):
@@ -111,6 +116,7 @@ def run(
             journal,
             actions,
             seconds or {},
+            mine,
         )
         try:
             return engine.go(fresh, about or {})
@@ -138,7 +144,9 @@ class _Run:
         journal: Journal,
         actions: str,
         seconds: Mapping[str, float],
+        mine: Collection[str] | None,
     ) -> None:
+        self._mine = mine
         self._plan = plan
         self._folder = folder
         self._executor = executor
@@ -174,8 +182,8 @@ class _Run:
         """Run to the end."""
         self._end_stale()
         with recording(self._folder):
-            remove_tree(self._folder.private / "work")
-            self._holdings.repair()
+            remove_tree(self._folder.works)
+            self._holdings.repair(self._mine)
         self._think(fresh=fresh)
         self._tell(
             "run-started",
@@ -215,7 +223,7 @@ class _Run:
 
     def _end_stale(self) -> None:
         """End attempts of a runner that was killed; they would write into our products."""
-        for record in read_state(self._folder.journal).steps.values():
+        for record in read_state(self._folder.journal, alone=True).steps.values():
             if record.placed is not None:
                 self._executor.end_stale(record.placed)
 
@@ -229,9 +237,11 @@ class _Run:
         lost = {failed: self._walker.fail(failed) for failed in self._outcome.failed}
         given_up = set(lost).union(*lost.values())
         decided = decide(self._plan, found, fresh=fresh, given_up=given_up)
+        self._intermediates.look(decided.to_run)
+        if self._mine is not None:
+            decided = of_slice(self._plan, decided, self._mine)
         self._decisions, self._restores = decided.steps, decided.restores
         self._removals = decided.removals
-        self._intermediates.look(decided.to_run)
         self._outcome.not_run.clear()
         for failed, steps in lost.items():
             self._lose(failed, steps)
@@ -350,6 +360,7 @@ class _Run:
             saves=self._holdings.saves(step_id),
             states=self._holdings.left(step),
             inputs=self._holdings.inputs(step),
+            place=(self._folder.part, self._folder.attempt),
             **laid,
         )
         placed = self._executor.start(job)

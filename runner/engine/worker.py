@@ -95,7 +95,7 @@ def run(job: Mapping[str, Any]) -> dict[str, Any]:
     its own.
     """
     step = Step.from_json(job["step"])
-    folder = RunFolder(Path(job["folder"]))
+    folder = RunFolder(Path(job["folder"]), *job.get("place", ()))
     attempt = int(job["attempt"])
     logs = attempt_folder(folder, step.id, attempt)
     if attempt == 1:

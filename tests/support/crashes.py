@@ -61,6 +61,9 @@ _FREE_MEMORY = "memavail"
 _OF_THE_MOMENT = frozenset({"DATE", "HISTORY", "COMMENT", "CHECKSUM", "DATASUM", "MEMAVAIL"})
 """FITS keywords; ``tclean`` notes how much memory was free."""
 
+_SLICE = re.compile(r"/work/slices/[^/]+/[^/]+/")
+"""Where steps of a slice of a run work, as ``setjy`` notes it."""
+
 _PROCESS = re.compile(r"FT_MODEL\d+_\d+")
 """``setjy`` and ``tclean`` name the image of a model after their process."""
 
@@ -234,6 +237,7 @@ def _units(path: Path) -> Iterator[tuple[str, bytes]]:
 def _bytes(value: Any, run: str = "") -> bytes:
     if isinstance(value, dict):
         text = json.dumps(_timeless(value), sort_keys=True, default=_plain)
+        text = _SLICE.sub("/work/", text)
         return _PROCESS.sub("FT_MODEL", text.replace(run, "") if run else text).encode()
     array = np.asarray(value)
     if array.dtype.kind in "OUS":

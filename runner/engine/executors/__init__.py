@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ...errors import Cause
+from ...folder import RunFolder
 from ...plan import Step
 from ..saved import Save
 
@@ -39,6 +40,8 @@ class Job:
         As what products it reads and changes were left, by path; see `product_state`.
     inputs : mapping of str to str
         Identities of what it reads from outside of the run folder.
+    place : tuple of str
+        Slice and attempt that it is a part of; see `casarun.folder.RunFolder`.
     """
 
     step: Step
@@ -50,6 +53,12 @@ class Job:
     saves: tuple[Save, ...] = ()
     states: Mapping[str, str] = field(default_factory=dict)
     inputs: Mapping[str, str] = field(default_factory=dict)
+    place: tuple[str, str] = ("", "")
+
+    @property
+    def run_folder(self) -> RunFolder:
+        """The run folder, with the slice that works there."""
+        return RunFolder(self.folder, *self.place)
 
     def to_json(self) -> dict[str, Any]:
         """Return the job as plain data, as `casarun.engine.worker.main` takes it."""
@@ -62,6 +71,7 @@ class Job:
             "inputs": dict(self.inputs),
             "saves": [save.to_json() for save in self.saves],
             "fallback": self.fallback,
+            "place": list(self.place),
         }
 
 

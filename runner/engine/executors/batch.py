@@ -24,6 +24,10 @@ class BatchError(CasarunError):
     exit_code = ExitCode.REFUSED
 
 
+class TooLargeError(BatchError):
+    """No node has what a job asks for."""
+
+
 @dataclass(frozen=True)
 class Ask:
     """What a job asks the batch system for.
@@ -63,14 +67,14 @@ class After:
     ----------
     ok : tuple of tuple of str
         Of each group, one job must have succeeded. At most one group of several jobs.
-    failed : str
-        A job that must have failed.
+    failed : tuple of str
+        Jobs that must have failed, all of them.
     ended : tuple of str
         Jobs that must have ended, however.
     """
 
     ok: tuple[tuple[str, ...], ...] = ()
-    failed: str = ""
+    failed: tuple[str, ...] = ()
     ended: tuple[str, ...] = ()
 
 
@@ -127,8 +131,13 @@ class BatchSystem(Protocol):
 
     name: str
 
-    def script(self, ask: Ask, command: Sequence[str], log: Path, about: str) -> str:
-        """Return the script of a job that ends by becoming `command`."""
+    def script(
+        self, ask: Ask, command: Sequence[str], log: Path, about: str, *, array: bool = False
+    ) -> str:
+        """Return the script of a job that ends by becoming `command`.
+
+        In an `array`, the number of the task stands behind the last word of the command.
+        """
 
     def most_cores(self, partition: str) -> int:
         """Return the cores of the largest node of a partition, else of all; 0 if unknown."""
@@ -141,8 +150,30 @@ class BatchSystem(Protocol):
         array: str = "",
         hold: bool = False,
         mark: str = "",
+        memory_bytes: int = 0,
     ) -> str:
-        """Hand in a script; return the job's number."""
+        """Hand in a script; return the job's number.
+
+        Parameters
+        ----------
+        script : Path
+            The script.
+        after : After
+            What the job waits for.
+        array : str
+            Which tasks: ``0-9,12``, and after ``%`` how many of them run at once.
+        hold : bool
+            Do not let it go yet.
+        mark : str
+            To find it by; see `marked`.
+        memory_bytes : int
+            Over what the script asks for; 0 for that.
+
+        Raises
+        ------
+        BatchError
+            If the system refuses; `TooLargeError` if no node has as much.
+        """
 
     def release(self, jobs: Collection[str]) -> None:
         """Let jobs go that were handed in with `hold`."""

@@ -59,7 +59,9 @@ class Canfar:
         )
         self._replicas = replicas
 
-    def script(self, ask: Ask, command: Sequence[str], log: Path, about: str) -> str:
+    def script(
+        self, ask: Ask, command: Sequence[str], log: Path, about: str, *, array: bool = False
+    ) -> str:
         """Return the script that the session runs; a line of it says what the session is to be.
 
         Raises
@@ -67,7 +69,7 @@ class Canfar:
         RefusedError
             If no image is configured, or a path is not seen by sessions.
         """
-        del log  # the platform keeps it
+        del log, array  # the platform keeps the log, and knows no arrays
         image = str(self.own.get("image", ""))
         if not image:
             raise refuse(
@@ -127,6 +129,7 @@ class Canfar:
         array: str = "",
         hold: bool = False,
         mark: str = "",
+        memory_bytes: int = 0,
     ) -> str:
         """Start the sessions of a script; return their ids, with commas between.
 
@@ -135,7 +138,7 @@ class Canfar:
         BatchError
             With the platform's or the client's words; no session of it is left.
         """
-        if after != NOTHING or array or hold:
+        if after != NOTHING or array or hold or memory_bytes:
             raise BatchError("CANFAR's sessions wait for nothing: it has no such jobs")
         asked = asked_for(script.read_text(encoding="utf-8"))
         where = self.seen_as(str(script))

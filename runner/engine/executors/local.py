@@ -272,7 +272,7 @@ class LocalExecutor:
         running.process.join()
         code = running.process.exitcode
         job = running.job
-        folder = RunFolder(job.folder)
+        folder = job.run_folder
         # What it has started itself must not outlive it.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(_pid(running), signal.SIGKILL)

@@ -14,8 +14,19 @@ from pathlib import Path
 from typing import Final
 
 from ...errors import with_advice
-from .batch import ENDED, LOST, NOTHING, RUNNING, WAITING, After, Ask, BatchError, JobState
-from .slurm_script import script
+from .batch import (
+    ENDED,
+    LOST,
+    NOTHING,
+    RUNNING,
+    WAITING,
+    After,
+    Ask,
+    BatchError,
+    JobState,
+    TooLargeError,
+)
+from .slurm_script import mebibytes, script
 
 _WAITING: Final = frozenset(
     {"PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "SPECIAL_EXIT",
@@ -26,6 +37,9 @@ _RUNNING: Final = frozenset(
 )
 _NOTHING: Final = frozenset({"", "None", "N/A", "Unknown", "(null)", "None assigned"})
 """How Slurm writes that there is no reason, node or time."""
+
+_TOO_LARGE: Final = ("Requested node configuration", "Memory specification can not")
+"""How Slurm says that no node has as much."""
 
 _DEAF_S: Final = 60.0
 """How long a controller may be away (it is restarted, say) before its silence is an error."""
@@ -51,9 +65,11 @@ class Slurm:
         self._deaf_s = deaf_s
         self._accounting = True
 
-    def script(self, ask: Ask, command: Sequence[str], log: Path, about: str) -> str:
+    def script(
+        self, ask: Ask, command: Sequence[str], log: Path, about: str, *, array: bool = False
+    ) -> str:
         """Return the batch script; see `casarun.engine.executors.slurm_script`."""
-        return script(ask, command, log, about)
+        return script(ask, command, log, about, array=array)
 
     def most_cores(self, partition: str) -> int:
         """Return the cores of the largest node of a partition, else of all; 0 if unknown."""
@@ -72,8 +88,9 @@ class Slurm:
         array: str = "",
         hold: bool = False,
         mark: str = "",
+        memory_bytes: int = 0,
     ) -> str:
-        """Hand in a script; return the job's number.
+        """Hand in a script; return the job's number. See `BatchSystem`.
 
         Raises
         ------
@@ -85,6 +102,8 @@ class Slurm:
             arguments.append("--hold")
         if mark:
             arguments.append(f"--comment={mark}")
+        if memory_bytes:
+            arguments.append(f"--mem={mebibytes(memory_bytes)}M")
         if array:
             arguments.append(f"--array={array}")
         dependency = dependency_of(after)
@@ -197,8 +216,7 @@ def dependency_of(after: After) -> str:
     if len(after.ok) == 1 and not after.failed and not after.ended:
         return "?".join(f"afterok:{job}" for job in after.ok[0])
     parts = [f"afterok:{job}" for (job,) in after.ok]
-    if after.failed:
-        parts.append(f"afternotok:{after.failed}")
+    parts += [f"afternotok:{job}" for job in after.failed]
     parts += [f"afterany:{job}" for job in after.ended]
     return ",".join(parts)
 
@@ -244,7 +262,9 @@ def _call(command: Sequence[str]) -> str:
         ) from None
     if done.returncode:
         said = " ".join((done.stderr.strip() or done.stdout.strip() or "no reason given").split())
-        raise BatchError(with_advice(f"{command[0]} failed: {said}", _advice(said)))
+        large = any(words in said for words in _TOO_LARGE)
+        kind = TooLargeError if large else BatchError
+        raise kind(with_advice(f"{command[0]} failed: {said}", _advice(said)))
     return done.stdout
 
 

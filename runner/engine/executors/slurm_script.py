@@ -17,7 +17,7 @@ STOP_S: Final = 120.0
 _MEBIBYTE: Final = 2**20
 
 
-def script(ask: Ask, command: Sequence[str], log: Path, about: str) -> str:
+def script(ask: Ask, command: Sequence[str], log: Path, about: str, *, array: bool = False) -> str:
     """Return the batch script of a job.
 
     Parameters
@@ -30,13 +30,16 @@ def script(ask: Ask, command: Sequence[str], log: Path, about: str) -> str:
         Where what it prints goes; ``%j`` stands for the job's number there.
     about : str
         What the job does, for its reader; lines.
+    array : bool
+        It is one task of an array: its number stands behind the last word of the command.
     """
+    task = '"$SLURM_ARRAY_TASK_ID"' if array else ""
     lines = ["#!/bin/bash", *(f"# {line}".rstrip() for line in about.splitlines())]
     lines += [f"#SBATCH {option}" for option in _options(ask, log)]
     lines += ["", "set -eu"]
     if ask.setup:
         lines += ["", "# From your own configuration:", *ask.setup]
-    lines += ["", f"exec {shlex.join(command)}", ""]
+    lines += ["", f"exec {shlex.join(command)}{task}", ""]
     return "\n".join(lines)
 
 
@@ -49,13 +52,18 @@ def _options(ask: Ask, log: Path) -> Iterator[str]:
     yield "--nodes=1"
     yield "--ntasks=1"
     yield f"--cpus-per-task={ask.cores}"
-    yield f"--mem={math.ceil(ask.memory_bytes / _MEBIBYTE)}M"
+    yield f"--mem={mebibytes(ask.memory_bytes)}M"
     yield f"--time={slurm_time(ask.seconds)}"
     yield f"--signal=B:USR1@{round(stop_margin_s(ask.seconds))}"
     yield "--requeue"
     yield "--open-mode=append"
     yield f"--output={_quoted(log)}"
     yield from ask.options
+
+
+def mebibytes(n_bytes: int) -> int:
+    """Return a memory in the unit that Slurm calls M, rounded up."""
+    return math.ceil(n_bytes / _MEBIBYTE)
 
 
 def stop_margin_s(seconds: float) -> float:
