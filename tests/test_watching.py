@@ -11,16 +11,21 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from casarun.api import Options, RunResult, plan, run
+from casarun.api import Options, RunResult, plan, reducing, run
+from casarun.api.opening import Reduction
 from casarun.casa.integrity import REQUIRED_SUBTABLES
 from casarun.engine import arrivals
 from casarun.engine.arrivals import waits_for
-from casarun.errors import DataError, ExitCode, RefusedError
+from casarun.errors import DataError, ExitCode, Problem, RefusedError
+from casarun.observation import Observation
 from casarun.recipe.load import load
+from casarun.recipe.model import KeptDataset
+from support import many_datasets
 from support.cli import Done, casarun
 from support.cli import recipe as write
 from support.many_datasets import RECIPE, without_casa
@@ -217,6 +222,62 @@ def test_one_that_is_refused_is_set_aside(place: Path) -> None:
     last = start()
     assert last.exit_code == ExitCode.DONE
     assert {step.partition(".")[0] for step in last.outcome.done} >= {"day9", "T9"}
+
+
+def test_one_that_is_refused_after_it_changed_stays_as_it_was(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    come(place, "day1")
+    go(place)
+    before = products(place, "1")
+    real = reducing.observe
+
+    def observe(reduction: Reduction, *more: Any) -> Any:
+        for number, one in enumerate(reduction.loaded.recipe.dataset):
+            if one.name == "day1" and not isinstance(one, KeptDataset):
+                key = ("dataset", number, "vis")
+                raise reduction.refused([Problem("day1.uvfits is cut short", key)])
+        return real(reduction, *more)
+
+    monkeypatch.setattr(reducing, "observe", observe)
+    (place / "data" / "day1.uvfits").write_text("worse")
+    come(place, "day2")
+    result, heard = go(place)
+    assert (result.exit_code, result.aside) == (
+        ExitCode.STEP_FAILED, {"day1": "day1.uvfits is cut short"},
+    )  # fmt: skip
+    said = "day1 is set aside: day1.uvfits is cut short"
+    assert heard == [(said, True)]
+    assert of(result.outcome.done) == {"2"}
+    assert products(place, "1") == before
+    again, heard = go(place)
+    assert (again.exit_code, again.outcome.done) == (ExitCode.STEP_FAILED, [])
+    assert heard == [(said, False)]
+    monkeypatch.undo()
+    (place / "data" / "day1.uvfits").write_text("better")
+    last, _ = go(place)
+    assert last.exit_code == ExitCode.DONE
+    assert of(last.outcome.done) == {"1"}
+
+
+def test_one_that_the_recipe_does_not_fit_after_it_changed_refuses_the_run(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    come(place, "day1", "day2")
+    go(place)
+    real = many_datasets._observation
+
+    def without_target(name: str) -> Observation:
+        found = real(name)
+        return replace(found, fields=found.fields[:-1]) if name == "day1" else found
+
+    monkeypatch.setattr(many_datasets, "_observation", without_target)
+    (place / "data" / "day1.uvfits").write_text("worse")
+    images = {path: path.stat().st_mtime_ns for path in place.glob("run/images/T1.*")}
+    assert images
+    with pytest.raises(RefusedError, match="no field of dataset day1 matches"):
+        go(place)
+    assert {path: path.stat().st_mtime_ns for path in images} == images
 
 
 def test_a_recipe_that_is_wrong_is_refused_as_ever(place: Path) -> None:

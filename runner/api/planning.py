@@ -133,6 +133,6 @@ def plan(recipe: Path, options: Options, listener: Listener | None = None) -> Pl
         watch = Watch(reduction)
         if watch.idle:
             return Planned(watch.reduction, Plan(()), Decided({}), notes=tuple(watch.notes))
-        observations, _ = watch.through(lambda now: observe(now, executor, listener))
+        observations, _ = watch.through(lambda now: observe(now, executor, listener), unread=True)
         planned = watch.through(lambda now: prepare(now, observations, fresh=options.fresh))
         return replace(planned, notes=tuple(watch.notes))

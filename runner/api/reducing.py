@@ -35,7 +35,9 @@ def run_held(
     if watch.idle:
         code = ExitCode.STEP_FAILED if watch.aside else ExitCode.DONE
         return RunResult(code, Outcome(), Plan(()), folder, aside=watch.aside)
-    observations, imported = watch.through(lambda now: observe(now, executor, listener, stop))
+    observations, imported = watch.through(
+        lambda now: observe(now, executor, listener, stop), unread=True
+    )
     if stop:
         return RunResult(
             ExitCode.INTERRUPTED, Outcome(interrupted=True, why=stop.reason), Plan(()), folder

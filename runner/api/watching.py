@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from ..engine.arrivals import Arrival, Arrivals, arrivals, came, waited_long, waits_for
 from ..engine.seen import look
 from ..errors import Problem, RefusedError
+from ..files import identity
 from ..plan import digest
 from ..quantities import parse
 from ..recipe.build import kept_dataset
-from ..recipe.model import Dataset
+from ..recipe.model import Dataset, KeptDataset
 from ..recipe.paths import Watching
 from ..stages.draft import kind
 from .opening import Reduction, with_datasets, with_tables
@@ -115,6 +116,8 @@ class Watch:
             )  # fmt: skip
         elif arrival.refused and arrival.refused_for == self._reason_to_try(path):
             self._set_aside(arrival)
+            if arrival.taken:
+                yield self._kept(arrival, watching)
         else:
             arrival.refused = arrival.refused_for = ""
             yield dataset
@@ -158,8 +161,17 @@ class Watch:
         document = self.reduction.loaded.document
         return digest([document, look(str(Path(path).resolve()))[0]])
 
-    def through(self, work: Callable[[Reduction], _T]) -> _T:
+    def through(self, work: Callable[[Reduction], _T], *, unread: bool = False) -> _T:
         """Do something with the recipe; new datasets that are refused are set aside.
+
+        Parameters
+        ----------
+        work : callable
+            What to do.
+        unread : bool
+            Nothing is made of the datasets yet. So of one that was reduced before it changed, and
+            that is refused now, what was made of it then stays; later it is the whole run that
+            is refused, and nothing is made anew without it.
 
         Raises
         ------
@@ -170,9 +182,14 @@ class Watch:
             try:
                 return work(self.reduction)
             except RefusedError as error:
-                culprits = self._culprits(error, work)
-                rest = [(table, one) for table, one in with_tables(self.reduction)
-                        if one not in culprits]  # fmt: skip
+                new = [one for one in self.reduction.loaded.recipe.dataset
+                       if self._is_new(one, unread)]  # fmt: skip
+                culprits = self._culprits(error, work, new)
+                rest = [
+                    (table, kept)
+                    for table, one in with_tables(self.reduction)
+                    for kept in ([one] if one not in culprits else self._before(one, table))
+                ]
                 if not (culprits and rest):
                     raise
                 for dataset, why in culprits.items():
@@ -182,13 +199,18 @@ class Watch:
                 self._memory.keep()
                 self.reduction = with_datasets(self.reduction, rest)
 
+    def _before(self, dataset: Dataset, table: int) -> Iterator[Dataset]:
+        """Yield a dataset as it was reduced before, if it was."""
+        arrival = self._memory.known[dataset.vis]
+        for watching in self.reduction.loaded.watching:
+            if watching.key[1] == table and arrival.taken:
+                yield self._kept(arrival, watching)
+
     def _culprits(
-        self, error: RefusedError, work: Callable[[Reduction], Any]
+        self, error: RefusedError, work: Callable[[Reduction], Any], new: Sequence[Dataset]
     ) -> dict[Dataset, str]:
         """Return the new datasets that are to blame for a refusal, each with the reason."""
-        all_of_them = self.reduction.loaded.recipe.dataset
-        new = [one for one in all_of_them if self._is_new(one)]
-        named = _named(error, all_of_them)
+        named = _named(error, self.reduction.loaded.recipe.dataset)
         if named and all(one in new for one in named):
             return {one: "; ".join(dict.fromkeys(said)) for one, said in named.items()}
         tables = with_tables(self.reduction)
@@ -203,9 +225,14 @@ class Watch:
                 found[one] = why
         return found
 
-    def _is_new(self, dataset: Dataset) -> bool:
+    def _is_new(self, dataset: Dataset, changed: bool) -> bool:
+        """Tell whether a dataset was not reduced yet; or, with `changed`, not as it is now."""
         arrival = self._memory.known.get(dataset.vis)
-        return dataset.watch and arrival is not None and not arrival.taken
+        if arrival is None or not dataset.watch or isinstance(dataset, KeptDataset):
+            return False
+        if not arrival.taken:
+            return True
+        return changed and identity(Path(dataset.vis)) != arrival.identity
 
     def taking(self, planned: Planned, listener: Listener | None) -> Listener | None:
         """Note which datasets are reduced so far that their files may go, now and step by step.
