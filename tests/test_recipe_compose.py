@@ -105,18 +105,20 @@ def test_what_two_recipes_extend_counts_once_and_before_both(loaded: Load) -> No
 
 
 def test_paths_start_from_the_file_that_they_stand_in(loaded: Load, folder: Path) -> None:
-    for name in ("lab/m.crtf", "lab/model.im", "lab/t.txt"):
+    for name in ("lab/m.crtf", "lab/model.im", "lab/t.txt", "lab/r.reg"):
         (folder / name).touch()
     recipe = loaded({
         "lab/base.toml": BASE + '[[dataset]]\nvis = "b.ms"\n[[dataset]]\nvis = "c*.ms"\n'
         '[calibrators.flux]\nmodel = "./model.im"\n[[image]]\nname = "x"\nmask = "m.crtf"\n'
+        'regions = ["r.reg", "${PLACE}/r.reg"]\n'
         '[[step]]\ntask = "statwt"\nafter = "apply"\nparams = { file = "{recipe}/t.txt" }\n',
         "recipe.toml": 'extends = "lab/base.toml"\n' + LEAST,
-    }).recipe  # fmt: skip
+    }, PLACE=f"{folder}/lab").recipe  # fmt: skip
     assert [dataset.vis for dataset in recipe.dataset] == [
         f"{folder}/lab/b.ms", f"{folder}/lab/c.ms", f"{folder}/a.ms",
     ]  # fmt: skip
     assert recipe.image[0].mask == f"{folder}/lab/m.crtf"
+    assert recipe.image[0].regions == (f"{folder}/lab/r.reg", f"{folder}/lab/r.reg")
     assert Path(recipe.calibrators.flux.model) == folder / "lab/model.im"
     assert recipe.step[0].params == {"file": f"{folder}/lab/t.txt"}
 

@@ -278,7 +278,7 @@ def test_casarun_s_own_regions(tmp_path: Path, server: Server) -> None:
     assert done.returncode == 0, done.stderr
     (file,) = server.workspaces["casarun-run"]["files"]
     regions = file["regionsSet"]["regions"]
-    assert [region["name"] for region in regions] == ["clean_mask"] * 4 + ["primary_beam"]
+    assert [region["name"] for region in regions] == ["clean_mask"] * 4 + ["primary_beam", "1"]
     for region in regions[:4]:
         for point in region["points"]:
             assert (point["x"] % 1, point["y"] % 1) == pytest.approx((0.5, 0.5), abs=1e-3)

@@ -94,11 +94,22 @@ def test_a_run_s_image_with_its_regions_in_a_running_ds9(place: Path, empty: DS9
     assert radius == pytest.approx(np.full(len(radius), expected), rel=0.005)
 
 
+def test_the_sources_of_a_catalogue(place: Path, empty: DS9) -> None:
+    assert view(place, empty.env, "run", "hi").returncode == 0
+    empty.set("regions", "select", "none")
+    empty.set("regions", "group", "sources", "select")
+    (source,) = regions_of(empty, "selected").shapes
+    assert (source.kind, source.label) == ("ellipse", "1")
+    assert source.points[0] == pytest.approx((230.47, 5.09), abs=1e-6)
+    assert [3600 * size for size in source.sizes] == pytest.approx([25, 30], rel=1e-4)
+
+
 def test_what_ds9_saves_of_the_mask_is_the_mask_again(
     place: Path, empty: DS9, tmp_path: Path
 ) -> None:
     assert view(place, empty.env, "run", "hi").returncode == 0
-    empty.set("regions", "group", "primary_beam", "delete")
+    for others in ("primary_beam", "sources"):
+        empty.set("regions", "group", others, "delete")
     header = fits.getheader(empty.get("file"))
     for system in ("physical", "fk5", "icrs", "galactic"):
         if system != "physical":
@@ -126,7 +137,7 @@ def test_several_images_lie_side_by_side_on_one_sky(place: Path, empty: DS9) -> 
     empty.set("frame", "prev")
     assert "M31.hi.residual" in empty.get("file")
     kinds = [shape.kind for shape in regions_of(empty).shapes]
-    assert sorted(kinds) == ["circle", *["polygon"] * 5]
+    assert sorted(kinds) == ["circle", "ellipse", *["polygon"] * 5]
 
 
 def test_files_are_written_once(place: Path, empty: DS9) -> None:
@@ -176,7 +187,7 @@ def test_a_new_ds9_shows_all(place: Path, empty: DS9) -> None:
     try:
         assert len(own.get("frame", "all").split()) == 2
         assert (own.get("lock", "frame"), own.get("tile")) == ("wcs", "yes")
-        assert len(regions_of(own).shapes) == 5
+        assert len(regions_of(own).shapes) == 6
     finally:
         own.set("exit")
 

@@ -20,7 +20,7 @@ Floats = npt.NDArray[np.float64]
 _POINT, _ELLIPSE, _POLYGON = 0, 4, 6
 """Of CARTA's RegionType (carta-protobuf, enums)."""
 
-_COLOURS: Final = {"clean_mask": "#00FFFF", "primary_beam": "#FFFF00"}
+_COLOURS: Final = {"clean_mask": "#00FFFF", "primary_beam": "#FFFF00", "sources": "#FF00FF"}
 _OTHERS: Final = "#FF4040"
 _CORNERS: Final = 60
 

@@ -1,7 +1,8 @@
-"""Casarun's own regions of an image, as a DS9 region file: clean mask, primary beam."""
+"""Casarun's own regions of an image, as a DS9 region file: clean mask, primary beam, sources."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -19,18 +20,21 @@ Bools = npt.NDArray[np.bool_]
 SYSTEMS = {"J2000": "fk5", "ICRS": "icrs", "B1950": "fk4", "GALACTIC": "galactic"}
 """DS9's names of CASA's frames."""
 
-MASK, BEAM = "clean_mask", "primary_beam"
+MASK, BEAM, SOURCES = "clean_mask", "primary_beam", "sources"
 """Tags; DS9 takes no more than a word."""
 _HEAD = """# Region file format: DS9 version 4.1
 global color=cyan width=1 font="helvetica 10 normal roman" select=1 edit=1 move=1 delete=1 include=1
 """
+_CATALOGUE = "sources.reg"
+_FRAME = re.compile("|".join(SYSTEMS.values()))
+_SOURCE = re.compile(r'ellipse\([0-9.,"+-]+\) # text=\{\w+\}')
 _CORNERS = 180
 """A primary beam's outline has at most so many corners."""
 
 
 def sources(picture: Picture) -> list[Path]:
     """Return the images of which the regions of a picture are made; none where there are none."""
-    return [path for path in map(picture.beside, ("mask", "pb")) if path is not None]
+    return [path for path in map(picture.beside, ("mask", "pb", _CATALOGUE)) if path is not None]
 
 
 def write(picture: Picture, path: Path) -> None:
@@ -57,6 +61,9 @@ def text(picture: Picture) -> str:
     if beam is not None:
         with read.ImageFile(beam) as image:
             lines += list(_beam(image))
+    catalogue = picture.beside(_CATALOGUE)
+    if catalogue is not None:
+        lines += list(_sources(catalogue.read_text("ascii", "replace")))
     return _HEAD + "".join(f"{line}\n" for line in lines)
 
 
@@ -90,6 +97,15 @@ def _beam(image: read.ImageFile) -> Iterator[str]:
         corners.append(np.asarray(line)[:-1:step] - 1)
     about = f"color=yellow dash=1 edit=0 move=0 tag={{{BEAM}}}"
     yield from _polygons(header, [each for each in corners if len(each) > 2], about)
+
+
+def _sources(text: str) -> Iterator[str]:
+    """Give the ellipses of a catalogue of sources, with a colour of their own."""
+    for line in text.splitlines():
+        if _FRAME.fullmatch(line):
+            yield line
+        elif _SOURCE.fullmatch(line):
+            yield f"{line} color=magenta tag={{{SOURCES}}}"
 
 
 def _polygons(header: read.ImageHeader, corners: Sequence[Floats], about: str) -> Iterator[str]:

@@ -18,6 +18,13 @@ CENTRE_DEG = (230.5, 5.0667)
 HALF_WIDTH_PIXELS = 20.0
 """Where the primary beam has fallen to half."""
 
+SOURCES = """# Region file format: DS9 version 4.1
+global color=cyan
+fk5
+ellipse(230.47000000,5.09000000,25.000",30.000",12.50) # text={1}
+ellipse(1,2,3",4",5) # text={2} callback={exec rm}
+"""
+
 
 def mask() -> np.ndarray[Any, Any]:
     """Return a mask with a hole, and a pixel in that: shape (n_y, n_x)."""
@@ -65,6 +72,7 @@ def build(folder: Path, target: str = "M31", name: str = "hi") -> Path:
     masks[0] = mask()
     masks[2, 33, 41] = 1
     prefix = folder / "images" / f"{target}.{name}"
+    Path(f"{prefix}.sources.reg").write_text(SOURCES)
     write(Path(f"{prefix}.image"), noise)
     write(Path(f"{prefix}.residual"), 0.1 * noise)
     write(Path(f"{prefix}.mask"), masks)
