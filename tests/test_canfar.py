@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,8 @@ from support.cli import Done, casarun
 from support.cli import recipe as write
 from support.fake_canfar import IMAGE, Platform
 
-pytest.importorskip("canfar", reason="the extra canfar is not installed")
+# Not imported here: it looks for its user's own credentials when it is.
+pytestmark = pytest.mark.skipif(find_spec("canfar") is None, reason="the extra is not installed")
 
 RECIPE = '[project]\nname = "m51"\n[[dataset]]\nvis = "a.ms"\n[[dataset]]\nvis = "b.ms"\n'
 FIXED = "[cluster]\ncores = 4\nmemory = '15.5GB'\n"
@@ -130,6 +132,25 @@ def test_replicas_share_the_datasets(there: Platform, tmp_path: Path) -> None:
     ]
     with pytest.raises(RefusedError, match="there are 2 datasets, and none falls to part 3 of 3"):
         open_recipe(Path("recipe.toml"), Options(part=(3, 3)))
+
+
+@pytest.mark.parametrize("part", ["3/2", "0/2", "1", "1/", "a/b", "1/2/3", "-1/2"])
+def test_a_part_that_is_none(there: Platform, tmp_path: Path, part: str) -> None:
+    done = casarun("run", "recipe.toml", f"--part={part}", cwd=tmp_path)
+    assert done.returncode == 2
+    assert f"Invalid value for --part: expected 2/4, found '{part}'" in done.stderr
+
+
+def test_what_is_watched_is_not_dealt_out(there: Platform, tmp_path: Path) -> None:
+    write(tmp_path, '[[dataset]]\nvis = "*.ms"\nwatch = true\n')
+    with pytest.raises(RefusedError, match="what falls to a part would change"):
+        open_recipe(Path("recipe.toml"), Options(part=(1, 2)))
+
+
+def test_only_canfar_has_replicas(there: Platform, tmp_path: Path) -> None:
+    done = casarun("submit", "recipe.toml", "--to", "slurm", "--replicas", "2", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "Invalid value for --replicas: slurm has no such thing" in done.stderr
 
 
 def test_a_problem_of_a_part_points_at_its_own_dataset(there: Platform, tmp_path: Path) -> None:

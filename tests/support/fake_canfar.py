@@ -167,7 +167,7 @@ class _Handler(BaseHTTPRequestHandler):
 def platform() -> Iterator[Platform]:
     """Give the platform, which answers while this lasts."""
     with Platform() as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
         thread.start()
         try:
             yield server
