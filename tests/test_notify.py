@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import socket
+import socketserver
 import sys
 import threading
 import time
 from collections.abc import Iterator
+from email import message_from_string, policy
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -382,3 +384,47 @@ def test_a_configuration_that_is_wrong_is_told_with_its_own_place(place: Path) -
 def test_a_recipe_that_tells_nobody_does_not_look_at_the_configuration(place: Path) -> None:
     define(place, me={"comand": ["x"]})
     assert opened(place, "to = []").loaded.recipe.notify.to == ()
+
+
+class _Post(socketserver.StreamRequestHandler):
+    """As much of SMTP as a letter needs."""
+
+    def handle(self) -> None:
+        self._say("220 post")
+        letter: list[str] = []
+        while line := self.rfile.readline().decode().strip():
+            word = line.upper()
+            if word.startswith("DATA"):
+                self._say("354 go on")
+                while (text := self.rfile.readline().decode().rstrip("\r\n")) != ".":
+                    letter.append(text)
+                self.server.letters.append("\n".join(letter))  # type: ignore[attr-defined]
+            elif word.startswith("QUIT"):
+                self._say("221 bye")
+                return
+            self._say("250 fine")
+
+    def _say(self, text: str) -> None:
+        self.wfile.write(f"{text}\r\n".encode())
+
+
+def test_an_email(place: Path) -> None:
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), _Post) as post:
+        post.letters = []  # type: ignore[attr-defined]
+        threading.Thread(target=post.serve_forever, args=(0.02,), daemon=True).start()
+        where = f"mailto://127.0.0.1:{post.server_address[1]}"
+        define(place, me={"url": f"{where}?from=a@example.org&to=lab@example.org&mode=insecure"})
+        result, heard = ended(opened(place, title="<b>M 51</b>"), ExitCode.STEP_FAILED, 1, FAILED)
+        post.shutdown()
+    assert (result.exit_code, heard) == (ExitCode.STEP_FAILED, [])
+    (letter,) = post.letters  # type: ignore[attr-defined]
+    told = message_from_string(letter, policy=policy.default)
+    assert told["Subject"] == "casarun: m51: a step failed"
+    assert "lab@example.org" in told["To"]
+    body = told.get_body(("plain",))
+    assert body is not None
+    text = body.get_content()
+    assert "1. day1.bandpass failed: no solutions. Choose another refant" in text
+    page = told.get_body(("html",))
+    if page is not None:  # what comes from a recipe is no markup
+        assert "<b>" not in page.get_content()
