@@ -19,7 +19,8 @@ KeyPath = tuple[str | int, ...]
 class ExitCode(IntEnum):
     """Exit codes of the command line; scripts and batch systems rely on them.
 
-    3 is a no after the work was done: of the QA to a run, of ``compare`` to two runs.
+    3 is a no after the work was done: of the QA to a run, of ``compare`` to two runs, of
+    ``verify`` to a bundle.
     """
 
     DONE = 0

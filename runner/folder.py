@@ -113,6 +113,20 @@ class RunFolder:
         return self.root / "scripts" / "plan.json"
 
     @property
+    def recipe_text(self) -> Path:
+        """The recipe of the last run as it was run, in one piece."""
+        return self.root / "scripts" / "recipe.toml"
+
+    @property
+    def citation(self) -> Path:
+        """What lay beside the recipe to say how it is cited."""
+        return self.root / "docs" / "CITATION.cff"
+
+    def recipe_of(self, digest: str) -> Path:
+        """Return where a recipe that was once run here is kept, by its SHA-256."""
+        return self.root / "docs" / "recipes" / f"{digest}.toml"
+
+    @property
     def script(self) -> Path:
         """What was done, as a CASA script."""
         return self.root / "scripts" / "casa_script.py"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -17,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from astropy.io import fits
-from support import crashes, replay
+from support import crashes, crates, replay
 from support.browser import browser, needs_browser
 from support.cli import COMMAND, events, metrics
 from support.cli import casarun as casarun_
@@ -113,6 +114,26 @@ def test_products_are_where_the_design_says(demo: tuple[Path, str]) -> None:
     assert not any((run / ".casarun" / "work").glob("*"))
 
 
+def test_its_fits_files_say_who_made_them_and_from_which_recipe(demo: tuple[Path, str]) -> None:
+    run, _ = demo
+    recipe = hashlib.sha256((run / "scripts" / "recipe.toml").read_bytes()).hexdigest()
+    steps = json.loads((run / "scripts" / "plan.json").read_text())["steps"]
+    signed = {step["writes"][0]: step["fingerprint"] for step in steps if step["stage"] == "export"}
+    assert len(signed) == 6
+    for path, fingerprint in signed.items():
+        header = fits.getheader(run / path)
+        assert header["CREATOR"] == f"casarun {casarun.__version__}"
+        assert header["ORIGIN"].startswith("CASA 6.")
+        assert header["RECIPSHA"] == recipe
+        assert header["FINGERPR"] == fingerprint
+        history = " ".join(header["HISTORY"])
+        assert "CASA START LOGTABLE" in history  # CASA's own lines come before
+        assert f"recipe as run, SHA-256 (RECIPSHA): {recipe}" in history
+    assert (run / "docs" / "recipes" / f"{recipe}.toml").read_bytes() == (
+        run / "scripts" / "recipe.toml"
+    ).read_bytes()
+
+
 def test_its_casa_script_makes_the_same_bits_without_casarun(
     demo: tuple[Path, str], tmp_path: Path
 ) -> None:
@@ -127,6 +148,26 @@ def test_its_casa_script_makes_the_same_bits_without_casarun(
         "images/N5921_2.hi.image:map", "images/N5921_2.hi.mom1.fits:0.data",
     ):  # fmt: skip
         assert name in made, name
+
+
+def test_its_bundle_runs_again_in_a_new_folder_to_the_same_bits(
+    demo: tuple[Path, str], tmp_path: Path
+) -> None:
+    run, _ = demo
+    done = casarun_("bundle", run, "--output", "b.zip", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    done = casarun_("verify", "b.zip", "--unpack", "there", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout
+    there = tmp_path / "there"
+    if crates.VALIDATOR:
+        assert crates.invalid(there) == ""
+    assert casarun_("recipe.toml", cwd=there).returncode == 0
+    wanted, made = crashes.products(run), crashes.products(there / "runs" / "ngc5921")
+    assert crashes.mismatches(wanted, made) == []
+    done = casarun_("compare", ".", "runs/ngc5921", cwd=there)
+    assert done.returncode == 0
+    assert "the same to the bit: 2 images" in done.stdout
+    assert casarun_("verify", ".", cwd=there).returncode == 0
 
 
 def test_the_phase_calibrator_has_its_flux_density(demo: tuple[Path, str]) -> None:

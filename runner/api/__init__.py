@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .planning import Planned, plan
     from .plotting import plot
     from .running import RunResult, report, run
+    from .sharing import bundle, describe, verify
     from .slice_report import report_slices
     from .slicing import do_slice
     from .submitting import Handed, submit
@@ -33,9 +34,11 @@ __all__ = [
     "Reduction",
     "RunResult",
     "batch_status",
+    "bundle",
     "cancel",
     "compare",
     "dashboard",
+    "describe",
     "distribute",
     "do_slice",
     "info",
@@ -49,6 +52,7 @@ __all__ = [
     "run_distributed",
     "run_folder",
     "submit",
+    "verify",
     "view",
 ]
 
@@ -65,9 +69,11 @@ _HOME: Final = {
     "Reduction": "opening",
     "RunResult": "running",
     "batch_status": "batch_jobs",
+    "bundle": "sharing",
     "cancel": "batch_jobs",
     "compare": "comparing",
     "dashboard": "surveying",
+    "describe": "sharing",
     "info": "observing",
     "open_recipe": "opening",
     "plan": "planning",
@@ -77,6 +83,7 @@ _HOME: Final = {
     "run": "running",
     "run_folder": "opening",
     "submit": "submitting",
+    "verify": "sharing",
     "view": "viewing",
 }
 

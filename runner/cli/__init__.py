@@ -13,6 +13,10 @@ import click
 
 from ..errors import CasarunError, ExitCode, printable
 from .commands import cli
+from .sharing import bundle, crate, verify
+
+for _command in (bundle, crate, verify):
+    cli.add_command(_command)
 
 __all__ = ["main"]
 

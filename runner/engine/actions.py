@@ -19,6 +19,7 @@ from ..errors import Cause, DataError, StepFailedError, with_advice
 from ..files import copy_tree, write_json
 from ..plan import Check, Step
 from ..quantities import parse
+from . import provenance
 from .causes import cause_in, cause_of
 from .results import SKIPPED
 from .scene import Scene
@@ -56,7 +57,9 @@ def perform(step: Step, params: dict[str, Any], scene: Scene) -> Outcome:
     task = step.action.removeprefix("casa:")
     action = None if task != step.action else named(task)
     try:
-        return call(task, params) if action is None else action(params)
+        outcome = call(task, params) if action is None else action(params)
+        provenance.sign(step, scene)
+        return outcome
     except StepFailedError:
         raise
     except Exception as error:

@@ -19,8 +19,14 @@ class Scene:
         Where CASA shall write its log.
     attempt : int
         1 for the first attempt of this run.
+    recipe : Path, optional
+        The recipe as run; None where there is none.
+    fingerprint : str
+        Of the step.
     """
 
     work: Path
     log_file: Path
     attempt: int
+    recipe: Path | None = None
+    fingerprint: str = ""

@@ -361,6 +361,7 @@ class _Run:
             states=self._holdings.left(step),
             inputs=self._holdings.inputs(step),
             place=(self._folder.part, self._folder.attempt),
+            fingerprint=self._plan.fingerprints[step_id],
             **laid,
         )
         placed = self._executor.start(job)

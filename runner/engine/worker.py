@@ -132,7 +132,10 @@ def _attempt(
     result["params"] = params
     write_json(logs / PARAMS, params, durable=False)
     module = importlib.import_module(str(job["actions"]))
-    scene = Scene(place.work, logs / CASA_LOG, int(job["attempt"]))
+    recipe = RunFolder(root).recipe_text
+    scene = Scene(
+        place.work, logs / CASA_LOG, int(job["attempt"]), recipe, str(job.get("fingerprint", ""))
+    )
     states = SavedStates(RunFolder(root))
     idle = module.idle(step, params)
     check_products(root, _looked_at(root, job["states"], idle=idle))

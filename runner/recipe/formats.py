@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_+][A-Za-z0-9_+.-]{0,63}")
 _BATCH_WORD: Final = re.compile(r"[A-Za-z0-9_(\[][A-Za-z0-9_.,:&|*()\[\]@+-]{0,199}")
+_AUTHOR: Final = re.compile(r"[^<>]*[^<> ][^<>]*(<\d{4}-\d{4}-\d{4}-\d{3}[\dX]>)?", re.ASCII)
 _CHANNELS_LONG: Final = re.compile(r"[1-9][0-9]*ch")
 
 
@@ -35,6 +36,15 @@ def _batch_word(text: str) -> None:
         raise ValueError(
             f"'{text}' cannot go to a batch system: letters, digits and _ . , : & | * ( ) [ ] @ + "
             "- only, at most 200, beginning with a letter or digit"
+        )
+
+
+def _author(text: str) -> None:
+    """Accept a name, with an ORCID in angle brackets or without."""
+    if not _AUTHOR.fullmatch(text):
+        raise ValueError(
+            f"'{text}' is no name with an ORCID or without one; write for example "
+            '"Jane Doe <0000-0002-1825-0097>"'
         )
 
 
@@ -126,6 +136,7 @@ FORMATS: Final[dict[str, Callable[[str], None]]] = {
     "solint": _solint,
     "channels": _channels,
     "batch-word": _batch_word,
+    "author": _author,
 }
 """Formats by the name that the schema gives them."""
 

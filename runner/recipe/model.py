@@ -23,6 +23,8 @@ class Project:
     name: str = ""
     title: str = ""
     output: str = ""
+    authors: tuple[str, ...] = ()
+    license: str = ""
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ _FORMATS: Final = {
     "channels": "channels",
     "solint": "solution interval",
     "batch-word": "word",
+    "author": "name",
 }
 _TYPES: Final = {"object": "table", "array": "list", "number": "number"}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sys
 from collections.abc import Iterator, Mapping
@@ -21,6 +22,7 @@ from ..plan import Auto, Plan, Step, written
 from ..recipe.load import LoadedRecipe
 from ..recipe.standalone import as_run
 from ..share.casa_script import Run, casa_script
+from ..share.people import CITATION, CITATION_LIMIT_BYTES
 from . import schemas
 from .gathering import Results, gather
 from .render import render
@@ -33,10 +35,26 @@ _NO_RECORDS = (AttributeError, LookupError, TypeError, ValueError, ArithmeticErr
 
 def record_plan(folder: RunFolder, plan: Plan, loaded: LoadedRecipe) -> None:
     """Write what is about to be done: the recipe, as written and with overrides, and the plan."""
-    write_atomic(folder.root / "scripts" / "recipe.toml", as_run(loaded))
+    text = as_run(loaded)
+    write_atomic(folder.recipe_text, text)
+    kept = folder.recipe_of(hashlib.sha256(text.encode()).hexdigest())
+    if not kept.is_file():  # products that it does not change go on naming the one before
+        write_atomic(kept, text, durable=False)
+    _keep_citation(folder, loaded.source.folder / CITATION)
     write_json(folder.recipe, loaded.document)
     write_atomic(folder.plan, _plan_text(plan))
     _note_state(folder, folder.plan)
+
+
+def _keep_citation(folder: RunFolder, source: Path) -> None:
+    """Keep what lies beside the recipe to say who its authors are; forget what lay there before."""
+    kept = folder.citation
+    if source.is_file() and source.stat().st_size <= CITATION_LIMIT_BYTES:
+        content = source.read_bytes()
+        if not kept.is_file() or kept.read_bytes() != content:
+            write_atomic(kept, content)
+    else:
+        kept.unlink(missing_ok=True)
 
 
 def script_before(plan: Plan, loaded: LoadedRecipe) -> str:

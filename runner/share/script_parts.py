@@ -27,7 +27,8 @@ RUN = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _EXACT: Final = (
     "What it makes is equal to what the run made, bit for bit, with the same CASA: calibration "
     "tables; visibilities, weights and flags; images, and the pixels of FITS files. Not equal: "
-    "times, histories and logs; what CASA notes of the machine (MEMAVAIL)."
+    "times, histories and logs; what CASA notes of the machine (MEMAVAIL); the cards with which "
+    "casarun signs FITS files."
 )
 _UNKNOWN: Final = (
     "Where known_at_run_time stands, a value is measured or decided by an earlier step, and the "

@@ -58,8 +58,9 @@ _TIMES = frozenset({"created", "ended", "since", "started", "updated", "wall_s",
 """Keys of JSON and of keywords. `nantenna` is memory that CASA's model records never set."""
 _FREE_MEMORY = "memavail"
 """A joined image has one of each of its parts, numbered."""
-_OF_THE_MOMENT = frozenset({"DATE", "HISTORY", "COMMENT", "CHECKSUM", "DATASUM", "MEMAVAIL"})
-"""FITS keywords; ``tclean`` notes how much memory was free."""
+_OF_THE_MOMENT = frozenset({"DATE", "HISTORY", "COMMENT", "CHECKSUM", "DATASUM", "MEMAVAIL",
+                            "RECIPSHA"})  # fmt: skip
+"""FITS keywords; ``tclean`` notes how much memory was free, and the recipe is that of its time."""
 
 _SLICE = re.compile(r"/work/slices/[^/]+/[^/]+/")
 """Where steps of a slice of a run work, as ``setjy`` notes it."""
@@ -162,18 +163,18 @@ def events(run: Path) -> list[dict[str, Any]]:
 # -- what a run left
 
 
-def products(run: Path) -> dict[str, str]:
+def products(run: Path, apart_from: frozenset[str] = frozenset()) -> dict[str, str]:
     """Return a digest of every product of a run by what it is of.
 
     Tables are read column by column (``raw/x.ms:FLAG``), keywords apart from paths; FITS by
     header and pixels; JSON by value. Times, paths, logs and notes of what was done when do not
-    count.
+    count, nor do some keywords of FITS.
     """
     found: dict[str, str] = {}
     for folder in FOLDERS:
         for path in _files(run / folder):
             name = _PROCESS.sub("FT_MODEL", str(path.relative_to(run)))
-            for part, content in _parts(path, str(run)):
+            for part, content in _parts(path, str(run), _OF_THE_MOMENT | apart_from):
                 found[f"{name}:{part}" if part else name] = hashlib.sha256(content).hexdigest()
     return found
 
@@ -194,11 +195,11 @@ def _files(folder: Path) -> Iterator[Path]:
             yield path
 
 
-def _parts(path: Path, run: str) -> Iterator[tuple[str, bytes]]:
+def _parts(path: Path, run: str, apart_from: frozenset[str]) -> Iterator[tuple[str, bytes]]:
     if path.is_dir():
         yield from _columns(path, run)
     elif path.suffix == ".fits":
-        yield from _units(path)
+        yield from _units(path, apart_from)
     elif path.suffix == ".json":
         yield "", json.dumps(_timeless(json.loads(path.read_text())), sort_keys=True).encode()
     elif path.suffix != ".html":
@@ -222,13 +223,11 @@ def _columns(path: Path, run: str) -> Iterator[tuple[str, bytes]]:
             yield name, b"\n".join(cells)
 
 
-def _units(path: Path) -> Iterator[tuple[str, bytes]]:
+def _units(path: Path, apart_from: frozenset[str]) -> Iterator[tuple[str, bytes]]:
     with fits.open(path) as units:
         for number, unit in enumerate(units):
             cards = [
-                (c.keyword, str(c.value))
-                for c in unit.header.cards
-                if c.keyword not in _OF_THE_MOMENT
+                (c.keyword, str(c.value)) for c in unit.header.cards if c.keyword not in apart_from
             ]
             yield f"{number}.header", json.dumps(cards).encode()
             yield f"{number}.data", b"" if unit.data is None else _bytes(np.asarray(unit.data))

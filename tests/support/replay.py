@@ -9,6 +9,7 @@ from pathlib import Path
 
 from . import crashes
 
+_SIGNED = frozenset({"CREATOR", "CASATOOL", "FINGERPR"})
 _CONFIG = """
 import casadata
 measurespath = casadata.datapath
@@ -44,9 +45,9 @@ def products(run: Path) -> dict[str, str]:
     """Return a digest of each column, keyword set and FITS unit that CASA made in a folder.
 
     Left out is what a script does not make (casarun's own numbers), what is only there for a
-    cube's ranges, and where `setjy` had its model's image.
+    cube's ranges, with what casarun signs FITS files, and where `setjy` had its model's image.
     """
-    found = crashes.products(run)
+    found = crashes.products(run, _SIGNED)
     return {
         name: digest
         for name, digest in found.items()

@@ -42,6 +42,8 @@ class Job:
         Identities of what it reads from outside of the run folder.
     place : tuple of str
         Slice and attempt that it is a part of; see `casarun.folder.RunFolder`.
+    fingerprint : str
+        Of the step, which its products may carry.
     """
 
     step: Step
@@ -54,6 +56,7 @@ class Job:
     states: Mapping[str, str] = field(default_factory=dict)
     inputs: Mapping[str, str] = field(default_factory=dict)
     place: tuple[str, str] = ("", "")
+    fingerprint: str = ""
 
     @property
     def run_folder(self) -> RunFolder:
@@ -72,6 +75,7 @@ class Job:
             "saves": [save.to_json() for save in self.saves],
             "fallback": self.fallback,
             "place": list(self.place),
+            "fingerprint": self.fingerprint,
         }
 
 
