@@ -347,6 +347,32 @@ def test_a_node_dies(nodes: Bench, wanted_of_three: dict[str, str]) -> None:
     nodes.slurm.await_idle()
 
 
+CUBE = """
+[[image]]
+name = "cube"
+specmode = "cube"
+imsize = 64
+cell = "10arcsec"
+niter = 50
+chunk = 2
+"""
+
+
+@pytest.mark.long
+def test_ranges_of_a_cube_on_many_nodes(slurm: LocalSlurm, small: Path, tmp_path: Path) -> None:
+    recipe = small.with_name("cube.toml")
+    recipe.write_text(small.read_text() + CUBE + '[cluster]\npack = "0s"\nmemory = "1.5GB"\n')
+    bench = Bench(slurm, recipe, tmp_path / "run")
+    done = bench("run", recipe, *SLURM, "-o", bench.run)
+    assert done.returncode in (0, 3), done.stdout + done.stderr
+    titles = {one.title for one in _status(bench).slices}
+    assert {f"image target cube, part {part} of 4" for part in (1, 2, 3, 4)} <= titles
+    here = bench(recipe, "-o", tmp_path / "here")
+    assert here.returncode == done.returncode
+    both = [crashes.products(tmp_path / run) for run in ("here", "run")]
+    assert crashes.mismatches(*both) == []
+
+
 def _slice_events(bench: Bench, step: str) -> bool:
     """Say whether a slice has done a step."""
     return any(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -95,6 +96,42 @@ def test_what_is_short_joins_what_it_waits_for_and_is_packed() -> None:
 def test_where_there_is_little_to_do_more_runs_at_once() -> None:
     plan = survey_plan(8)
     assert len(divide(plan, seconds(plan), 60.0, 100)) == 9
+
+
+def cube_plan(n: int) -> Plan:
+    """Return the plan of a cube in so many ranges, of which one round is cleaned."""
+
+    def part(name: str, action: str, reads: Sequence[str]) -> Step:
+        one = step(f"t.c.{name}", [f"raw/t.c.{path}" for path in reads], target="t", image="c")
+        return replace(one, action=action)
+
+    ranges = range(n)
+    steps = [part("axis", "ranges.axis", [])]
+    steps += [part(f"dirty.{k}", "ranges.dirty", ["axis"]) for k in ranges]
+    steps += [part("noise", "ranges.gather", [f"dirty.{k}" for k in ranges])]
+    steps += [part(f"clean1.{k}", "ranges.clean", [f"dirty.{k}", "noise"]) for k in ranges]
+    return Plan((*steps, part("join", "ranges.join", [f"clean1.{k}" for k in ranges])))
+
+
+def test_ranges_of_a_long_cube_are_spread_over_nodes_and_wait_for_each_other() -> None:
+    plan = cube_plan(4)
+    whole = divide(plan, seconds(plan), 60.0, 10)
+    assert len(whole) == 1
+    # 8 steps of 150 s: 1200 s are two jobs of ten times 60 s.
+    found = divide(plan, seconds(plan, 150.0), 60.0, 10)
+    assert [(one.title, one.steps) for one in found] == [
+        ("image t c", ("t.c.axis",)),
+        ("image t c, part 1 of 2", ("t.c.dirty.0", "t.c.dirty.1")),
+        ("image t c, part 2 of 2", ("t.c.dirty.2", "t.c.dirty.3")),
+        ("image t c", ("t.c.noise",)),
+        ("image t c, part 1 of 2", ("t.c.clean1.0", "t.c.clean1.1")),
+        ("image t c, part 2 of 2", ("t.c.clean1.2", "t.c.clean1.3")),
+        ("image t c", ("t.c.join",)),
+    ]
+    assert [one.after for one in found[3:]] == [
+        ("image-1", "image-2"), ("image-1", "image-3"), ("image-2", "image-3"),
+        ("image-4", "image-5"),
+    ]  # fmt: skip
 
 
 def test_only_what_runs_is_in_slices_and_waits_through_what_does_not() -> None:

@@ -237,7 +237,7 @@ def test_states_come_from_the_queue_then_the_controller_then_the_accounting(
     said(
         squeue="1|PENDING|Priority||2026-01-01T00:00:00\n2_7|RUNNING|None|n3|2026-01-02T00:00:00\n",
         scontrol=(1, "", "slurm_load_jobs error: Invalid job id specified"),
-        sacct="OUT_OF_MEMORY|None|n1|2026-01-01T00:00:00\n",
+        sacct="3|OUT_OF_MEMORY|None|n1|2026-01-01T00:00:00\n",
     )
     found = slurm.Slurm().states(["1", "2_7", "3"])
     assert found == {

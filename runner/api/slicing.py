@@ -92,6 +92,9 @@ def do_slice(
         # a reason that more memory does not mend.
         return _CODES[before.state], before, Outcome()
     stop = StopFlag() if stop is None else stop
+    whole = RunFolder(folder.root)
+    with patiently(FolderLock(whole.lock, whole.status)):
+        pass  # nobody works in all of the folder, who could not know of this job
     with patiently(FolderLock(folder.lock, folder.status)):
         result, outcome = _do(folder, one, plan, jobs, listener, stop, job)
         write_result_of(folder, name, result)

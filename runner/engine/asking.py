@@ -110,27 +110,11 @@ def ask(
     """
     stage: ClusterStage = getattr(cluster, kind) if kind else ClusterStage()
     mine = {**own, **own.get("for", {}).get(kind, {})}
-    said: list[str] = []
     cores = _first("auto", stage.cores, cluster.cores)
     memory = _first("auto", stage.memory, cluster.memory)
     time = _first("auto", stage.time, cluster.time)
-    if needed is not None and cores == "auto":
-        cores = needed.cores
-        said.append(
-            f"cores = {cores}: so many steps can run at once (no more than {MOST_CORES} "
-            "are asked for, nor than a node has)"
-        )
-    if needed is not None and memory == "auto":
-        said.append(
-            f"memory = {human_bytes(needed.memory_bytes)}: what the largest steps are expected to "
-            "need together, and the runner"
-        )
     seconds = 0.0 if needed is None else max(_LEAST_S, _TIMES * needed.seconds)
-    if needed is not None and time == "auto":
-        said.append(
-            f"time = {human_seconds(seconds)}: {_TIMES:g} times the {human_seconds(needed.seconds)}"
-            f" that it is expected to take, at least {human_seconds(_LEAST_S)}"
-        )
+    said = [] if needed is None else list(_said(needed, seconds, cores, memory, time))
     words = {
         word: getattr(stage, word, "") or getattr(cluster, word) or str(mine.get(word, ""))
         for word in _WORDS
@@ -138,7 +122,7 @@ def ask(
     return (
         Ask(
             name,
-            int(cores),
+            needed.cores if needed and cores == "auto" else int(cores),
             needed.memory_bytes if needed and memory == "auto" else int(parse(str(memory), "size")),
             seconds if time == "auto" else parse(str(time), "duration"),
             **words,
@@ -147,6 +131,25 @@ def ask(
         ),
         said,
     )
+
+
+def _said(needed: Need, seconds: float, cores: str | int, memory: str, time: str) -> Iterator[str]:
+    """Say what was chosen, of what is left to casarun."""
+    if cores == "auto":
+        yield (
+            f"cores = {needed.cores}: so many steps can run at once (no more than {MOST_CORES} are "
+            "asked for, nor than a node has)"
+        )
+    if memory == "auto":
+        yield (
+            f"memory = {human_bytes(needed.memory_bytes)}: what the largest steps are expected to "
+            "need together, and the runner"
+        )
+    if time == "auto":
+        yield (
+            f"time = {human_seconds(seconds)}: {_TIMES:g} times the {human_seconds(needed.seconds)}"
+            f" that it is expected to take, at least {human_seconds(_LEAST_S)}"
+        )
 
 
 def session(name: str, cluster: Cluster, own: Mapping[str, Any]) -> tuple[Ask, list[str]]:

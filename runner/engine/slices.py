@@ -6,6 +6,7 @@ the plan has it. Pure.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
@@ -17,6 +18,13 @@ from .resume import Decided, Decision
 
 _SHARE_OF_PACK: Final = 0.25
 """Where there is little to do, slices may be this much shorter, so that more run at once."""
+
+_SPREAD: Final = 10.0
+"""Ranges of a cube's channels are spread over jobs of so many times what a slice should take: they
+wait for each other between their rounds."""
+
+_RANGES: Final = ("ranges.dirty", "ranges.clean", "ranges.restore")
+"""The actions of steps that work on one range of a cube's channels."""
 
 _LONGEST: Final = 2.0
 """Slices grow by others that hang on them up to this many times what a slice should take."""
@@ -78,13 +86,14 @@ def divide(plan: Plan, times: Mapping[str, float], pack_s: float, jobs: int) -> 
 
     Notes
     -----
-    Steps of one dataset, one target's self-calibration or one image belong together. Where what
-    belongs together waits for others in between, it is cut there: a step's depth is the number of
-    such changes on the way to it, and a slice has steps of one depth. So no two slices wait for
-    each other. A short slice joins the one that it waits for, if that is one; short slices of a
-    kind that wait for the same are packed together. Neither makes a circle.
+    Steps of one dataset, one target's self-calibration, one image or, where these take long, some
+    ranges of a cube's channels belong together. Where what belongs together waits for others in
+    between, it is cut there: a step's depth is the number of such changes on the way to it, and a
+    slice has steps of one depth. So no two slices wait for each other. A short slice joins the one
+    that it waits for, if that is one; short slices of a kind that wait for the same are packed
+    together. Neither makes a circle.
     """
-    graph = _Graph(plan, times)
+    graph = _Graph(plan, times, _ranges(plan, times, _SPREAD * pack_s))
     least = min(pack_s, max(_SHARE_OF_PACK * pack_s, sum(times.values()) / (2 * max(1, jobs))))
     graph.join(least)
     graph.pack(least)
@@ -94,7 +103,11 @@ def divide(plan: Plan, times: Mapping[str, float], pack_s: float, jobs: int) -> 
 class _Graph:
     """Pieces, and which waits for which."""
 
-    def __init__(self, plan: Plan, times: Mapping[str, float]) -> None:
+    def __init__(self, plan: Plan, times: Mapping[str, float], parts: Mapping[str, str]) -> None:
+        def label_of(step: Step) -> tuple[str, str]:
+            kind, subject = _label(step)
+            return kind, subject + parts.get(step.id, "")
+
         self._plan = plan
         self._before = _among(plan, times)
         self.pieces: dict[int, _Piece] = {}
@@ -104,9 +117,9 @@ class _Graph:
         for step in plan.steps:
             if step.id not in times:
                 continue
-            label = _label(step)
+            label = label_of(step)
             above = (
-                depth[other] + (_label(plan.by_id[other]) != label)
+                depth[other] + (label_of(plan.by_id[other]) != label)
                 for other in self._before[step.id]
             )
             depth[step.id] = max(above, default=0)
@@ -175,6 +188,29 @@ class _Graph:
             )
             for number, name in names.items()
         )
+
+
+def _ranges(plan: Plan, times: Mapping[str, float], most_s: float) -> dict[str, str]:
+    """Return for each step of a range of a long cube which part of the cube that belongs to."""
+    cubes: dict[str, dict[str, float]] = {}
+    for step in plan.steps:
+        if step.action in _RANGES and step.id in times:
+            ranges = cubes.setdefault(f"{step.target}/{step.image}", {})
+            number = step.id.rpartition(".")[2]
+            ranges[number] = ranges.get(number, 0.0) + times[step.id]
+    parts: dict[tuple[str, str], str] = {}
+    for cube, ranges in cubes.items():
+        total_s = sum(ranges.values())
+        n = min(len(ranges), math.ceil(total_s / most_s) if most_s else len(ranges))
+        for place, number in enumerate(ranges):
+            if n > 1:
+                parts[cube, number] = f", part {1 + place * n // len(ranges)} of {n}"
+    return {
+        step.id: parts[key]
+        for step in plan.steps
+        if step.action in _RANGES
+        and (key := (f"{step.target}/{step.image}", step.id.rpartition(".")[2])) in parts
+    }
 
 
 def _among(plan: Plan, wanted: Collection[str]) -> dict[str, frozenset[str]]:

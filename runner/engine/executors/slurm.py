@@ -47,6 +47,9 @@ _DEAF_S: Final = 60.0
 _A_CALL: Final = 200
 """So many jobs are named in one call."""
 
+_ONE_BY_ONE: Final = 10
+"""No more jobs than these are asked for one by one."""
+
 _FIELD: Final = re.compile(r"(?:^|\s)([A-Za-z:/]+)=(\S*)")
 
 
@@ -64,6 +67,7 @@ class Slurm:
     def __init__(self, deaf_s: float = _DEAF_S) -> None:
         self._deaf_s = deaf_s
         self._accounting = True
+        self._ended: dict[str, JobState] = {}
 
     def script(
         self, ask: Ask, command: Sequence[str], log: Path, about: str, *, array: bool = False
@@ -126,31 +130,27 @@ class Slurm:
         BatchError
             If Slurm does not answer.
         """
-        found: dict[str, JobState] = {}
-        for some in _some(jobs):
+        found = {job: self._ended[job] for job in jobs if job in self._ended}
+        for some in _some([job for job in jobs if job not in found]):
             found |= self._queued(some)
-        # Only what is no longer in the queue is asked for one by one.
-        for job in jobs:
-            if job not in found:
-                found[job] = self._remembered(job) or self._accounted(job) or JobState(job, LOST)
-        return found
+        missing = [job for job in jobs if job not in found]
+        if len(missing) <= _ONE_BY_ONE:
+            found |= {job: state for job in missing if (state := self._remembered(job))}
+        for some in _some([job for job in missing if job not in found]):
+            found |= self._accounted(some)
+        self._ended |= {job: state for job, state in found.items() if state.phase == ENDED}
+        return {job: found.get(job) or JobState(job, LOST) for job in jobs}
 
     def _queued(self, jobs: Sequence[str]) -> dict[str, JobState]:
-        """Return the jobs that are in the queue; one that is unknown makes no error of it."""
-        listed = ["squeue", "-h", "-r", "-j", ",".join(jobs), "-o", "%i|%T|%r|%N|%S"]
+        """Return the jobs that wait, run, or ended a short time ago; unknown ones are left out."""
+        listed = ["squeue", "-h", "-r", "-t", "all", "-j", ",".join(jobs), "-o", "%i|%T|%r|%N|%S"]
         try:
             text = self._ask(listed)
         except BatchError as error:
             if "Invalid job id" not in str(error):
                 raise
             return {}
-        wanted = set(jobs)
-        found = {}
-        for line in text.splitlines():
-            job, state, reason, nodes, since = (*line.split("|"), "", "", "", "")[:5]
-            if job in wanted:
-                found[job] = _state(job, state, reason, nodes, since)
-        return found
+        return _states(text, jobs)
 
     def _remembered(self, job: str) -> JobState | None:
         """Return what the controller remembers of a job that ended a short time ago."""
@@ -166,20 +166,17 @@ class Slurm:
         return _state(job, words["JobState"], words.get("Reason", ""), words.get("NodeList", ""),
                       words.get("StartTime", ""))  # fmt: skip
 
-    def _accounted(self, job: str) -> JobState | None:
-        """Return what the accounting says of a job, where there is accounting."""
+    def _accounted(self, jobs: Sequence[str]) -> dict[str, JobState]:
+        """Return what the accounting says of jobs, where there is accounting."""
         if not self._accounting:
-            return None
-        listed = ["sacct", "-n", "-P", "-X", "-j", job, "-o", "State,Reason,NodeList,Start"]
+            return {}
+        listed = ["sacct", "-n", "-P", "-X", "-j", ",".join(jobs),
+                  "-o", "JobID,State,Reason,NodeList,Start"]  # fmt: skip
         try:
-            lines = _call(listed).splitlines()
+            return _states(_call(listed), jobs)
         except BatchError:
             self._accounting = False
-            return None
-        if not lines:
-            return None
-        state, reason, nodes, since = (*lines[-1].split("|"), "", "", "")[:4]
-        return _state(job, state, reason, nodes, since)
+            return {}
 
     def marked(self, mark: str) -> list[str]:
         """Return the jobs that wait or run and were handed in with this mark."""
@@ -226,6 +223,16 @@ def _state(job: str, state: str, reason: str, nodes: str, since: str) -> JobStat
     phase = WAITING if word in _WAITING else RUNNING if word in _RUNNING else ENDED
     reason, nodes, since = ("" if value in _NOTHING else value for value in (reason, nodes, since))
     return JobState(job, phase, word, reason, nodes, "" if phase == ENDED else since)
+
+
+def _states(text: str, jobs: Collection[str]) -> dict[str, JobState]:
+    """Read lines of job, state, reason, nodes and start, with ``|`` between."""
+    wanted, found = set(jobs), {}
+    for line in text.splitlines():
+        job, state, reason, nodes, since = (*line.split("|"), "", "", "", "")[:5]
+        if job in wanted:
+            found[job] = _state(job, state, reason, nodes, since)
+    return found
 
 
 def _some(jobs: Collection[str]) -> Iterator[list[str]]:
