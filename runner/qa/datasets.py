@@ -165,7 +165,7 @@ def measure(params: Params) -> dict[str, Any]:
     if vis is not None:
         shown.extend(_visibility_plots(folder, vis, groups, calibrators))
     for what, path in averages.write(folder / "viewer"):
-        shown.append(plot("visibilities-viewer", path, f"Look closer: {what}", ""))
+        shown.append(plot("visibilities-viewer", path, f"Look closer: visibilities {what}", ""))
     return {
         "kind": "dataset",
         "dataset": params["dataset"],

@@ -508,7 +508,7 @@
       return new uPlot({
         width: this.graph.clientWidth, height: 200, legend: { show: false },
         scales: { x: { time: false } }, cursor: { drag: { x: false, y: false } },
-        axes: [{ ...axis, label, labelSize: 20 }, { ...axis, label: layer.unit, size: 70 }],
+        axes: [{ ...axis, label, labelSize: 20, size: 34 }, { ...axis, label: layer.unit, size: 70 }],
         series: [{}, { stroke: colour("link"), width: 1.5, points: { show: false } }],
         hooks: {
           draw: [marker],

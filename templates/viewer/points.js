@@ -29,7 +29,7 @@
       this.x = about.x[0];
       this.wanted = {};
       this.flags = true;
-      this.by = ["feed", "correlation", "antenna", "field"].find((key) => this.columns[key]);
+      this.by = ["feed", "field", "correlation", "antenna"].find((key) => this.columns[key]);
       this.picked = null;
       this.near = null;
       this.panels = about.y.map((y) => ({ y }));
@@ -114,7 +114,12 @@
       if (colours.length > 1) bar.append(select("Colour by", colours.map(([key, label]) => [key, label]), (key) => { this.by = key; this.choose(); this.redraw(); }, this.by).whole);
       for (const [key, label, values] of many) {
         const choices = [["", "all"], ...values.map((one) => [one, this.nameOf(key, one)])];
-        bar.append(select(label, choices, (value) => { this.wanted[key] = value === "" ? undefined : Number(value); this.choose(); this.redraw(); }).whole);
+        bar.append(select(label, choices, (value) => {
+          this.wanted[key] = value === "" ? undefined : Number(value);
+          this.choose();
+          if (["field", "spw", "scan"].includes(key)) this.reset();
+          else this.redraw();
+        }).whole);
       }
       const box = make("input", { type: "checkbox", checked: true, onchange: () => { this.flags = box.checked; this.choose(); this.redraw(); } });
       if (this.columns.flagged && this.about.columns.flagged.all !== false) bar.append(make("label", {}, box, " flagged"));
@@ -210,10 +215,10 @@
       this.leave();
     }
 
-    // Points to join: those of one antenna, feed and window, where lines would not cover all.
+    // Solutions to join: those of one antenna, feed and window, where lines would not cover all.
     series() {
       const { columns } = this;
-      if (!columns.antenna || this.shown.length > 20000) return [];
+      if (!columns.feed || this.shown.length > 20000) return [];
       const keys = ["antenna", "feed", "spw", this.x.key === "time" ? "channel" : "time"].filter((key) => columns[key]);
       const found = new Map();
       for (const i of this.shown) {
@@ -364,13 +369,13 @@
       this.say(chart, panel, { i, across: chart.valToPos(x.get(i), "x"), down });
     }
 
-    // Ranges
+    // Ranges: those of all points that are chosen
 
     reset() {
       const of = (key, good) => {
         const column = this.columns[key];
         let [low, high] = [Infinity, -Infinity];
-        for (let i = 0; i < this.number; i += 1) {
+        for (const i of this.shown) {
           if (!good(i)) continue;
           const value = column.get(i);
           if (value < low) low = value;
