@@ -27,6 +27,12 @@ PAGES = {
         "Arrays in, numbers out. They need neither CASA nor a run.",
         ("qa.metrics", "qa.selfcal", "qa.verdict"),
     ),
+    "cubes": (
+        "Cubes",
+        "Spectral cubes plane by plane: arrays in, arrays out.",
+        ("cubes.beams", "cubes.convolve", "cubes.continuum", "cubes.spectral", "cubes.masks",
+         "cubes.moments", "cubes.statistics", "cubes.stream", "cubes.chain"),
+    ),
     "selections": (
         "Selections and standards",
         "CASA's selection syntax and its flux standards, read without CASA.",
