@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 from casarun.casa.logscan import LogFindings, scan
+from conftest import CasaTask
+from support import skies
 
 STAMP = "2026-11-22 16:25:25"
 LEAP = "MeasTable::dUTC(Double) (file MeasTable.cc, line 4290)"
@@ -28,6 +30,20 @@ def test_levels_are_told_apart(tmp_path: Path) -> None:
     assert scan(path) == LogFindings(
         ("NGC 1 is not recognized by Perley-Butler 2017",), ("No match found",)
     )
+
+
+def test_an_error_that_a_task_provokes_itself_is_none(tmp_path: Path) -> None:
+    said = "Exception Reported: TableProxy::getCell: no such row"
+    asks = ("INFO", "tclean::::casa", "Checking for unpopulated POINTING table in first MS ...")
+    asks_again = ("INFO", "tclean::::casa", "Checking for unpopulated POINTING table ...")
+    tried = ("SEVERE", "getcell::TIME", said)
+    path = write(tmp_path, asks, tried, asks_again, tried)
+    assert scan(path) == LogFindings()
+    # Nowhere else, and no other one.
+    assert scan(write(tmp_path, ("INFO", "x", "y"), tried)).severe == (said,)
+    assert scan(write(tmp_path, asks, tried, tried)).severe == (said,)
+    other = ("SEVERE", "getcell::UVW", said)
+    assert scan(write(tmp_path, asks, other)).severe == (said,)
 
 
 def test_continuation_lines_belong_to_their_message(tmp_path: Path) -> None:
@@ -108,3 +124,22 @@ def test_memory_stays_bounded(tmp_path: Path) -> None:
     assert found.warnings[-1] == "19800 more messages"
     assert found.severe[1] == "last"
     assert len(found.severe[0]) == 1000
+
+
+@pytest.mark.casa
+def test_several_ms_without_pointings_are_imaged_without_a_word(
+    casa: CasaTask, tmp_path: Path
+) -> None:
+    from casarun.casa.tables import open_table
+
+    sky = skies.Sky(fields=(skies.TARGET,), scans=(0,), integrations=1, n_antennas=6)
+    for name in ("a.ms", "b.ms"):
+        skies.build(tmp_path / name, sky)
+        with open_table(tmp_path / name / "POINTING", change=True) as table:
+            table.removerows(list(range(table.nrows())))
+    _, found = casa(
+        "tclean", vis=["a.ms", "b.ms"], imagename="x", imsize=64, cell="60arcsec", niter=0,
+        datacolumn="data",
+    )  # fmt: skip
+    assert "unpopulated POINTING" in (tmp_path / "casa-1.log").read_text()
+    assert found.severe == ()

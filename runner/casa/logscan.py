@@ -31,6 +31,12 @@ HARMLESS: Final = (
 )
 """Messages of good runs."""
 
+_TRIED: Final = {"getcell::TIME": "Checking for unpopulated POINTING table"}
+"""Errors that a task provokes to find something out, by their origin, and what it says before.
+
+tclean of several MSs asks each for its first pointing; UVFITS and simulated MSs have none.
+"""
+
 
 @dataclass(frozen=True)
 class LogFindings:
@@ -103,10 +109,14 @@ def scan(path: Path) -> LogFindings:
 
 def _messages(stream: TextIO) -> Iterator[tuple[str, str]]:
     """Yield level and whole message of each SEVERE and WARN record."""
-    level, message, open_origin = "", "", ""
+    level, message, open_origin, before = "", "", "", ""
     for line in _lines(stream):
         match = _LINE.match(line)
         origin = match[3].strip() if match else ""
+        if match and origin in _TRIED and before.startswith(_TRIED[origin]):
+            before = ""
+            continue
+        before = match[4].strip() if match else before
         if match and not (origin.endswith("+") and origin[:-1].strip() == open_origin):
             if level:
                 yield level, message
