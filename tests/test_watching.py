@@ -15,7 +15,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from astropy.io import fits
 from casarun.api import Options, RunResult, plan, reducing, run
 from casarun.api.opening import Reduction
 from casarun.casa.integrity import REQUIRED_SUBTABLES
@@ -25,6 +27,7 @@ from casarun.errors import DataError, ExitCode, Problem, RefusedError
 from casarun.observation import Observation
 from casarun.recipe.load import load
 from casarun.recipe.model import KeptDataset
+from casarun.recipe.paths import casadata_folder
 from support import many_datasets
 from support.cli import Done, casarun
 from support.cli import recipe as write
@@ -387,6 +390,35 @@ def test_an_ms_that_lacks_something_is_not_whole(tmp_path: Path) -> None:
     (vis / "ASDM.xml").touch()
     assert waits_for(vis, 0) == ""
     assert waits_for(tmp_path / "b.ms", 0) == "it is gone again"
+
+
+def test_a_fits_file_that_is_cut_short_is_not_whole(tmp_path: Path) -> None:
+    whole = casadata_folder() / "demo" / "NGC5921.fits"
+    size = whole.stat().st_size
+    with whole.open("rb") as stream:
+        content = stream.read(3_000_000)
+    path = tmp_path / "a.fits"
+    for kept, said in (
+        (content[:1000], "its header is cut short"),
+        (content[:2880], "its header is cut short"),
+        (content[:1_000_000], "it has 1,000,000 of 35,"),
+        (content[: 2880 * 1000], "it has 2,880,000 of 35,"),
+        (b"no FITS", ""),
+        (b"", ""),
+    ):
+        path.write_bytes(kept)
+        assert waits_for(path, 0).startswith(said)
+        assert bool(waits_for(path, 0)) == bool(said)
+    path.unlink()
+    path.symlink_to(whole)
+    assert size % 2880 == 0
+    assert waits_for(path, 0) == ""
+    image = tmp_path / "image.fits"
+    fits.PrimaryHDU(np.zeros((50, 60), np.float32)).writeto(image)
+    assert waits_for(image, 0) == ""
+    with image.open("ab") as stream:
+        stream.write(b"0" * 100)  # a table of which the beginning is there
+    assert waits_for(image, 0) == "it ends within a record of FITS"
 
 
 def test_a_file_that_grows_with_its_time_set_back_is_not_whole(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ Every refusal says what was expected, what was found, why that may be, and the w
 from __future__ import annotations
 
 import fcntl
+import math
 import re
 import struct
 from collections.abc import Sequence
@@ -36,6 +37,8 @@ _INDICES: Final = {
 }
 _MAY_BE_UNSET: Final = ("STATE_ID",)  # -1, or 0 beside an empty STATE, where nothing is known
 _AGAIN: Final = "get the data again, whole"
+_FITS_RECORD: Final = 2880
+_LONGEST_HEADER: Final = 10_000_000
 _FLOCK: Final = "hhqqi4x"  # struct flock of Linux: type, whence, start, len, pid
 
 
@@ -160,6 +163,8 @@ def unfinished(vis: Path) -> str:
     vis : Path
         A folder, or a file: of which nothing is known.
     """
+    if vis.is_file():
+        return _cut_short(vis)
     if not vis.is_dir() or (vis / "ASDM.xml").is_file():
         return ""
     if not (vis / "table.dat").is_file():
@@ -172,6 +177,40 @@ def unfinished(vis: Path) -> str:
     except DataError as error:
         return str(error).removeprefix(f"{vis}: ").partition(":")[0]
     return ""
+
+
+def _cut_short(path: Path) -> str:
+    """Say that a FITS file ends before its first HDU does, or within a record.
+
+    Its length follows from its header: sections 3.1, 4.4.1 and 6.1 of the FITS standard 4.0.
+    """
+    with path.open("rb") as stream:
+        size = path.stat().st_size
+        cards: dict[str, str] = {}
+        header = 0
+        while "END" not in cards:
+            record = stream.read(_FITS_RECORD)
+            if header == 0 and not record.startswith(b"SIMPLE  ="):
+                return ""  # no FITS file: what it is, the import will tell
+            if len(record) < _FITS_RECORD or header > _LONGEST_HEADER:
+                return "its header is cut short"
+            header += _FITS_RECORD
+            for start in range(0, _FITS_RECORD, 80):
+                card = record[start : start + 80].decode("ascii", "replace")
+                cards.setdefault(card[:8].strip(), card[10:].partition("/")[0].strip())
+    try:
+        axes = [int(cards[f"NAXIS{n}"]) for n in range(1, int(cards["NAXIS"]) + 1)]
+        groups = cards.get("GROUPS") == "T" and axes[:1] == [0]
+        pixels = math.prod(axes[1:] if groups else axes) if axes else 0
+        per_group = int(cards.get("PCOUNT", 0)) if groups else 0
+        count = int(cards.get("GCOUNT", 1)) if groups else 1
+        data = abs(int(cards["BITPIX"])) // 8 * count * (per_group + pixels)
+    except (KeyError, ValueError):
+        return ""
+    whole = header - (-data // _FITS_RECORD) * _FITS_RECORD
+    if size < whole:
+        return f"it has {size:,} of {whole:,} bytes"
+    return "" if size % _FITS_RECORD == 0 else "it ends within a record of FITS"
 
 
 def inspect_main(vis: Path, main: Any) -> None:
