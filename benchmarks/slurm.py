@@ -3,8 +3,8 @@
     python benchmarks/slurm.py --datasets 200 --slots 2 --scratch DIR
 
 Starts a Slurm of its own (see ``tests/support/slurm_local.py``) with one node of one core a slot,
-and hands in one run of so many small simulated datasets, each flagged, calibrated and split. Said
-are the share of the slots' time, from the start of the first job to the end of the last one that
+and hands in one run of so many small simulated datasets, each split and measured, or with --whole
+flagged and calibrated before. Said are the share of the slots' time, from the start of the first job to the end of the last one that
 reduces data, in which a job held the slot, and in which a step was at work; the rest is Slurm's
 turnover, and the start of Python and CASA. Exits with 1 where slots were held for less than 85 % of
 the time.
@@ -37,6 +37,7 @@ RECIPE = """casarun = 1
 name = "many"
 [[dataset]]
 vis = "day*.ms"
+calibrated = CALIBRATED
 [split]
 calibrators = false
 [resources]
@@ -103,7 +104,12 @@ def _recipe(options: argparse.Namespace, scratch: Path) -> Path:
     for number in range(1, options.datasets):
         shutil.copytree(scratch / "day0000.ms", scratch / f"day{number:04}.ms")
     path = scratch / "many.toml"
-    path.write_text(RECIPE.replace("SLOTS", str(options.slots)).replace("PACK", options.pack))
+    words = {"SLOTS": str(options.slots), "PACK": options.pack}
+    words["CALIBRATED"] = "false" if options.whole else "true"
+    text = RECIPE
+    for word, value in words.items():
+        text = text.replace(word, value)
+    path.write_text(text)
     return path
 
 
@@ -119,6 +125,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--datasets", type=int, default=200)
     parser.add_argument("--slots", type=int, default=2)
     parser.add_argument("--pack", default="2min", help="cluster.pack of the recipe")
+    parser.add_argument("--whole", action="store_true", help="flag and calibrate, too")
     parser.add_argument("--scratch", type=Path)
     return parser.parse_args()
 

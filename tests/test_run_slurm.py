@@ -15,7 +15,7 @@ from unittest import mock
 import pytest
 from casarun.api import BatchStatus, batch_status
 from casarun.engine.journal import read_events
-from casarun.engine.submission import SubmittedJob, read_submission
+from casarun.engine.submission import Submission, SubmittedJob, read_submission
 from casarun.folder import RunFolder
 from support import crashes, skies
 from support.cli import COMMAND, Done, casarun
@@ -153,6 +153,7 @@ def test_what_waits_says_why_and_can_be_cancelled(bench: Bench) -> None:
     assert "the run did not come to its end there; submit it again to go on" in said
 
 
+@pytest.mark.long
 def test_cancelling_a_job_that_runs_stops_it_cleanly(bench: Bench, wanted: dict[str, str]) -> None:
     job = bench.submit()
     bench.await_done("day.setjy.0")
@@ -282,9 +283,14 @@ def test_neither_the_submitting_process_nor_the_controller_is_needed(
 def test_what_was_cancelled_is_handed_in_again_and_nothing_else(
     nodes: Bench, wanted_of_three: dict[str, str]
 ) -> None:
+    # A process that was killed while it handed in jobs left this one behind.
+    held = ("sbatch", "--parsable", "--hold", "--comment=casarun-half", "--wrap", "true")
+    orphan = nodes.slurm.run(*held).strip()
+    Submission("slurm", "casarun-half").write(RunFolder(nodes.run))
     once = ("--set", "cluster.escalate=0")
     handed = nodes("submit", nodes.recipe, "--to", "slurm", *SLURM, "-o", nodes.run, *once)
     assert "5 jobs of" in handed.stdout
+    assert nodes.slurm.states()[orphan] == "CANCELLED"
     wait(lambda: _slice_events(nodes, "day2.bandpass"), "nothing was done")
     job = next(j.job for j in _jobs(nodes) if j.name == "calibrate-1")
     nodes.slurm.run("scancel", job)
@@ -305,6 +311,7 @@ def test_what_was_cancelled_is_handed_in_again_and_nothing_else(
     assert crashes.mismatches(wanted_of_three, crashes.products(nodes.run)) == []
 
 
+@pytest.mark.long
 def test_a_job_that_was_ended_from_outside_is_done_again_by_the_next(
     nodes: Bench, wanted_of_three: dict[str, str]
 ) -> None:
@@ -328,6 +335,23 @@ def test_a_slice_that_ran_out_of_memory_gets_more(
     states = nodes.slurm.states()
     assert states[jobs[0]] in ("OUT_OF_MEMORY", "FAILED")
     assert [states[job] for job in jobs].count("COMPLETED") == 1
+
+
+@pytest.mark.long
+def test_a_slice_whose_time_is_over_goes_on_in_the_queue(
+    nodes: Bench, wanted_of_three: dict[str, str]
+) -> None:
+    nodes("submit", nodes.recipe, "--to", "slurm", *SLURM, "-o", nodes.run)
+    wait(lambda: _slice_events(nodes, "day3.bandpass"), "nothing was done")
+    job = next(j.job for j in _jobs(nodes) if j.name == "calibrate-2")
+    nodes.slurm.run("scancel", "--batch", "--signal=USR1", job)
+    wait(lambda: "BeginTime" in nodes.status(), "it was not requeued")
+    assert "calibrate-2 (calibrate day3, " in nodes.status()
+    nodes.slurm.start_now(job)
+    done = nodes("run", nodes.recipe, *SLURM, "-o", nodes.run)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "already with slurm" in done.stdout
+    assert crashes.mismatches(wanted_of_three, crashes.products(nodes.run)) == []
 
 
 @pytest.mark.long

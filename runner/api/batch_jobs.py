@@ -125,7 +125,8 @@ def _slices(
         else:
             ends = [states[job] for job in jobs if job in states]
             said = "; ".join(f"job {state.job} {state}" for state in ends) or "not known"
-            yield SliceStatus(name, title, LOST, said, jobs[0], done, len(steps))
+            state = LOST if ends else "unknown"
+            yield SliceStatus(name, title, state, said, jobs[0], done, len(steps))
 
 
 def _kept_states(

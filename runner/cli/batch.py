@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
 from .. import api
 from ..engine.executors.batch import RUNNING, WAITING
 from ..engine.executors.canfar import Canfar
+from ..engine.slice_files import DONE
 from ..engine.submission import system
 from ..errors import LockedError, printable
+
+_MANY: Final = 24
+"""Of more slices than these, those that are done are only counted."""
 
 
 def submit(
@@ -101,23 +105,31 @@ def lines(status: api.BatchStatus, heart: str) -> list[str]:
     """
     submission = status.submission
     said = f"handed to {submission.engine} at {submission.submitted[:19]} UTC"
-    if status.silent:
-        return [said, f"  {submission.engine} does not say how the jobs are: {status.silent}"]
-    if not submission.complete:
-        return [said, "  that came to no end: submit it again, or casarun cancel"]
     found = [said]
+    if status.silent:
+        name = submission.engine
+        found.append(f"  {name} does not say how the jobs are: {status.silent}")
+    elif not submission.complete:
+        return [said, "  that came to no end: submit it again, or casarun cancel"]
     if status.slices:
-        done = sum(one.done for one in status.slices)
-        total = sum(one.total for one in status.slices)
-        found[0] += (
-            f": {len(status.slices) - 1} slices and the report, {done} of {total} steps done"
-        )
-        found += [_slice_line(one) for one in status.slices]
-        return found + _go_on(heart)
-    for job in submission.jobs:
-        state = status.states[job.job]
-        found.append(f"  job {job.job} ({job.name}): {state}")
+        return [*found, *_slice_lines(status), *_go_on(heart)]
+    found += [
+        f"  job {job.job} ({job.name}): {status.states[job.job]}"
+        for job in submission.jobs
+        if job.job in status.states
+    ]
     return found + _go_on(heart)
+
+
+def _slice_lines(status: api.BatchStatus) -> list[str]:
+    """Say how slices are; of many, those that are not done."""
+    slices = status.slices
+    done, total = (sum(getattr(one, name) for one in slices) for name in ("done", "total"))
+    found = [f"  {len(slices) - 1} slices and the report, {done} of {total} steps done"]
+    if len(slices) > _MANY:
+        found[0] += f"; {sum(one.state == DONE for one in slices)} slices are done, the others:"
+        slices = tuple(one for one in slices if one.state != DONE)
+    return found + [_slice_line(one) for one in slices]
 
 
 def _go_on(heart: str) -> list[str]:

@@ -250,7 +250,7 @@ def _with_jobs(status: dict[str, Any], heart: str, jobs: api.BatchStatus) -> str
 def _of_report(jobs: api.BatchStatus) -> str:
     """Tell how a run in slices is, none of whose jobs is left."""
     states = {one.state for one in jobs.slices}
-    for state in ("failed", "interrupted", "lost"):
+    for state in ("failed", "unknown", "interrupted", "lost"):
         if state in states:
             return state
     return "interrupted" if "not run" in states else "done"
