@@ -4,10 +4,10 @@
 
 Starts a Slurm of its own (see ``tests/support/slurm_local.py``) with one node of one core a slot,
 and hands in one run of so many small simulated datasets, each split and measured, or with --whole
-flagged and calibrated before. Said are the share of the slots' time, from the start of the first job to the end of the last one that
-reduces data, in which a job held the slot, and in which a step was at work; the rest is Slurm's
-turnover, and the start of Python and CASA. Exits with 1 where slots were held for less than 85 % of
-the time.
+flagged and calibrated before. Said are the share of the slots' time, from the start of the first
+job to the end of the last one that reduces data, in which a job held the slot, and in which a step
+was at work; the rest is Slurm's turnover, and the start of Python and CASA. Exits with 1 where
+slots were held for less than 85 % of the time.
 """
 
 from __future__ import annotations
