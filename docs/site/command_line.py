@@ -42,7 +42,7 @@ def _section(command: click.Command, context: click.Context) -> str:
         if isinstance(one, click.Option) and (record := one.get_help_record(context)) is not None
     ]
     lines += ["| option | |", "|---|---|"]
-    lines += [f"| `{_cell(option)}` | {_cell(meaning)} |" for option, meaning in records]
+    lines += [f"| `{option}` | {_cell(meaning)} |" for option, meaning in records]
     return "\n".join([*lines, ""])
 
 
