@@ -118,6 +118,11 @@ class RunFolder:
         return self.root / "scripts" / "recipe.toml"
 
     @property
+    def crate(self) -> Path:
+        """What describes the run as an RO-Crate, once that was asked for."""
+        return self.root / "ro-crate-metadata.json"
+
+    @property
     def citation(self) -> Path:
         """What lay beside the recipe to say how it is cited."""
         return self.root / "docs" / "CITATION.cff"

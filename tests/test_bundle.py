@@ -8,12 +8,17 @@ import stat
 import sys
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import tomli
 from casarun import api
 from casarun.errors import DataError
+from casarun.folder import RunFolder
+from casarun.report.conclude import plan_json
 from casarun.share import manifest
 from casarun.share.contents import Part, digest
 from support.cli import casarun
@@ -61,6 +66,61 @@ def test_its_recipe_is_for_the_folder_it_is_unpacked_to(packed: Path, tmp_path: 
     assert (tmp_path / "out" / "inputs" / "day_one.ms" / "FIELD" / "table.dat").is_file()
 
 
+def packed_recipe(folder: RunFolder, to: Path, *, data: bool) -> dict[str, Any]:
+    api.bundle(folder.root, to, everything=False, data=data)
+    with zipfile.ZipFile(to) as archive:
+        return tomli.loads(archive.read("recipe.toml").decode())
+
+
+def with_inputs(place: Path, said: str, *paths: Path) -> RunFolder:
+    """Make a run whose recipe names its data in some way."""
+    folder, plan = small_run(place)
+    found = replace(plan, inputs={str(path): "1" for path in paths})
+    folder.plan.write_text(json.dumps(plan_json(found)))
+    folder.recipe_text.write_text(f"casarun = 1\ndataset = [{{ vis = {json.dumps(said)} }}]\n")
+    return folder
+
+
+def test_packaged_data_are_named_where_they_were_packed(tmp_path: Path) -> None:
+    data = tmp_path / "casadata" / "__data__" / "demo" / "x.fits"
+    data.parent.mkdir(parents=True)
+    data.write_bytes(bytes(2_000_000))
+    folder = with_inputs(tmp_path, "casadata:demo/x.fits", data)
+    without = packed_recipe(folder, tmp_path / "a.zip", data=False)
+    assert without["dataset"][0]["vis"] == "casadata:demo/x.fits"
+    whole = packed_recipe(folder, tmp_path / "b.zip", data=True)
+    assert whole["dataset"][0]["vis"] == "inputs/x.fits"
+
+
+def test_patterns_mean_the_same_data_or_are_refused(tmp_path: Path) -> None:
+    for name in ("a/one.ms", "a/two.ms", "b/one.ms"):
+        (tmp_path / name).mkdir(parents=True)
+    both = (tmp_path / "a" / "one.ms", tmp_path / "a" / "two.ms")
+    folder = with_inputs(tmp_path, f"{tmp_path}/a/*.ms", *both)
+    found = packed_recipe(folder, tmp_path / "a.zip", data=True)
+    assert found["dataset"][0]["vis"] == "inputs/*.ms"
+    folder = with_inputs(tmp_path / "other", f"{tmp_path}/a/*.ms", *both, tmp_path / "b" / "one.ms")
+    with pytest.raises(DataError, match="would mean other data in a bundle: pack without --data"):
+        packed_recipe(folder, tmp_path / "b.zip", data=True)
+
+
+def test_small_files_such_as_masks_go_along(tmp_path: Path) -> None:
+    mask = tmp_path / "mask.crtf"
+    mask.write_text("#CRTFv0")
+    folder = with_inputs(tmp_path, str(mask), mask)
+    found = packed_recipe(folder, tmp_path / "a.zip", data=False)
+    assert found["dataset"][0]["vis"] == "inputs/mask.crtf"
+
+
+def test_what_is_larger_than_the_disk_is_not_unpacked(
+    packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=10))
+    with pytest.raises(DataError, match=r"the bundle takes .* GB, and 1e-08 GB are free"):
+        api.verify(packed, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_packed_twice_it_is_the_same(packed: Path, tmp_path: Path) -> None:
     again = api.bundle(tmp_path / "run", tmp_path / "c.zip", everything=False, data=True)
     assert again.read_bytes() == packed.read_bytes()
@@ -97,7 +157,7 @@ def test_crates_pass_the_validator(tmp_path: Path, in_place: bool) -> None:
     folder, _ = small_run(tmp_path, {"authors": authors, "license": "CC-BY-4.0"})
     where = folder.root
     if in_place:
-        api.describe(where)
+        assert api.describe(where) == folder.crate
     else:
         where = tmp_path / "out"
         archive = api.bundle(folder.root, tmp_path / "b.zip", everything=True, data=False)

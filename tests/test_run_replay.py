@@ -48,6 +48,16 @@ nterms = 2
 threshold = "3sigma"
 mask = "round.crtf"
 [[image]]
+name = "wild"
+specmode = "cube"
+imsize = 64
+cell = "12arcsec"
+threshold = "500mJy"
+niter = 2000
+chunk = 6
+tclean = { gain = 2.2, minpsffraction = 0.0, maxpsffraction = 0.001 }
+fallback = [{ gain = 0.05, maxpsffraction = 0.8 }]
+[[image]]
 name = "dirty"
 imsize = 64
 cell = "12arcsec"
@@ -58,6 +68,17 @@ after = "image"
 per = "image"
 only = "dirty"
 params = { outfile = "{prefix}.centre", box = "16,16,47,47" }
+"""
+NAMED = """
+[[dataset]]
+name = "day"
+vis = "day.ms"
+calibrated = true
+[[image]]
+name = "dirty"
+imsize = 64
+cell = "12arcsec"
+niter = 0
 """
 SELFCAL = """
 [[dataset]]
@@ -97,11 +118,22 @@ def test_ranges_masks_limits_and_terms_are_made_again_to_the_bit(tmp_path: Path)
     said = (run / "scripts" / "casa_script.py").read_text()
     assert "margin=3" in said or "margin=2" in said  # channels imaged beside a range
     assert said.count("clean_range(") > 5
+    assert "# It diverged, and was done with gain = 0.05, maxpsffraction = 0.8\n" in said
     wanted, made = products(run), products(place)
     # tclean makes an empty model of an image that is not cleaned, which a run does not keep.
     made = {name: digest for name, digest in made.items() if ".dirty.model:" not in name}
     assert crashes.mismatches(wanted, made) == []
     assert "images/target.terms.image.tt1:map" in made
+
+
+def test_an_object_whose_name_is_too_long_for_fits_is_exported_again(tmp_path: Path) -> None:
+    field = replace(skies.TARGET, name="long" * 20)
+    skies.build(tmp_path / "day.ms", skies.Sky(fields=(field,), scans=(0, 0), n_antennas=10))
+    run, place = made_again(tmp_path, NAMED)
+    wanted, made = products(run), products(place)
+    assert [name for name in wanted if name.endswith(".fits:0.header")]
+    made = {name: digest for name, digest in made.items() if ".model:" not in name}
+    assert crashes.mismatches(wanted, made) == []
 
 
 def test_what_follows_from_a_self_calibration_is_made_again_to_the_bit(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from ..files import write_atomic
 from ..report import schemas
 from ..report.conclude import read_plan
 from ..share import bundle as bundles
-from ..share import bundle_check, crate
+from ..share import bundle_check
 from .opening import held, run_folder
 
 _SCHEMAS = {"scripts/plan.json": "plan", "qa/metrics.json": "metrics"}
@@ -43,9 +43,8 @@ def describe(run: Path) -> Path:
     folder = run_folder(run)
     with held(folder):
         found = bundles.describe(bundles.Packing(folder, read_plan(folder), everything=True))
-        out = folder.root / crate.NAME
-        write_atomic(out, json.dumps(found, indent=1) + "\n")
-    return out
+        write_atomic(folder.crate, json.dumps(found, indent=1) + "\n")
+    return folder.crate
 
 
 def bundle(run: Path, output: Path | None, *, everything: bool, data: bool) -> Path:

@@ -55,6 +55,11 @@ def with_short_object(params: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
         shutil.rmtree(place)
 
 
+def shortened(params: Mapping[str, Any]) -> str:
+    """Return the name of the object in the image that parameters of ``exportfits`` name."""
+    return _object(Path(str(params["imagename"])))
+
+
 def _object(image: Path) -> str:
     """Return the name of an image's object; nothing where it is no image of casacore's."""
     if not (image / "table.dat").is_file():

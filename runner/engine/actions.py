@@ -152,7 +152,8 @@ def call(task: str, params: Params) -> Outcome:
     """Call a CASA task and keep what it returned, without bulky tables."""
     if task == "exportfits":
         with fits_object.with_short_object(params) as exportable:
-            returned = invoke.task(task, exportable)
+            invoke.task(task, exportable)
+            return {"object": fits_object.shortened(exportable)} if exportable != params else {}
     else:
         returned = invoke.task(task, params)
     if isinstance(returned, dict):

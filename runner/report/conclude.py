@@ -41,6 +41,7 @@ def record_plan(folder: RunFolder, plan: Plan, loaded: LoadedRecipe) -> None:
     if not kept.is_file():  # products that it does not change go on naming the one before
         write_atomic(kept, text, durable=False)
     _keep_citation(folder, loaded.source.folder / CITATION)
+    folder.crate.unlink(missing_ok=True)  # it tells of the run before
     write_json(folder.recipe, loaded.document)
     write_atomic(folder.plan, _plan_text(plan))
     _note_state(folder, folder.plan)

@@ -6,8 +6,9 @@ import hashlib
 import json
 import os
 import zipfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -26,6 +27,8 @@ from .people import credit
 RECIPE: Final = "recipe.toml"
 README: Final = "README.txt"
 _INPUTS: Final = "inputs"
+_PACKAGED: Final = "casadata:"
+_SMALL_BYTES: Final = 1_000_000
 _BLOCK: Final = 2**20
 _HOW: Final = """{title}
 
@@ -113,6 +116,7 @@ def pack(packing: Packing, out: Path) -> Path:
     """
     if out.exists():
         raise DataError(f"{out} is there already; remove it, or name another with --output")
+    out.parent.mkdir(parents=True, exist_ok=True)
     inputs, packed = _inputs(packing)
     parts = [*contents.parts(packing.folder, everything=packing.everything), *packed]
     described = _described(packing, RECIPE, inputs, [*parts])
@@ -173,7 +177,7 @@ def _inputs(packing: Packing) -> tuple[list[crate.Input], list[Part]]:
     inputs, packed, taken = list[crate.Input](), list[Part](), set[str]()
     for path in packing.plan.inputs:
         one = crate.input_of(path)
-        if packing.data and Path(path).exists():
+        if Path(path).exists() and (packing.data or _is_small(Path(path))):
             name, number = file_safe(Path(path).name), 1
             while name in taken:
                 number += 1
@@ -184,6 +188,11 @@ def _inputs(packing: Packing) -> tuple[list[crate.Input], list[Part]]:
             packed.append(Part(one.name, Path(path)))
         inputs.append(one)
     return inputs, packed
+
+
+def _is_small(path: Path) -> bool:
+    """Tell whether an input always goes along: masks and regions, not datasets."""
+    return path.is_file() and path.stat().st_size <= _SMALL_BYTES
 
 
 def _recipe(folder: RunFolder, inputs: Sequence[crate.Input]) -> str:
@@ -198,8 +207,8 @@ def _recipe(folder: RunFolder, inputs: Sequence[crate.Input]) -> str:
         text = folder.recipe_text.read_text("utf-8")
     except OSError as error:
         raise DataError(f"{folder.recipe_text} is missing; run the recipe again") from error
-    there = {one.path: one.name.rstrip("/") for one in inputs if one.name}
     document = tomli.loads(text)
+    there = _there(document, inputs)
     output = document.get("project", {}).get("output")
     if output:
         there[output] = f"runs/{document['project']['name']}"
@@ -210,6 +219,38 @@ def _recipe(folder: RunFolder, inputs: Sequence[crate.Input]) -> str:
     if tomli.loads(text) != wanted:
         raise DataError(f"the paths in {folder.recipe_text} cannot be replaced by the bundle's")
     return text
+
+
+def _there(document: Any, inputs: Sequence[crate.Input]) -> dict[str, str]:
+    """Return the bundle's paths of inputs by how a recipe names them: by path, or a pattern.
+
+    Raises
+    ------
+    DataError
+        If a pattern would mean something else in the bundle.
+    """
+    packed = {one.path: one.name.rstrip("/") for one in inputs if one.name}
+    found = dict(packed)
+    for said in _texts(document):
+        if said.startswith(_PACKAGED):
+            end = f"/{said.removeprefix(_PACKAGED)}"
+            named = [name for path, name in packed.items() if path.endswith(end)]
+            found |= {said: named[0]} if named else {}
+        elif said.startswith("/") and any(sign in said for sign in "*?["):
+            here = f"{_INPUTS}/{Path(said).name}"
+            meant = {name for path, name in packed.items() if fnmatchcase(path, said)}
+            if meant and meant != {name for name in packed.values() if fnmatchcase(name, here)}:
+                raise DataError(f"'{said}' would mean other data in a bundle: pack without --data")
+            found |= {said: here} if meant else {}
+    return found
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, dict | list):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _texts(item)
+    elif isinstance(value, str):
+        yield value
 
 
 def _replaced(value: Any, by: Mapping[str, str]) -> Any:

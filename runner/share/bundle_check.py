@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import stat
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
@@ -15,7 +16,7 @@ from typing import IO, Any, Final
 from urllib.parse import unquote
 
 from ..errors import DataError
-from ..files import remove_tree
+from ..files import nearest_existing, remove_tree, tree_size
 from . import bundle, crate, manifest
 
 _BLOCK: Final = 2**20
@@ -36,10 +37,13 @@ class Found:
         What opens a file, by its path.
     wrong : tuple of str
         What is there and may not be, in words.
+    bytes : int
+        How large all files are when they are unpacked.
     """
 
     files: Mapping[str, Open]
     wrong: tuple[str, ...]
+    bytes: int
 
 
 @contextmanager
@@ -82,7 +86,7 @@ def _in_archive(archive: zipfile.ZipFile) -> Found:
             wrong.append(f"{entry.filename} is there twice")
         elif not entry.is_dir():
             files[entry.filename] = lambda entry=entry: archive.open(entry)  # type: ignore[misc]
-    return Found(files, tuple(wrong))
+    return Found(files, tuple(wrong), sum(entry.file_size for entry in entries))
 
 
 def _in_folder(root: Path) -> Found:
@@ -103,7 +107,7 @@ def _in_folder(root: Path) -> Found:
                 files[relative] = lambda path=path: path.open("rb")  # type: ignore[misc]
             elif not stat.S_ISDIR(mode):
                 wrong.append(f"{relative} is a device or a pipe")
-    return Found(files, tuple(wrong))
+    return Found(files, tuple(wrong), tree_size(root))
 
 
 def problems(found: Found) -> list[str]:
@@ -201,6 +205,11 @@ def unpack(found: Found, target: Path) -> None:
         If the folder is there, or the bundle changed meanwhile.
     """
     sums = manifest.read(_text(found, manifest.NAME, manifest.LARGEST_BYTES))
+    free = shutil.disk_usage(nearest_existing(target)).free
+    if found.bytes > free:
+        raise DataError(
+            f"the bundle takes {found.bytes / 1e9:.3g} GB, and {free / 1e9:.3g} GB are free"
+        )
     try:
         target.mkdir(parents=True)
     except FileExistsError as error:

@@ -71,10 +71,8 @@ def imports(steps: Sequence[Step]) -> tuple[list[str], list[str]]:
     """Return the modules of Python that a script imports, and the lines that import CASA."""
     actions = {step.action for step in steps}
     ranges = any(action.startswith("ranges.") for action in actions)
-    modules = {"os"} | ({"shutil"} if actions & {"clean", "copy", "unpack"} else set())
-    modules |= {"tarfile"} if "unpack" in actions else set()
-    modules |= {"glob", "inspect", "shutil"} if ranges else set()
-    modules |= {"shutil"} if actions & _FROM_RUN else set()
+    modules = {"os", "shutil"} | ({"tarfile"} if "unpack" in actions else set())
+    modules |= {"glob", "inspect"} if ranges else set()
     tasks = {action.removeprefix("casa:") for action in actions if action.startswith("casa:")}
     tasks |= {task for action in actions for task in _TASKS.get(action, ())}
     named = [f"from casatasks import {', '.join(sorted(tasks))}"] if tasks else []

@@ -83,7 +83,7 @@ def _clean(steps: Steps, step: Step) -> Lines:
     }  # fmt: skip
     tclean = {**steps.params(step)["tclean"], **how["tclean"]}
     more = {key: how[key] for key in ("source", "depths_jy", "cycleniter")}
-    said = late_words(step.params["tclean"])
+    said = [*steps.fallback(step), *late_words(step.params["tclean"])]
     return said + _range(
         steps, step, "clean_range", tclean, {"dirty": step.params["dirty"], **more}
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from ..engine.results import SKIPPED
-from ..plan import Step
+from ..plan import Step, written
 from . import script_ranges, script_selfcal
 from .late_source import is_late, late, late_words, unresolved
 from .python_source import Variables, call, comment, from_run, literal, quoted
@@ -73,12 +73,33 @@ class Steps:
         found: Mapping[str, Any] = used or unresolved(step.params)
         return found
 
+    def fallback(self, step: Step) -> Lines:
+        """Say, as a comment, that a step went on with other parameters after it had diverged."""
+        laid = self._result(step).get("fallback") if step.fallbacks else None
+        return comment(f"It diverged, and was done with {written(laid)}") if laid else []
+
     def call(self, function: str, params: Mapping[str, Any]) -> Lines:
         """Return the lines of a call."""
         return call(function, params, self.names)
 
     def _task(self, step: Step, task: str) -> Lines:
-        return [*late_words(step.params), *self.call(task, self.params(step))]
+        params = self.params(step)
+        if task == "exportfits" and (name := self.outcome(step).get("object")):
+            return self._export_as(name, params)
+        return [*late_words(step.params), *self.call(task, params)]
+
+    def _export_as(self, name: str, params: Mapping[str, Any]) -> Lines:
+        """Export a copy of an image whose object has a name that is too long for FITS."""
+        copy = {"imagename": "short-object.image"}
+        return [
+            *comment("The object's name is too long for FITS: a copy has a shorter one."),
+            f"shutil.copytree({literal(params['imagename'])}, {literal(copy['imagename'])})",
+            *self.call(
+                "casatasks.imhead", {**copy, "mode": "put", "hdkey": "object", "hdvalue": name}
+            ),
+            *self.call("exportfits", {**params, **copy}),
+            f"shutil.rmtree({literal(copy['imagename'])})",
+        ]
 
     def _measured(self, step: Step) -> Lines:
         """Return what was measured and counts for what follows, as a comment."""
@@ -124,7 +145,7 @@ class Steps:
         dirty, tclean = params["dirty"], params["tclean"]
         kinds = sorted(p.removeprefix(f"{dirty}.") for p in step.reads if p.startswith(f"{dirty}."))
         source, target = literal(dirty), literal(tclean["imagename"])
-        lines = [f"copy_images({source}, {target}, {literal(kinds)})",
+        lines = [*self.fallback(step), f"copy_images({source}, {target}, {literal(kinds)})",
                  *late_words(step.params["tclean"]), *self.call("tclean", tclean)]  # fmt: skip
         if "until" in params and not self.known:
             lines += comment(
