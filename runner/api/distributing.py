@@ -16,7 +16,7 @@ from ..engine.holdings import Holdings
 from ..engine.journal import Journal, recording
 from ..engine.resume import decide_part, survey
 from ..engine.slice_files import REPORT, absorb, forget_slices, write_slice
-from ..engine.slices import Slice, around, divide, grouped
+from ..engine.slices import Slice, Surroundings, divide, grouped
 from ..engine.submission import (
     LOGS,
     WHOLE,
@@ -199,7 +199,7 @@ class _Work:
         most = self._batch.most_cores(cluster.partition or str(self._own.get("partition", "")))
         needs = [
             asking.need(
-                self._plan,
+                Plan(tuple(self._plan.by_id[step] for step in one.steps)),
                 {step: self._expected.steps[step] for step in one.steps},
                 self._expected.learnt_memory,
                 None if wished == "auto" else int(wished),
@@ -269,8 +269,9 @@ class _Work:
         folder = self._folder
         record_plan(folder, self._plan, self._reduction.loaded)
         forget_slices(folder)
+        around = Surroundings(self._plan)
         for one in self.slices:
-            write_slice(folder, one, around(self._plan, one.steps))
+            write_slice(folder, one, around.of(one.steps))
         options = self._reduction.options
         write_json(
             folder.slices / REPORT / "slice.json",

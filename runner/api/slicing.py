@@ -142,7 +142,7 @@ def _do(
     kills = oom_kills()
     outcome = Outcome()
     try:
-        with matplotlib_in(folder.own / "matplotlib"), executor_here() as executor:
+        with matplotlib_in(folder.private / "matplotlib"), executor_here() as executor:
             outcome = _run(folder, one, plan, executor, jobs, listener, stop)
     except InterruptedRunError as error:
         return SliceResult(INTERRUPTED, str(error), job=job), outcome

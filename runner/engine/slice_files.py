@@ -79,7 +79,9 @@ def write_slice(folder: RunFolder, one: Slice, part: Plan) -> None:
         "keep": part.keep,
         "needed_later": sorted(part.needed_later),
     }
-    write_json(folder.slices / one.name / "slice.json", {**asdict(one), "plan": plan})
+    # A loss of power ends the submission, too: the next one writes it again.
+    path = folder.slices / one.name / "slice.json"
+    write_json(path, {**asdict(one), "plan": plan}, durable=False)
 
 
 def read_slice(folder: RunFolder, name: str) -> tuple[Slice, Plan]:

@@ -254,24 +254,57 @@ def _title(piece: _Piece) -> str:
     return f"{piece.kind} {shown}{f' and {more} more' if more > 0 else ''}"
 
 
-def around(plan: Plan, mine: Collection[str]) -> Plan:
-    """Return the part of a plan that a slice must know to do its steps.
+class Surroundings:
+    """Finds the part of a plan that a slice must know to do its steps.
 
-    It has the slice's steps, all that they wait for, and all that changes what any of these
-    touches; the fingerprints are those of the whole plan.
+    Parameters
+    ----------
+    plan : Plan
+        The whole plan.
     """
-    chains = Chains(plan)
-    known: set[str] = set()
-    todo = list(mine)
-    while todo:
-        step = todo.pop()
-        if step in known:
-            continue
-        known.add(step)
-        todo += plan.waits_for[step]
-        for unit, _ in chains.of_step[step]:
-            todo += chains.by_unit[unit].steps
-    return plan.part(lambda step: step.id in known)
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._chains = Chains(plan)
+        self._place = {step.id: place for place, step in enumerate(plan.steps)}
+
+    def of(self, mine: Collection[str]) -> Plan:
+        """Return a slice's steps, all that they wait for, and all that changes what these touch.
+
+        The fingerprints are those of the whole plan. What steps outside of it need stays.
+        """
+        chains, plan = self._chains, self._plan
+        known: set[str] = set()
+        todo = list(mine)
+        while todo:
+            step_id = todo.pop()
+            if step_id in known:
+                continue
+            known.add(step_id)
+            todo += plan.waits_for[step_id]
+            for unit, _ in chains.of_step[step_id]:
+                todo += chains.by_unit[unit].steps
+        made = {unit for step_id in known for unit, _ in chains.changed_by[step_id]}
+        later = {
+            unit
+            for unit in made
+            if chains.by_unit[unit].intermediate
+            and any(step_id not in known for step_id, _ in chains.by_unit[unit].touched_by)
+        }
+        steps = [plan.by_id[step_id] for step_id in sorted(known, key=self._place.__getitem__)]
+        read = {path for step in steps for path in step.reads}
+        return Plan(
+            tuple(steps),
+            {path: state for path, state in plan.inputs.items() if path in read},
+            plan.versions,
+            keep=plan.keep,
+            needed_later=plan.needed_later | later,
+        )
+
+
+def around(plan: Plan, mine: Collection[str]) -> Plan:
+    """Return the part of a plan that a slice must know; see `Surroundings`."""
+    return Surroundings(plan).of(mine)
 
 
 def of_slice(plan: Plan, decided: Decided, mine: Collection[str]) -> Decided:
