@@ -329,6 +329,14 @@ def test_an_image_that_is_off_warns(name, good, bad):
     assert of(name, scores.of_image("t, i", common | bad))["verdict"] == "warn"
 
 
+def test_a_high_dynamic_range_may_cost_noise():
+    numbers = {"noise_over_thermal": 5.0, "thermal_noise_jy_per_beam": 1e-3}
+    assert of("thermal_noise", scores.of_image("t, i", numbers))["verdict"] == "warn"
+    good = of("thermal_noise", scores.of_image("t, i", {**numbers, "dynamic_range": 2e4}))
+    assert good["verdict"] == "pass"
+    assert good["text"].endswith("; the dynamic range of 20000 limits it")
+
+
 def test_what_may_be_chance_does_not_warn():
     numbers = {"residual_kurtosis": 1.5, "residual_independent": 100.0,
                "bowl_sigma": 1.5, "bowl_significance": 2.0}  # fmt: skip

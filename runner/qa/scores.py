@@ -13,6 +13,8 @@ MAX_FLUX_SCATTER: Final = 0.05
 MAX_OFFSET_BEAMS: Final = 0.1
 MAX_PHASE_RMS_DEG: Final = 30.0
 MAX_NOISE_RATIO: Final = 2.0
+HIGH_DYNAMIC_RANGE: Final = 10_000.0
+"""An image that has reached it may be noisier: what calibration leaves of the peak is its noise."""
 MAX_KURTOSIS: Final = 1.0
 MAX_BOWL_SIGMA: Final = 1.0
 MIN_BOWL_SIGNIFICANCE: Final = 5.0
@@ -123,7 +125,11 @@ def of_image(subject: str, numbers: Numbers) -> Iterator[dict[str, Any]]:
     if ratio is not None:
         expected = numbers["thermal_noise_jy_per_beam"]
         text = f"times the {1e3 * expected:.3g} mJy/beam that the visibilities' own noise allows"
-        yield at_most("thermal_noise", subject, ratio, MAX_NOISE_RATIO, text, WARN)
+        reached = numbers.get("dynamic_range") or 0.0
+        bright = ratio > MAX_NOISE_RATIO and reached >= HIGH_DYNAMIC_RANGE
+        text += f"; the dynamic range of {reached:.0f} limits it" if bright else ""
+        verdict = PASS if bright or ratio <= MAX_NOISE_RATIO else WARN
+        yield check("thermal_noise", subject, verdict, ratio, MAX_NOISE_RATIO, text)
     array = numbers.get("visibility_over_array")
     if array is not None:
         text = (

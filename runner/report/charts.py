@@ -16,8 +16,8 @@ Shape = dict[str, Any]
 
 WIDTH: Final = 1000.0
 """Width of a chart in its own units, which are pixels where there is room."""
-N_COLOURS: Final = 7
-_LEFT, _RIGHT, _TOP, _BOTTOM = 62.0, 14.0, 24.0, 40.0
+N_COLOURS: Final = 9
+_LEFT, _RIGHT, _TOP, _BOTTOM = 62.0, 14.0, 10.0, 40.0
 
 
 @dataclass
