@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -402,6 +403,24 @@ def test_the_policy_lets_no_other_script_run(run: RunFolder, window: Page) -> No
     assert window.run("window.ran ?? 0") == 0
     assert sum("Content Security Policy" in one for one in window.said) == 3
     Picture(window)  # casarun's own do
+
+
+@needs_browser
+def test_a_page_that_renews_itself_waits_for_someone_who_looks_closer(
+    run: RunFolder, window: Page
+) -> None:
+    render(run, PLAN, {}, meta(state="running"))
+    text = run.report.read_text()
+    assert '<noscript><meta http-equiv="refresh" content="30"></noscript>' in text
+    run.report.write_text(text.replace('data-again="30"', 'data-again="2"'))
+    for page in opened(window, run.report):
+        page.run("window.mark = 1")
+        picture = Picture(page)
+        time.sleep(2.2)
+        assert page.run("window.mark") == 1
+        page.run(f"{picture.section}.open = false")
+        time.sleep(2.2)
+        assert page.run("window.mark ?? 0") == 0
 
 
 @needs_browser

@@ -122,15 +122,19 @@ def binned(plane: Floats, factor: int) -> Floats:
     if factor == 1:
         return plane
     good = np.isfinite(plane)
-    number, total = (
-        np.add.reduceat(
-            np.add.reduceat(values, np.arange(0, plane.shape[0], factor), axis=0),
-            np.arange(0, plane.shape[1], factor),
-            axis=1,
-        )
-        for values in (good.astype(float), np.where(good, plane, 0.0))
-    )
+    number, total = (_blocks(values, factor) for values in (good, np.where(good, plane, 0.0)))
     return np.where(number > 0, total / np.maximum(number, 1), np.nan)
+
+
+def _blocks(values: npt.NDArray[Any], factor: int) -> Floats:
+    """Return sums over blocks."""
+    for _ in range(2):
+        whole = np.zeros((-(-len(values) // factor), values.shape[1]))
+        for start in range(factor):
+            part = values[start::factor]
+            whole[: len(part)] += part
+        values = whole.T
+    return values
 
 
 def write(

@@ -211,8 +211,19 @@
       }
       this.shown = shown;
       this.lines = this.series();
+      this.sort();
       this.colours();
       this.leave();
+    }
+
+    // In the order in which points are drawn: a change of colour takes longer than a point.
+    sort() {
+      const { flagged } = this.columns;
+      const by = this.columns[this.by];
+      const rank = (i) => (flagged?.get(i) ? -1 : by ? by.get(i) : 0);
+      const ranks = new Float64Array(this.number);
+      for (const i of this.shown) ranks[i] = rank(i);
+      this.order = [...this.shown].sort((a, b) => ranks[a] - ranks[b] || a - b);
     }
 
     // Solutions to join: those of one antenna, feed and window, where lines would not cover all.
@@ -271,20 +282,22 @@
         ctx.stroke();
       }
       const red = colour("fail");
-      for (const i of this.shown) {
+      let last = null;
+      for (const i of this.order) {
         const at = x.get(i);
         if (at < left || at > right) continue;
         const faint = this.picked !== null && !this.is("antenna", i, this.picked);
         ctx.globalAlpha = faint ? 0.12 : 0.85;
         const across = bbox.left + (at - left) * wide;
         if (columns.flagged?.get(i)) {
-          ctx.fillStyle = red;
+          if (last !== red) ctx.fillStyle = last = red;
           ctx.fillRect(across - ratio / 2, bbox.top + bbox.height - 7 * ratio, ratio, 6 * ratio);
           continue;
         }
         const value = y.get(i);
         if (value >= low && value <= high) {
-          ctx.fillStyle = this.inks?.get(columns[this.by].get(i)) ?? FEW[0];
+          const ink = this.inks?.get(columns[this.by].get(i)) ?? FEW[0];
+          if (last !== ink) ctx.fillStyle = last = ink;
           ctx.fillRect(across - size / 2, bbox.top + (high - value) * tall - size / 2, size, size);
         }
       }
