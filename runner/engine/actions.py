@@ -23,6 +23,7 @@ from . import provenance
 from .causes import cause_in, cause_of
 from .results import SKIPPED
 from .scene import Scene
+from .unpacking import MemberError, unpack
 
 Params = Mapping[str, Any]
 Outcome = dict[str, Any]
@@ -281,13 +282,11 @@ def _unpack(params: Params) -> Outcome:
     """Unpack a tar of an MS, UVFITS or ASDM, and make an MS of what is in it."""
     heap = Path("unpacked")
     try:
-        with tarfile.open(params["archive"]) as archive:
-            archive.extractall(heap, filter="data")
-    except tarfile.FilterError as error:
+        unpack(Path(params["archive"]), heap)
+    except MemberError as error:
         raise StepFailedError(
             Cause.PARAMETER,
-            f"{params['archive']} is not unpacked: its member {error.tarinfo.name!r} "
-            f"{_BAD_MEMBERS.get(type(error), 'is no plain file or folder')}",
+            f"{params['archive']} is not unpacked: {error}",
             "Pack the dataset again, from the folder that it is in.",
         ) from error
     except (tarfile.TarError, OSError) as error:
@@ -304,14 +303,6 @@ def _unpack(params: Params) -> Outcome:
         outcome |= call("importuvfits", {"fitsfile": str(source), "vis": params["vis"]})
     shutil.rmtree(heap)
     return outcome
-
-
-_BAD_MEMBERS = {
-    tarfile.AbsolutePathError: "has an absolute path",
-    tarfile.OutsideDestinationError: "leads out of the tar",
-    tarfile.AbsoluteLinkError: "is a link to an absolute path",
-    tarfile.LinkOutsideDestinationError: "is a link that leads out of the tar",
-}
 
 
 def _found_in(heap: Path, archive: str) -> tuple[Path, str]:
