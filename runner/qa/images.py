@@ -15,7 +15,7 @@ import numpy.typing as npt
 from ..casa import read
 from ..casa.kept_planes import kept
 from ..errors import Cause, DataError, StepFailedError
-from . import channel_maps, expected_noise, metrics, residuals, sky, viewer_images
+from . import catalogue, channel_maps, expected_noise, metrics, residuals, sky, viewer_images
 from .datasets import plot
 from .image_scan import Beside, Scan, scan
 from .metrics import put
@@ -96,7 +96,12 @@ def _measure(params: Params) -> dict[str, Any]:
         numbers["regions"] = measured_regions.measure(
             files, (shown, beside["pb"]), (found.rms, beam), wcs
         )
-    drawing = _Drawing(params, found, beside, shown, sky_of(found.header, beam), numbers)
+    about = sky_of(found.header, beam)
+    if params.get("catalogue"):
+        with Beside(shown) as image, Beside(beside["pb"]) as response:
+            pixels, weak = image.pixels(0), response.pixels(0)
+        numbers |= catalogue.of_image(params, pixels, weak, about, found.noise)
+    drawing = _Drawing(params, found, beside, shown, about, numbers)
     numbers["plots"] = drawing.all()
     return numbers
 
@@ -262,9 +267,11 @@ class _Drawing:
         unit = f"{prefix}{self.found.header.unit}"
         limits = (limits[0] * scale, limits[1] * scale)
         falls = None if response is None else _if_it_falls(response[0])
+        marks = catalogue.marks(self.numbers)
         drawn = [
-            sky.Map(f"image{where}", pixels * scale, unit, limits, contour=outline, response=falls)
-        ]
+            sky.Map(f"image{where}", pixels * scale, unit, limits, contour=outline, response=falls,
+                    marks=marks)
+        ]  # fmt: skip
         if rest is not None and self.beside["residual"] != self.shown:
             own = sky.brightness_limits(rest, sigma, float(np.nanmax(rest)))
             drawn.append(
@@ -276,6 +283,8 @@ class _Drawing:
             caption += " Blue outline: clean mask."
         if falls is not None:
             caption += " Dashed: where the primary beam has fallen to a half."
+        if marks:
+            caption += " Circles: sources of the catalogue, by number."
         if cube:
             caption += f" Channel {self.channel} holds the brightest pixel of the cube."
         title = "Image and residual" if len(drawn) == 2 else "Image"

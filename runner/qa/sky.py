@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -69,7 +70,8 @@ class Map:
     """One map to draw: `pixels` has shape (n_y, n_x), NaN where masked.
 
     `limits` are the values at the colour bar's ends; `contour` outlines a mask;
-    of a `response`, the primary beam, the half is drawn as a dashed line.
+    of a `response`, the primary beam, the half is drawn as a dashed line; `marks` are
+    places (x, y, name) to circle.
     """
 
     title: str
@@ -79,6 +81,7 @@ class Map:
     colours: str = INTENSITY
     contour: Bools | None = None
     response: Floats | None = None
+    marks: Sequence[tuple[float, float, str]] = ()
 
 
 @rc_context(STYLE)
@@ -117,12 +120,30 @@ def maps(
         if item.response is not None:
             panel.contour(item.response[bottom:top, left:right], levels=[0.5], colors="white",
                           linewidths=0.9, linestyles="dashed")  # fmt: skip
+        _circle(panel, item.marks, (left, bottom))
         panel.set_title(item.title)
         sky_axes(panel, sky, first=index == 0)
         beam_ellipse(panel, sky)
         side = (start + wide + 0.1, 0.65, 0.13, high)
         colour_bar(made, side, item.colours, Normalize(*item.limits), item.unit)
     return save(made, path)
+
+
+MOST_NAMED: Final = 20
+"""Marks with a name beside them: each costs a millisecond, and more would hide the image."""
+
+
+def _circle(
+    panel: Axes, marks: Sequence[tuple[float, float, str]], corner: tuple[int, int]
+) -> None:
+    """Circle places of a map, and name the first of them."""
+    if not marks:
+        return
+    x, y = (np.array([mark[i] for mark in marks]) - corner[i] for i in (0, 1))
+    panel.scatter(x, y, s=110, facecolors="none", edgecolors="#56B4E9", linewidths=1.0, zorder=4)
+    for at_x, at_y, (_, _, name) in list(zip(x, y, marks, strict=True))[:MOST_NAMED]:
+        panel.annotate(name, (at_x, at_y), (6, 5), textcoords="offset points", fontsize=8.5,
+                       color="#9fd8f7", zorder=4)  # fmt: skip
 
 
 def extent(planes: Sequence[Floats]) -> tuple[int, int, int, int]:

@@ -191,6 +191,8 @@ class Image:
     moments: tuple[int, ...] = ()
     regions: tuple[str, ...] = ()
     average: Average | None = None
+    catalogue: bool = True
+    catalogue_sigma: float = 5.0
     tclean: Parameters = field(default_factory=dict)
     fallback: tuple[Parameters, ...] = ()
     immoments: Parameters = field(default_factory=dict)

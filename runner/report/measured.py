@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from ..quantities import human_bytes
 from ..stages.calibrate import TITLES
-from . import calibration, observing, regions, words
+from . import calibration, observing, regions, sources, words
 
 _ROLES = {
     "flux": "flux",
@@ -218,6 +218,7 @@ def image(
             "dynamic_range": numbers.get("dynamic_range"),
         },
         "rows": _image_rows(numbers),
+        "sources": sources.table(numbers, link),
         "fits": str(numbers.get("fits") or ""),
         "fits_link": link(str(numbers.get("fits") or "")),
     }

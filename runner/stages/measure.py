@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import Any, Final
 
 from ..plan import Json
 from .calibrate import Tables
@@ -11,6 +12,9 @@ from .draft import Draft, Subject
 from .image import Picture, final, suffixes
 from .picture import MOSAIC_GRIDDERS
 from .selfcal import Loop
+
+CATALOGUE_SUFFIXES: Final = (".ecsv", ".xml", ".reg")
+"""A table for Astropy and people, a VOTable, and regions for DS9."""
 
 
 def dataset(draft: Draft, subject: Subject, tables: Tables) -> None:
@@ -53,6 +57,7 @@ def picture(draft: Draft, picture: Picture) -> None:
     names = {f"{prefix}.{suffix}" for suffix in suffixes(picture, cleaned=picture.cleaned)}
     moments = [f"{picture.prefix}.mom{moment}" for moment in picture.image.moments]
     fits = f"{picture.prefix}.fits"
+    catalogue, tables = _catalogue(picture)
     draft.add(
         f"{picture.name}.measure",
         "measure.image",
@@ -70,6 +75,7 @@ def picture(draft: Draft, picture: Picture) -> None:
             "expected": _expected(picture),
             "data": data,
             "plots": plots,
+            **catalogue,
             **({"regions": list(picture.image.regions)} if picture.image.regions else {}),
         },
         stage="measure",
@@ -82,7 +88,7 @@ def picture(draft: Draft, picture: Picture) -> None:
             *picture.vis,
             *picture.image.regions,
         ),
-        writes=(data, plots),
+        writes=(data, plots, *tables),
         target=picture.target,
         image=picture.image.name,
     )
@@ -109,6 +115,15 @@ def _expected(picture: Picture) -> dict[str, Json]:
         "weighting": str(image.tclean.get("weighting", image.weighting)),
         "robust": float(image.tclean.get("robust", image.robust)),
     }
+
+
+def _catalogue(picture: Picture) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Return the parameters for a catalogue of sources and its files; nothing for cubes."""
+    if not picture.image.catalogue or picture.cube:
+        return {}, ()
+    prefix = f"{picture.prefix}.sources"
+    wanted = {"prefix": prefix, "sigma": picture.image.catalogue_sigma}
+    return {"catalogue": wanted}, tuple(f"{prefix}{suffix}" for suffix in CATALOGUE_SUFFIXES)
 
 
 def product(draft: Draft, product: Product) -> None:
