@@ -40,7 +40,7 @@ def section(
             (name, value, before.get(key, {}).get(name))
             for name, value in (flagged.get(key) or {}).items()
         ]
-        if not rows:
+        if not rows or (key == "spw" and len(rows) == 1):  # the one window is the total
             continue
         left_out = max(0, len(rows) - MOST_BARS)
         if left_out:
