@@ -212,7 +212,7 @@ def test_a_line_that_is_broken_in_its_middle_comes_to_nothing(tmp_path: Path) ->
     record = read_state(path).steps["a"]
     assert (record.last, record.done, record.made) == (
         "step-done",
-        {"fingerprint": "0f", "fell_back": []},
+        {"t": "1", "fingerprint": "0f", "fell_back": []},
         {},
     )
 

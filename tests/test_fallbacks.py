@@ -25,7 +25,8 @@ from casarun.plan import Plan, Step, laid_over, written
 from casarun.qa.verdict import assemble
 from casarun.recipe.load import load
 from casarun.recipe.model import Calibrators, Dataset, FluxCalibrator, Image, Recipe, Targets
-from casarun.report.conclude import _fallbacks, _steps
+from casarun.report.conclude import _steps
+from casarun.report.gathering import _fallbacks
 from casarun.stages.compile import full
 from jsonschema import Draft202012Validator
 from rich.console import Console

@@ -162,7 +162,7 @@ def test_shipped_recipes_have_no_complaint_of_casa(path: Path, tmp_path: Path) -
         (tmp_path / name).mkdir()
     for name in ("NGC5921.fits", "3C273XC1.fits"):
         (tmp_path / "demo" / name).touch()
-    there = tmp_path if path.stem == "vla-survey" else tmp_path / "jan03.ms"
+    there = tmp_path if path.stem in ("mosaic", "vla-survey") else tmp_path / "jan03.ms"
     loaded = load(path, environ={"DATA": str(there)}, demo_data=lambda: tmp_path)
     assert static(loaded.recipe) == []
     observation = vla(intents=True)

@@ -51,13 +51,14 @@ sys.addaudithook(guard)
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Give a recipe's folder, which is the current one; nothing is configured."""
-    (tmp_path / "a.ms").mkdir()
-    (tmp_path / "b.fits").touch()
-    (tmp_path / "evil.txt").write_text("__import__('os').system('touch x')")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-    return tmp_path
+    folder = tmp_path / "shared"  # what is written beside it is found, too
+    (folder / "a.ms").mkdir(parents=True)
+    (folder / "b.fits").touch()
+    (folder / "evil.txt").write_text("__import__('os').system('touch x')")
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("HOME", str(folder / "home"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(folder / "config"))
+    return folder
 
 
 def told(text: str, planned: bool) -> str:
