@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from casarun.configuration import Notifier, configured, filled, place
 from casarun.errors import RefusedError
+from jsonschema import Draft202012Validator
 
 
 @pytest.fixture
@@ -103,3 +106,27 @@ def test_a_file_that_others_may_write_defines_no_commands(home: Path) -> None:
 def test_words_in_braces() -> None:
     words = {"title": "a {name}", "name": "b"}
     assert filled('{title}, {name}: {"x": 1} {} {Name}', words) == 'a {name}, b: {"x": 1} {} {Name}'
+
+
+def test_the_page_shows_every_key_and_what_it_shows_is_taken(home: Path) -> None:
+    page = (Path(__file__).parent.parent / "docs" / "configuration.md").read_text()
+    shown = "\n".join(line[4:] for line in page.splitlines() if line.startswith("    "))
+    write(home, shown)
+    document = configured({"HOME": str(home)}).document
+    schema = json.loads(
+        (Path(__file__).parent.parent / "schemas" / "config.schema.json").read_text()
+    )
+    Draft202012Validator(schema).validate(document)
+
+    def keys(node: Any) -> set[str]:
+        inner = node.get("additionalProperties")
+        below = [
+            *node.get("properties", {}).values(),
+            *([inner] if isinstance(inner, dict) else []),
+        ]
+        return set(node.get("properties", {})).union(*map(keys, below))
+
+    def used(value: Any) -> set[str]:
+        return set(value).union(*map(used, value.values())) if isinstance(value, dict) else set()
+
+    assert keys(schema) <= used(document)

@@ -35,11 +35,16 @@ from .planning import Planned, prepare
 from .reducing import exit_code
 from .running import RunResult
 from .slicing import patiently
+from .steps import Listener
 from .telling import told
 
 
-def report_slices(root: Path, environ: Mapping[str, str] | None = None) -> RunResult:
+def report_slices(
+    root: Path, environ: Mapping[str, str] | None = None, listener: Listener | None = None
+) -> RunResult:
     """Judge and report what the slices of a run came to.
+
+    The `listener`, if there is one, is told of notifiers that fail.
 
     Raises
     ------
@@ -70,7 +75,7 @@ def report_slices(root: Path, environ: Mapping[str, str] | None = None) -> RunRe
             code = exit_code(outcome, metrics)
             return RunResult(code, outcome, planned.plan, folder, metrics)
 
-        result = told(reduction, None, work)
+        result = told(reduction, listener, work)
     _keep(folder, result, job_here(environ))
     return result
 

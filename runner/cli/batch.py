@@ -70,7 +70,7 @@ def do_slice(run: Path, name: str, jobs: int | None) -> int:
 
     if name == REPORT:
         with lines_only() as screen:
-            result = api.report_slices(run)
+            result = api.report_slices(run, listener=screen.tell)
             screen.close(result)
         return int(result.exit_code)
     stop = signals.StopFlag()
