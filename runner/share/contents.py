@@ -17,7 +17,7 @@ LIGHT: Final = ("scripts", "docs", "qa", "logs", "caltables")
 """Folders of which all goes along; of the others, what is not large."""
 
 HEAVY: Final = ("raw", "calibrated", "images")
-_LIGHT_FILES: Final = (".fits", ".json")
+_LIGHT_FILES: Final = (".fits", ".json", ".ecsv", ".xml", ".reg")
 _FOLDERS: Final = ("logs", "qa/data", "qa/plots", "docs/recipes")
 """Folders of many small files, which are told as one."""
 

@@ -42,6 +42,7 @@ _MOST_STEPS: Final = 2000
 _TYPES: Final = {
     ".fits": "application/fits", ".json": "application/json", ".html": "text/html",
     ".toml": "application/toml", ".py": "text/x-python", ".png": "image/png",
+    ".ecsv": "text/csv", ".xml": "application/x-votable+xml", ".reg": "text/plain",
 }  # fmt: skip
 
 
