@@ -134,6 +134,40 @@ def test_replicas_share_the_datasets(there: Platform, tmp_path: Path) -> None:
         open_recipe(Path("recipe.toml"), Options(part=(3, 3)))
 
 
+def test_the_status_of_replicas_is_that_of_their_runs(there: Platform, tmp_path: Path) -> None:
+    run = hand_in(replicas=2).folder
+    first, second = there.sessions.values()
+    first.status = second.status = "Running"
+
+    def said() -> list[str]:
+        done = casarun("status", "runs/m51", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.replace(f"{tmp_path}/", "").splitlines()
+
+    assert said()[0] == "runs/m51: running"
+    for number, state in ((1, "done"), (2, "failed")):
+        part = RunFolder(run.root / f"part-{number}-of-2")
+        part.private.mkdir(parents=True)
+        part.status.write_text(json.dumps({"state": state}))
+    first.status = second.status = "Completed"
+    assert said() == [
+        "runs/m51: failed",
+        f"handed to canfar at {read_submitted(run)} UTC",
+        f"  job {first.id} (run): completed",
+        f"  job {second.id} (run): completed",
+        "  part-1-of-2: done",
+        "  part-2-of-2: failed",
+    ]
+    (run.root / "part-2-of-2" / ".casarun" / "status.json").write_text('{"state": "done"}')
+    assert said()[0] == "runs/m51: done"
+
+
+def read_submitted(run: RunFolder) -> str:
+    submission = read_submission(run)
+    assert submission is not None
+    return submission.submitted[:19]
+
+
 @pytest.mark.parametrize("part", ["3/2", "0/2", "1", "1/", "a/b", "1/2/3", "-1/2"])
 def test_a_part_that_is_none(there: Platform, tmp_path: Path, part: str) -> None:
     done = casarun("run", "recipe.toml", f"--part={part}", cwd=tmp_path)

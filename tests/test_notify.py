@@ -142,6 +142,28 @@ def test_what_failed_comes_first_as_in_the_report(tmp_path: Path) -> None:
     ]
 
 
+def test_a_dataset_that_was_set_aside_is_told_once(place: Path) -> None:
+    define(place, me=command("-c", TELL, str(place / "told")))
+    run = opened(place)
+    aside = {"day3": "no field matches 'T*'"}
+
+    def start(ran: int) -> str:
+        outcome = Outcome(done=[str(n) for n in range(ran)])
+        result = RunResult(
+            ExitCode.STEP_FAILED, outcome, Plan(()), run.folder, METRICS, aside
+        )  # fmt: skip
+        told(run, None, lambda: result)
+        found = place / "told"
+        text = found.read_text() if found.exists() else ""
+        found.unlink(missing_ok=True)
+        return text
+
+    assert "\n1. dataset day3 failed: no field matches 'T*'\n" in start(4)
+    assert start(0) == ""
+    aside["day4"] = "no field matches 'T*'"
+    assert "dataset day4" in start(0)
+
+
 def test_what_comes_from_data_does_not_drive_a_terminal(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     told = news.of_run("m51", "\x1b[2J\x07", folder, Outcome(), {}, ExitCode.DONE).text()

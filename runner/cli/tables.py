@@ -205,13 +205,16 @@ def show_status(folder: RunFolder, as_json: bool) -> None:
 def _say_status(
     folder: RunFolder, status: dict[str, Any], jobs: api.BatchStatus | None, as_json: bool
 ) -> None:
-    state = state_of(status)
+    state, parts = state_of(status), _parts(folder)
     if jobs is not None:
         state = _with_jobs(status, state, jobs)
+    if parts and state in ("", "not run", "lost"):
+        state = status["state"] = _of_parts(parts)
     if state == "died":
         status["state"] = state
     if as_json:
-        said = {} if jobs is None else {"batch": batch.as_json(jobs)}
+        said: dict[str, Any] = {} if jobs is None else {"batch": batch.as_json(jobs)}
+        said |= {"parts": parts} if parts else {}
         click.echo(json.dumps(status | said, indent=1))
         return
     own = jobs is None or (status.get("counts") and not jobs.slices)
@@ -219,6 +222,7 @@ def _say_status(
     lines.insert(0, f"{folder.root}: {status['state']}")
     if jobs is not None:
         lines += batch.lines(jobs, state)
+    lines += [f"  {name}: {of_part or 'not begun'}" for name, of_part in parts.items()]
     if state == "unheard":
         lines.append("it may be no more: a run writes its status every few seconds")
     elif state == "died":
@@ -245,6 +249,23 @@ def _with_jobs(status: dict[str, Any], heart: str, jobs: api.BatchStatus) -> str
         status["state"] = "lost" if heart else "not run"
     status.setdefault("state", "handed in")
     return str(status["state"])
+
+
+def _parts(folder: RunFolder) -> dict[str, str]:
+    """Return how the runs are that share a recipe's datasets (``--part``), by their names."""
+    found = {}
+    for path in sorted(folder.root.glob("part-*-of-*")):
+        try:
+            found[path.name] = state_of(read_json(RunFolder(path).status))
+        except (OSError, ValueError):
+            found[path.name] = ""
+    return found
+
+
+def _of_parts(parts: Mapping[str, str]) -> str:
+    """Tell how several runs are, in the word for the worst of them."""
+    worst = ("died", "failed", "unheard", "interrupted", "running", "")
+    return next((word for word in worst if word in parts.values()), "done") or "interrupted"
 
 
 def _of_report(jobs: api.BatchStatus) -> str:
