@@ -187,12 +187,14 @@ def test_a_ds9_behind_a_dialog_is_not_waited_for(
 ) -> None:
     sleep = shutil.which("sleep")
     program(tmp_path, "xpaset", f"exec {sleep} 60")
-    program(tmp_path, "xpaget", "echo 'DS9 ds9 gs /tmp/x.1 me'")
+    others = "echo 'DS9 ds9 gs 7f000001:1234 somebody'; echo 'DS9 deaf s /tmp/x.0 me'"
+    program(tmp_path, "xpaget", f"{others}; echo 'DS9 own gs /tmp/x.1 me'")
+    monkeypatch.setenv("USER", "me")
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(xpa, "QUICK_S", 0.3)
     server = xpa.running()
     assert server is not None
-    assert (server.name, server.address) == ("ds9", "/tmp/x.1")
+    assert (server.name, server.address) == ("own", "/tmp/x.1")
     with pytest.raises(DataError, match="a dialog may be open in it"):
         server.tell("frame new")
 

@@ -1,8 +1,8 @@
 """What regions that a person drew are on an image's pixels.
 
 A pixel counts if its centre lies inside. All regions of a file are taken together, and all that it
-excludes is taken from them, whatever their order: so does DS9. A file that only excludes begins
-with the whole image.
+excludes is taken from them, whatever their order. A file that only excludes begins with the whole
+image.
 """
 
 from __future__ import annotations

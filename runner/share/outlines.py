@@ -36,10 +36,10 @@ def outlines(mask: npt.NDArray[np.bool_]) -> list[npt.NDArray[np.float64]]:
     ValueError
         If the mask is too ragged to be drawn.
     """
-    ahead = _edges(np.pad(mask, 1))
-    if sum(map(len, ahead.values())) > MOST_EDGES:
+    padded = np.pad(mask, 1)
+    if sum(np.count_nonzero(np.diff(padded, axis=axis)) for axis in (0, 1)) > MOST_EDGES:
         raise ValueError(f"the mask has more than {MOST_EDGES} edges of pixels")
-    loops = list(_loops(ahead))
+    loops = list(_loops(_edges(padded)))
     around = [loop for loop in loops if _area(loop) > 0]
     holes = [loop for loop in loops if _area(loop) < 0]
     # One unit for the padding, half a one from a pixel's edge to its centre.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import pwd
 import re
 import shutil
 import subprocess
@@ -17,7 +19,9 @@ QUICK_S: Final = 10.0
 PATIENT_S: Final = 300.0
 """For reading a large file."""
 
-_SERVER: Final = re.compile(r"DS9 (?P<name>\S+) \S*g\S* (?P<address>\S+) ")
+_SERVER: Final = re.compile(
+    r"^DS9 (?P<name>\S+) \S*g\S* (?P<address>\S+) (?P<user>\S+)$", re.MULTILINE
+)
 
 
 def installed() -> bool:
@@ -82,9 +86,17 @@ def running(name: str = "") -> Xpa | None:
         except DataError:
             continue
         for found in _SERVER.finditer(servers):
-            if name in ("", found["name"]):
+            if name in ("", found["name"]) and found["user"] in _ourselves():
                 return Xpa(found["name"], found["address"], method)
     return None
+
+
+def _ourselves() -> set[str]:
+    """Return what XPA may call this user; a name server can know of the DS9s of others, too."""
+    names = {os.environ.get(name, "") for name in ("XPA_LOGNAME", "USER", "LOGNAME")}
+    with contextlib.suppress(KeyError):
+        names.add(pwd.getpwuid(os.getuid()).pw_name)
+    return names | {"unknown"}
 
 
 def _call(program: list[str], command: str, method: str, patient: bool) -> str:
