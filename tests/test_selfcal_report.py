@@ -20,6 +20,7 @@ from casarun.report.selfcal import sections
 from jsonschema import Draft202012Validator
 from PIL import Image
 from test_report import HOSTILE, Page, write
+from test_viewer_images import content
 
 TARGET = "J1500+0800"
 
@@ -537,21 +538,29 @@ def test_the_step_draws_images_and_the_solutions_that_are_applied(casa, sky, tmp
     write(tmp_path / OUT, accepted())
     out = f"qa/plots/selfcal/{TARGET}"
     given = {"summary": OUT, "prefixes": prefixes, "tables": tables, "out": out}
-    assert action.ACTIONS["selfcal.plots"](given) == {"plots": 5}
+    assert action.ACTIONS["selfcal.plots"](given) == {"plots": 6}
     plots = json.loads((tmp_path / out / "plots.json").read_text())["plots"]
     assert [(plot["section"], plot["file"]) for plot in plots] == [
         ("selfcal", f"plots/selfcal/{TARGET}/rounds.png"),
         ("before", f"plots/selfcal/{TARGET}/before.png"),
         ("after", f"plots/selfcal/{TARGET}/after.png"),
         ("selfcal", f"plots/selfcal/{TARGET}/progress.png"),
+        ("selfcal-viewer", f"plots/selfcal/{TARGET}/viewer/about.js"),
         ("selfcal", f"plots/selfcal/{TARGET}/round1-phase-day1.png"),
     ]
     assert {path.name for path in (tmp_path / out).iterdir()} == {
         "plots.json",
-        *(plot["file"].rpartition("/")[2] for plot in plots),
+        "viewer",
+        *(plot["file"].rpartition("/")[2] for plot in plots if plot["file"].endswith(".png")),
     }
     for plot in plots:
-        drawn(tmp_path / "qa" / plot["file"])
+        if plot["file"].endswith(".png"):
+            drawn(tmp_path / "qa" / plot["file"])
+    layers = content(tmp_path / out / "viewer" / "about.js")["layers"]
+    assert [layer["title"] for layer in layers] == [
+        "round 1, phase 10s, accepted", "first image", "round 2, phase 10s, rejected",
+        "clean mask",
+    ]  # fmt: skip
     assert "3 times the noise of round 1 (22 µJy/beam)" in plots[0]["caption"]
     assert "left out" not in plots[0]["caption"]
 
@@ -563,5 +572,5 @@ def test_of_a_declined_self_calibration_the_first_image_is_drawn(casa, tmp_path)
     write(tmp_path / OUT, declined())
     given = {"summary": OUT, "prefixes": {"0": "images/t.0", "1": "images/t.1"},
              "tables": {"1": {"day1": "caltables/none"}}, "out": "qa/plots"}  # fmt: skip
-    assert action.draw(given) == {"plots": 1}
+    assert action.draw(given) == {"plots": 2}
     drawn(tmp_path / "qa" / "plots" / "rounds.png")

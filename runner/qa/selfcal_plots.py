@@ -17,7 +17,7 @@ from matplotlib.ticker import MaxNLocator
 
 from ..casa import read
 from ..errors import DataError
-from . import plots, sky
+from . import plots, sky, viewer_images
 from .datasets import plot, tile_series
 from .style import (
     INTENSITY,
@@ -32,6 +32,7 @@ from .style import (
     save,
     short,
 )
+from .viewer_images import Layer
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -92,6 +93,7 @@ def draw(
                           "Peak over noise, and the noise itself, off the mask; near field: not "
                           "far from it, where calibration errors show first. Filled: accepted; "
                           "open: rejected."))  # fmt: skip
+    drawn.extend(_viewer(summary, rounds, prefixes, folder))
     return drawn + list(_solutions(summary, tables, folder))
 
 
@@ -133,6 +135,47 @@ def _maps(
         yield plot(section, path, words.capitalize(), f"The image of round {one.number}.")
 
 
+def _viewer(
+    summary: Summary,
+    rounds: Sequence[Mapping[str, Any]],
+    prefixes: Mapping[str, str],
+    folder: Path,
+) -> Iterator[dict[str, str]]:
+    """Write the rounds' images for the report's viewer: the best first, then the others."""
+    best = int(summary.get("best_round") or 0)
+    chosen = _most_telling([int(state["round"]) for state in rounds], best)
+    made = [
+        (state, prefix, suffix)
+        for state in rounds
+        if int(state["round"]) in chosen
+        and (prefix := prefixes.get(str(state["round"]), ""))
+        and (suffix := _suffix(prefix)) is not None
+    ]
+    made.sort(key=lambda one: (int(one[0]["round"]) != best, int(one[0]["round"])))
+    if not made:
+        return
+    state, prefix, suffix = made[0]
+    with read.ImageFile(f"{prefix}.image{suffix}") as image:
+        header = image.header
+    layers = [
+        Layer(f"round{one['round']}", round_title(one), f"{path}.image{end}")
+        for one, path, end in made
+    ]
+    layers.append(Layer("residual", f"residual of {layers[0].title}", f"{prefix}.residual{suffix}",
+                        unit=header.unit))  # fmt: skip
+    layers.append(Layer("mask", "clean mask", f"{prefix}.mask", "mask"))
+    numbers = state.get("image") or {}
+    about = {
+        "title": "rounds of self-calibration",
+        "noise": numbers.get("rms_noise_jy_per_beam"),
+        "peak": numbers.get("peak_jy_per_beam"),
+        "beam": header.beams[0] if header.beams and header.beams[0][0] > 0 else None,
+    }
+    path = viewer_images.write(folder / "viewer", layers, header, 0, about)
+    what = "images of the rounds, values under the pointer"
+    yield plot(f"{SECTION}-viewer", path, f"Look closer: {what}", "")
+
+
 def _most_telling(numbers: Sequence[int], best: int) -> set[int]:
     """Return the rounds to draw: all, or the first, the best, and the others evenly spaced."""
     if len(numbers) <= MAX_MAPS:
@@ -144,7 +187,7 @@ def _most_telling(numbers: Sequence[int], best: int) -> set[int]:
 
 def _picture(state: Mapping[str, Any], prefix: str) -> Picture | None:
     """Read the image of a round, if it was made."""
-    suffix = next((s for s in ("", ".tt0") if prefix and Path(f"{prefix}.image{s}").exists()), None)
+    suffix = _suffix(prefix)
     if suffix is None:
         return None
     with read.ImageFile(f"{prefix}.image{suffix}") as image:
@@ -159,6 +202,11 @@ def _picture(state: Mapping[str, Any], prefix: str) -> Picture | None:
                     header.reference_pixel, header.increment_deg, beam)  # fmt: skip
     pixels = np.where(valid, values, np.nan)
     return Picture(int(state["round"]), round_title(state), pixels, mask, about)
+
+
+def _suffix(prefix: str) -> str | None:
+    """Return what an image's name ends in; None where there is no image."""
+    return next((s for s in ("", ".tt0") if prefix and Path(f"{prefix}.image{s}").exists()), None)
 
 
 def round_title(state: Mapping[str, Any]) -> str:

@@ -58,6 +58,7 @@ def context(
     _say_once(steps)
     judged = checks(metrics)
     datasets = list(_datasets(folder, plan, results, meta, metrics))
+    selfcals = list(selfcal.sections(folder, plan, meta))
     images = list(_images(folder, plan, meta, steps))
     return {
         "title": meta.get("title") or meta.get("name") or folder.root.name,
@@ -70,9 +71,9 @@ def context(
         "fallbacks": [row for row in steps if row["fell_back"] and row["state"] in _MADE],
         "notes": list(plan.notes),
         "autos": autos(plan),
-        "viewers": viewers.script(any(one["viewers"] for one in (*datasets, *images))),
+        "viewers": viewers.script(any(one["viewers"] for one in (*datasets, *selfcals, *images))),
         "datasets": datasets,
-        "selfcals": list(selfcal.sections(folder, plan, meta)),
+        "selfcals": selfcals,
         "images": images,
         "cubes": list(_cubes(folder, plan, meta)),
         "steps": steps,
