@@ -20,9 +20,11 @@ import pytest
 from astropy.io import fits
 from casarun.api import Options, RunResult, plan, reducing, run
 from casarun.api.opening import Reduction
+from casarun.api.submitting import submit
 from casarun.casa.integrity import REQUIRED_SUBTABLES
 from casarun.engine import arrivals
 from casarun.engine.arrivals import waits_for
+from casarun.engine.executors.canfar import Canfar
 from casarun.errors import DataError, ExitCode, Problem, RefusedError
 from casarun.observation import Observation
 from casarun.recipe.load import load
@@ -189,6 +191,10 @@ def test_fresh_does_not_forget_what_nothing_can_make_again(place: Path) -> None:
         f"gone, and which nothing could make again: {place}/data/day1.uvfits. Keep the run "
         "folder, and make a fresh run in another: --output"
     )
+    batch = Canfar({"image": "lab/casarun", "folders": {"/": "/"}})
+    options = Options(output=place / "run", fresh=True)
+    with pytest.raises(RefusedError, match="--fresh would remove what was made of 1 dataset"):
+        submit(place / "survey.toml", options, batch=batch)
     assert go(place)[0].outcome.done == []
 
 

@@ -25,6 +25,7 @@ from ..lock import FolderLock
 from .opening import Options, Reduction, held, judged, open_recipe, wipe
 from .planning import Planned
 from .planning import plan as make_plan
+from .watching import require_nothing_lost
 
 SCRIPTS: Final = "scripts/slurm"
 """Where batch scripts are, in the run folder."""
@@ -100,6 +101,7 @@ def submit(
         with held(folder):
             refuse_if_live(folder)
             if options.fresh:
+                require_nothing_lost(reduction)
                 wipe(folder, but="submit.lock")
             (folder.root / LOGS).mkdir(parents=True, exist_ok=True)
             write_atomic(handed.path, script)

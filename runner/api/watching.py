@@ -184,7 +184,7 @@ class Watch:
             except RefusedError as error:
                 new = [one for one in self.reduction.loaded.recipe.dataset
                        if self._is_new(one, unread)]  # fmt: skip
-                culprits = self._culprits(error, work, new)
+                culprits = self._culprits(error, None if unread else work, new)
                 rest = [
                     (table, kept)
                     for table, one in with_tables(self.reduction)
@@ -207,15 +207,18 @@ class Watch:
                 yield self._kept(arrival, watching)
 
     def _culprits(
-        self, error: RefusedError, work: Callable[[Reduction], Any], new: Sequence[Dataset]
+        self, error: RefusedError, work: Callable[[Reduction], Any] | None, new: Sequence[Dataset]
     ) -> dict[Dataset, str]:
-        """Return the new datasets that are to blame for a refusal, each with the reason."""
+        """Return the new datasets that are to blame for a refusal, each with the reason.
+
+        Where the refusal does not name them, and it changes nothing to do the work, each is tried.
+        """
         named = _named(error, self.reduction.loaded.recipe.dataset)
         if named and all(one in new for one in named):
             return {one: "; ".join(dict.fromkeys(said)) for one, said in named.items()}
         tables = with_tables(self.reduction)
         old = [(table, one) for table, one in tables if one not in new]
-        if not new or (old and _refusal(work, with_datasets(self.reduction, old))):
+        if work is None or not new or (old and _refusal(work, with_datasets(self.reduction, old))):
             return {}
         found: dict[Dataset, str] = {}
         for one in new:
