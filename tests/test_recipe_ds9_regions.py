@@ -7,8 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from astropy.wcs import WCS
+from casarun.qa import drawn
 from casarun.recipe import ds9_regions
 from casarun.recipe.ds9_regions import Shape, read
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from regions import Regions
 
 HEAD = """# Region file format: DS9 version 4.1
@@ -98,6 +102,11 @@ def test_what_is_included(text: str, include: bool) -> None:
         ("circle(1,2,-3)", "a circle without an area"),
         ("circle(1,2,nan)", "'nan' is no size"),
         ("circle(1,2,1e999)", "'1e999' is no size"),
+        ("circle(1,2,1e8)", "'1e8' is no size"),
+        ("circle(1e8,2,3)", "'1e8' is no place in image"),
+        ("fk5; circle(1,2,361)", "'361' is no size"),
+        ("fk5; circle(361,2,3)", "'361' is no place in fk5"),
+        (f"fk5; circle({'9' * 30}:00:00,2,3)", f"'{'9' * 30}:00:00' is no place in fk5"),
         ('circle(1,2,3")', "the place is in pixels, but '3\"' is an angle"),
         ("fk5; circle(1,2,3p)", "the place is on the sky, but '3p' is in pixels"),
         ("fk5; circle(1,95,3)", "'95' is no place in fk5"),
@@ -150,6 +159,25 @@ def test_any_text_is_read_to_its_end() -> None:
         "\ufeffcircle(1,2,3)",
     ):
         read(text)
+
+
+_WORDS = st.sampled_from([
+    "fk5", "image", "circle", "ellipse", "polygon", "annulus", "box", "point", "(", ")", ",", ";",
+    " ", "#", "-", "global", "include=0", "text={", "}", '"', "'", "1", "2.5", "-3e5", "1e308",
+    "12:30:00", "+5d6m7s", "n=3", "||", "&&", "\n", "\x00", "é",
+])  # fmt: skip
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(_WORDS, max_size=40).map("".join))
+def test_whatever_a_file_holds_is_read_or_told(text: str) -> None:
+    found = read(text)
+    for shape in found.shapes:
+        numbers = [*np.ravel(shape.points), *shape.sizes, shape.angle_deg]
+        assert np.isfinite(numbers).all()
+        assert shape.reach >= 0
+        mask = drawn.mask([shape], WCS(naxis=2), (8, 9)) if shape.frame == "image" else None
+        assert mask is None or mask.shape == (8, 9)
 
 
 def test_the_package_regions_reads_the_same() -> None:

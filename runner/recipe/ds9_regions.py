@@ -30,6 +30,8 @@ _PIES: Final = ("panda", "epanda", "bpanda", "pie", "cpanda")
 
 _COMMAND: Final = re.compile(r"(?P<sign>[+!-]?)\s*(?P<word>[A-Za-z]\w*)\s*(?P<rest>.*)", re.DOTALL)
 _ARGUMENTS: Final = re.compile(r"\(?(?P<list>[^()]*)\)?\s*(?P<joint>\|\||&&)?", re.DOTALL)
+_MOST_PIXELS: Final = 1e7
+_MOST_DEG: Final = 360.0
 _NUMBER: Final = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
 _VALUE: Final = re.compile(rf"({_NUMBER})([\"'drpi]?)")
 _SEXAGESIMAL: Final = re.compile(r"([+-]?)(\d+)([:hd])(\d+)[:m](\d+\.?\d*)s?")
@@ -255,7 +257,8 @@ def _place(text: str, axis: int, frame: str) -> float:
         value = float(plain[1]) * scale
     else:
         raise ValueError(f"'{_shown(text)}' is no coordinate in {frame}")
-    if not math.isfinite(value) or (axis == 1 and frame != "image" and abs(value) > 90):
+    most = _MOST_PIXELS if frame == "image" else _MOST_DEG if axis == 0 else 90.0
+    if not abs(value) <= most:
         raise ValueError(f"'{_shown(text)}' is no place in {frame}")
     return value
 
@@ -263,16 +266,20 @@ def _place(text: str, axis: int, frame: str) -> float:
 def _size(text: str, frame: str) -> float:
     """Return a size in deg, or in pixels."""
     match = _VALUE.fullmatch(text)
-    if match is None or not math.isfinite(float(match[1])):
+    if match is None:
         raise ValueError(f"'{_shown(text)}' is no size")
     pixels = match[2] in ("p", "i")
     if frame == "image":
         if not pixels and match[2]:
             raise ValueError(f"the place is in pixels, but '{_shown(text)}' is an angle")
-        return float(match[1])
-    if pixels:
+        size, most = float(match[1]), _MOST_PIXELS
+    elif pixels:
         raise ValueError(f"the place is on the sky, but '{_shown(text)}' is in pixels")
-    return float(match[1]) * _PER_DEG[match[2]]
+    else:
+        size, most = float(match[1]) * _PER_DEG[match[2]], _MOST_DEG
+    if not size <= most:
+        raise ValueError(f"'{_shown(text)}' is no size")
+    return size
 
 
 def _angle(text: str) -> float:
