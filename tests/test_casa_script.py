@@ -124,13 +124,16 @@ def test_names_cannot_become_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_it_says_what_it_leaves_out() -> None:
     flag = task("flag", "flagdata", {"vis": "raw/x.ms"}, updates=("raw/x.ms",))
-    piece = Step("c.piece", "cube", "smooth", "cube.piece", writes=("images/c.fits",))
+    piece = Step("c.piece", "cube", "smooth", "cube.piece", {"beam": 30},
+                 writes=("images/c.fits",))  # fmt: skip
+    seen = Step("c.measure", "measure", "look", "measure.cube", reads=("images/c.fits",))
     after = task("c.stat", "imstat", {"imagename": "images/c.fits"}, reads=("images/c.fits",))
     last = task("last", "imhead", {"imagename": "images/d"}, reads=("images/d",))
     why = {"flag": {"state": "failed", "reason": "no disk"}}
-    said = text(Plan((flag, piece, after, last)), why)
+    said = text(Plan((flag, piece, after, seen, last)), why)
     assert "# NOT DONE: flag: do flag: no disk\n" in said
-    assert "# c.piece: smooth\n# NOT REPEATED: made by casarun's own code.\n" in said
+    assert '# NOT REPEATED: made by casarun\'s own code: cube.piece {"beam": 30}\n' in said
+    assert "c.measure" not in said
     assert "# NOT REPEATED: c.stat: do c.stat: this script does not make images/c.fits\n" in said
     assert "from casatasks import imhead, imstat\n" in said
     assert "imstat(" not in said

@@ -162,8 +162,12 @@ def _step(step: Step, run: Run, steps: Steps, unmade: set[str]) -> list[str]:
     missing = _missing(step, unmade)
     if missing and steps.repeats(step):
         unmade.update(step.writes)
-        return comment(
-            f"NOT REPEATED: {step.id}: {step.title}: this script does not make {missing}"
+        return (
+            []
+            if steps.is_silent(step)
+            else comment(
+                f"NOT REPEATED: {step.id}: {step.title}: this script does not make {missing}"
+            )
         )
     lines = steps.of(step)
     if not steps.repeats(step):

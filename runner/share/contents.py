@@ -21,7 +21,7 @@ _LIGHT_FILES: Final = (".fits", ".json", ".ecsv", ".xml", ".reg")
 _FOLDERS: Final = ("logs", "qa/data", "qa/plots", "docs/recipes")
 """Folders of many small files, which are told as one."""
 
-_SCRATCH: Final = "images/chunks"
+_SCRATCH: Final = ("images/chunks", "images/pieces")
 _BLOCK: Final = 2**20
 
 
@@ -94,7 +94,7 @@ def _below(root: Path, folder: str) -> Iterator[Part]:
     if folder in _FOLDERS or (path / "table.dat").is_file():
         yield Part(f"{folder}/", path)
         return
-    if folder == _SCRATCH:
+    if folder in _SCRATCH:
         return
     for entry in sorted(path.iterdir()):
         if entry.name.startswith("."):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -14,6 +15,7 @@ from .python_source import Variables, call, comment, from_run, literal, quoted
 
 Lines = list[str]
 
+_LONGEST_TOLD: Final = 600
 _TELLING: Final = ("noise", "ranges.gather", "ranges.settle")
 _SILENT: Final = ("observe", "measure.", "selfcal.plots", *_TELLING)
 
@@ -48,15 +50,21 @@ class Steps:
         """Say whether the script does what a step did, or nothing because that is not for CASA."""
         return step.action.startswith(("casa:", *_SILENT)) or step.action in _ACTIONS
 
+    def is_silent(self, step: Step) -> bool:
+        """Say whether a step makes nothing that CASA could make."""
+        return step.action.startswith(_SILENT)
+
     def of(self, step: Step) -> Lines:
         """Return the lines of a step; none where there is nothing to do for CASA."""
-        if step.action.startswith(_SILENT):
+        if self.is_silent(step):
             return self._measured(step)
         if step.action.startswith("casa:"):
             return self._task(step, step.action.removeprefix("casa:"))
         if step.action in _ACTIONS:
             return _ACTIONS[step.action](self, step)
-        return comment("NOT REPEATED: made by casarun's own code.")
+        told = json.dumps(step.params, default=str)
+        told = told if len(told) <= _LONGEST_TOLD else f"{told[:_LONGEST_TOLD]} ..."
+        return comment(f"NOT REPEATED: made by casarun's own code: {step.action} {told}")
 
     def outcome(self, step: Step) -> Mapping[str, Any]:
         """Return what came of a step; nothing where it is not known."""
