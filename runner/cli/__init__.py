@@ -13,9 +13,10 @@ import click
 
 from ..errors import CasarunError, ExitCode, printable
 from .commands import cli
+from .handing import cancel, slice_, submit
 from .sharing import bundle, crate, verify
 
-for _command in (bundle, crate, verify):
+for _command in (bundle, cancel, crate, slice_, submit, verify):
     cli.add_command(_command)
 
 __all__ = ["main"]
