@@ -30,6 +30,8 @@ from test_report import HOSTILE, LIMITS, PLAN, meta, write
 
 N_CHAN, SIDE = 6, 64
 NOISE = 1e-3
+SOURCE = {"id": 7, "x": 20.0, "y": 50.0, "major": 6.0, "minor": 4.0, "pa_deg": 30.0,
+          "flux_jy": 0.016}  # fmt: skip
 
 
 def sky() -> dict[str, Any]:
@@ -61,7 +63,8 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunFolder:
         ]
         viewer_images.write(
             folder.root / "qa/plots/cube/viewer", layers, read.ImageFile("image").header, 5,
-            {"title": HOSTILE, "noise": NOISE, "peak": 0.3, "beam": [60.0, 40.0, 30.0]},
+            {"title": HOSTILE, "noise": NOISE, "peak": 0.3, "beam": [60.0, 40.0, 30.0],
+             "sources": [SOURCE]},
         )  # fmt: skip
     shown = {"section": "image-viewer", "file": "plots/cube/viewer/about.js",
              "title": "Look closer", "caption": HOSTILE}  # fmt: skip
@@ -134,6 +137,22 @@ def test_the_pointer_reads_values_of_any_layer_and_channel(page: Page) -> None:
     assert picture.said().startswith("mask: inside")
     picture.press("pb")
     assert picture.point(3, 60)["value"] == 0.75
+
+
+@needs_browser
+def test_sources_are_circled_and_named_under_the_pointer(page: Page) -> None:
+    picture = Picture(page)
+    picture.point(20, 50)
+    assert picture.said().endswith("; source 7: 16 mJy")
+    blue = [86, 180, 233]
+    ring = [picture.colour(20 + x, 50 + y)[:3] for x in range(-6, 7) for y in range(-6, 7)]
+    assert any(max(abs(a - b) for a, b in zip(one, blue, strict=True)) < 60 for one in ring)
+    picture.run("[...me.place.querySelectorAll('label')]"
+                ".find((one) => one.textContent === ' sources').click()")  # fmt: skip
+    picture.point(20, 50)
+    assert "source" not in picture.said()
+    ring = [picture.colour(20 + x, 50 + y)[:3] for x in range(-6, 7) for y in range(-6, 7)]
+    assert not any(max(abs(a - b) for a, b in zip(one, blue, strict=True)) < 60 for one in ring)
 
 
 @needs_browser

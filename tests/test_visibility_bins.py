@@ -250,3 +250,16 @@ def test_a_wrong_axis_is_named_with_those_there_are():
         "'weather' is nothing to tell apart by; possible: antenna, antenna1, antenna2, spw, field, "
         "corr, scan, baseline"
     )
+
+
+def test_a_single_channel_has_room_around_it():
+    whole = about()
+    spw = replace(whole.observation.spws[0], n_chan=1, last_hz=1e9, chan_width_hz=0.0)
+    one = replace(whole, observation=replace(whole.observation, spws=(spw,)))
+    part = block()
+    part = replace(part, channel=part.channel[:1], frequency_hz=part.frequency_hz[:1],
+                   flag=part.flag[:, :1], data=part.data[:, :1])  # fmt: skip
+    cloud = bins.Cloud(one, bins.Plot("frequency", "amp"))
+    cloud.add(part)
+    assert (cloud.x.low, cloud.x.high) == pytest.approx((999.5, 1000.5))
+    assert cloud.number == np.count_nonzero(~part.flag)

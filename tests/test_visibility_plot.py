@@ -133,6 +133,7 @@ COMMANDS = [
      "model, residual, data-model\n"),
     (["--out", "x.jpg"], "x.jpg: a picture is written as .png, .pdf, .svg\n"),
     (["--y-range", "1e9~2e9"], "{ms}: all that is selected is flagged or outside of the ranges\n"),
+    (["--x-range", "0~5"], "a part of the time is chosen by --timerange, not by --x-range\n"),
     (["--field", "M51"], "{ms}\n--field 'M51': no field matches 'M51'; fields: 1331+30500002_0, "
      "1445+09900002_0, N5921_2\n"),
 ]  # fmt: skip

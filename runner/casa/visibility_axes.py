@@ -114,7 +114,8 @@ def _times(contents: Contents) -> Span:
 def _frequencies(contents: Contents) -> Span:
     spws = contents.observation.spws
     edges = [spw.first_hz for spw in spws] + [spw.last_hz for spw in spws]
-    half = max(abs(spw.chan_width_hz) for spw in spws) / 2
+    # The centre of a single channel tells no width; half a MHz leaves it some room.
+    half = max(abs(spw.chan_width_hz) for spw in spws) / 2 or 5e5
     return (min(edges) - half) / 1e6, (max(edges) + half) / 1e6
 
 

@@ -85,6 +85,8 @@ def contents(path: Path | str) -> Contents:
     names, stations = _antennas(path)
     frequencies, windows = _windows(path)
     parts = _parts(path, kind, len(windows))
+    if max(rows.parts) >= len(parts):
+        raise DataError(f"{path} is broken: its rows belong to windows that it does not describe")
     with_data = sorted({parts[i][0] for i in rows.parts}) if kind == "MS" else sorted(rows.parts)
     spws = tuple(_spectral_window(i, windows[i], frequencies[i], parts) for i in with_data)
     observation = Observation(

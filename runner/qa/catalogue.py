@@ -100,6 +100,23 @@ def marks(numbers: Mapping[str, Any]) -> list[tuple[float, float, str]]:
     return [(row["x_pixel"], row["y_pixel"], str(row["id"])) for row in rows]
 
 
+def ellipses(numbers: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the sources as the report's image viewer draws them; widths are in pixels."""
+    cell = float(numbers["cell_arcsec"])
+    return [
+        {
+            "id": row["id"],
+            "x": row["x_pixel"],
+            "y": row["y_pixel"],
+            "major": row["major_arcsec"] / cell,
+            "minor": row["minor_arcsec"] / cell,
+            "pa_deg": row["pa_deg"],
+            "flux_jy": row["flux_jy"],
+        }
+        for row in (numbers.get("sources") or {}).get("brightest", ())
+    ]
+
+
 def measure(
     pixels: sources.Pixels,
     sky: Sky,

@@ -387,6 +387,7 @@ class _Drawing:
             "noise": self.found.noise,
             "peak": self.found.highest,
             "beam": self.about.beam,
+            "sources": catalogue.ellipses(self.numbers),
         }
         made = viewer_images.write(
             self.folder / "viewer", layers, self.found.header, self.channel, about

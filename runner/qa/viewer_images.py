@@ -157,7 +157,7 @@ def write(
     brightest : int
         The channel to show first.
     about : mapping
-        More to say of the image: ``title``, ``noise``, ``peak``, ``beam``.
+        More to say of the image: ``title``, ``noise``, ``peak``, ``beam``, ``sources``.
 
     Returns
     -------

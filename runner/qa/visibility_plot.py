@@ -92,6 +92,8 @@ def draw(vis: Path, wanted: Request, out: Path | None = None) -> Drawn:
         raise DataError(f"{out}: a picture is written as {', '.join(FORMATS)}")
     about = contents(vis)
     x, ys = wanted.x or _usual_x(about), wanted.y or _usual_y(about)
+    if wanted.x_range and axes.axis(x, about).name == "time":
+        raise DataError("a part of the time is chosen by --timerange, not by --x-range")
     cells = (512, 256) if wanted.page else (1024, 512)
     clouds = [
         Cloud(about, Plot(x, y, wanted.colour, wanted.page, cells, wanted.x_range, wanted.y_range))

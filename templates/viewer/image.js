@@ -24,6 +24,7 @@
       this.held = false;
       this.view = null;
       this.outline = false;
+      this.marked = true;
       this.other = about.layers[1] || about.layers[0];
     }
 
@@ -66,6 +67,11 @@
       if (this.find("mask")) {
         const box = make("input", { type: "checkbox", onchange: () => this.setOutline(box.checked) });
         bar.append(make("label", {}, box, " outline of the mask"));
+      }
+      if (this.about.sources?.length) {
+        const box = make("input", { type: "checkbox", onchange: () => { this.marked = box.checked; this.draw(); } });
+        box.checked = true;
+        bar.append(make("label", {}, box, " sources"));
       }
       return bar;
     }
@@ -346,6 +352,7 @@
       context.drawImage(drawn, 0, 0, wide, high);
       context.restore();
       if (this.edges) this.stroke(context, this.edges, "#56b4e9", 1.4 / view.zoom);
+      if (this.marked) this.drawSources(context);
       this.drawPointer(context);
       this.drawBeam(context);
     }
@@ -353,6 +360,29 @@
     stroke(context, path, style, width) {
       Object.assign(context, { strokeStyle: style, lineWidth: width });
       context.stroke(path);
+    }
+
+    // Ellipses of the catalogue at half the peak, wide enough to be seen, with their numbers
+    drawSources(context) {
+      const { view: { zoom }, about: { sources = [], sky: { increment_deg: step } } } = this;
+      Object.assign(context, { fillStyle: "#56b4e9", font: `${12 / zoom}px sans-serif`, textBaseline: "bottom" });
+      for (const { id, x, y, major, minor, pa_deg: turn } of sources) {
+        const ellipse = new Path2D();
+        const [long, short] = [major, minor].map((width) => Math.max(width / 2, 7 / zoom));
+        ellipse.ellipse(x + 0.5, y + 0.5, long, short, Math.PI / 2 - Math.sign(step[0]) * turn * Math.PI / 180, 0, 2 * Math.PI);
+        this.stroke(context, ellipse, "#56b4e9", 1.4 / zoom);
+        context.save();
+        context.translate(x + 0.5 + short, y + 0.5 + short);
+        context.scale(1, -1);
+        context.fillText(id, 0, 0);
+        context.restore();
+      }
+    }
+
+    sourceAt({ x, y }) {
+      const near = (one) => Math.hypot(one.x - x, one.y - y) <= Math.max(one.major / 2, 7 / this.view.zoom);
+      const one = this.marked && this.about.sources?.find(near);
+      return one ? `; source ${one.id}: ${prefixed(one.flux_jy, "Jy")}` : "";
     }
 
     drawPointer(context) {
@@ -431,7 +461,7 @@
       const said = layer.mask ? (value > 0 ? "inside" : "outside") : Number.isNaN(value) ? "blank" : prefixed(value, layer.unit);
       const channel = layer.channels.length ? `, ${this.channelWords()}` : "";
       this.value.replaceChildren(make("b", {}, `${layer.title}: ${said}`),
-        ` at ${sky.text(about.sky, position)}, pixel ${at.x}, ${at.y}${channel}${this.held ? " (held: click again to let go)" : ""}`);
+        ` at ${sky.text(about.sky, position)}, pixel ${at.x}, ${at.y}${channel}${this.sourceAt(at)}${this.held ? " (held: click again to let go)" : ""}`);
     }
 
     explain() {
