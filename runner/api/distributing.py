@@ -15,7 +15,7 @@ from ..engine.executors.slurm import Slurm
 from ..engine.holdings import Holdings
 from ..engine.journal import Journal, recording
 from ..engine.resume import decide_part, survey
-from ..engine.slice_files import REPORT, absorb, forget_slices, write_slice
+from ..engine.slice_files import REPORT, absorb, forget_slices, result_of, write_slice
 from ..engine.slices import Slice, Surroundings, divide, grouped
 from ..engine.submission import (
     LOGS,
@@ -109,13 +109,19 @@ def distribute(
         absorb(folder)
         observations, _ = observe(reduction, executor, listener)
         planned = _put_back(prepare(reduction, observations), dry_run=dry_run)
-        if not planned.decided.to_run and folder.report.is_file():
+        if not planned.decided.to_run and _is_reported(folder):
             return Distributed(folder, None, planned)
         work = _Work(planned, own, batch, recipe)
         if dry_run:
             return Distributed(folder, None, planned, False, work.slices, work.scripts)
         submission = work.hand_in()
         return Distributed(folder, submission, planned, True, work.slices, work.scripts)
+
+
+def _is_reported(folder: RunFolder) -> bool:
+    """Say whether there is a report of what was done last."""
+    in_slices = folder.slices.is_dir() and result_of(folder, REPORT) is None
+    return folder.report.is_file() and not in_slices
 
 
 def _live(reduction: Reduction, batch: BatchSystem) -> Submission | None:

@@ -111,7 +111,7 @@ def _outcome(folder: RunFolder, planned: Planned) -> Outcome:
     for step, decision in decided.steps.items():
         name, result = by_step.get(step, ("", None))
         if not decision.run:
-            if name:
+            if name or not names:  # without slices it is a report that was lost
                 outcome.done.append(step)
             else:
                 outcome.skipped[step] = decision.reason
