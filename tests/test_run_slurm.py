@@ -18,7 +18,7 @@ from casarun.engine.journal import read_events
 from casarun.engine.submission import Submission, SubmittedJob, read_submission
 from casarun.folder import RunFolder
 from support import crashes, skies
-from support.cli import COMMAND, Done, casarun
+from support.cli import COMMAND, Done, casarun, metrics
 from support.slurm_local import LocalSlurm, has_cgroups, lacking, local_slurm
 
 pytestmark = pytest.mark.casa
@@ -245,7 +245,9 @@ def test_many_nodes_make_what_one_makes(nodes: Bench, wanted_of_three: dict[str,
     assert done.returncode == 0, done.stdout + done.stderr
     assert "handed to slurm: 9 jobs" in done.stdout
     assert "[55/55] target.mfs.measure" in done.stdout
-    assert "verdict: pass" in done.stdout
+    assert f"report: {nodes.run}/qa/index.html" in done.stdout
+    both = [metrics(run)["verdict"] for run in (nodes.run, nodes.recipe.parent / "here")]
+    assert both[0] == both[1] != "fail"
     assert crashes.mismatches(wanted_of_three, crashes.products(nodes.run)) == []
     said = nodes.status()
     assert f"{nodes.run}: done\n" in said
