@@ -85,13 +85,9 @@ def clean(params: Params) -> Outcome:
         numbers |= measured(f"{prefix}.residual", pb, mask, place)
     write_json(Path(params["out"]), numbers)
     cut_links(params)
-    return descent.told | {
-        "_absent": [path for path in params["products"] if not Path(path).exists()],
-        "how": {
-            "source": source, "depths_jy": descent.depths[: len(descent.rungs)],
-            "cycleniter": descent.cycleniter, "tclean": _difference(params["tclean"], settings),
-        },
-    }  # fmt: skip
+    how = {"source": source, "tclean": _difference(params["tclean"], settings), **descent.how}
+    absent = [path for path in params["products"] if not Path(path).exists()]
+    return descent.told | {"_absent": absent, "how": how}
 
 
 def _difference(given: Params, used: Params) -> dict[str, Any]:
@@ -214,6 +210,12 @@ class _Descent:
                 "emission (image.mask), or use image.deconvolver = 'hogbom'.",
             )
         return min(masked, lowest)
+
+    @property
+    def how(self) -> dict[str, Any]:
+        """What it takes to go the same way again."""
+        gone = self.depths[: len(self.rungs)]
+        return {"depths_jy": gone, "cycleniter": self.cycleniter}
 
     @property
     def told(self) -> dict[str, Any]:
