@@ -142,6 +142,14 @@ def test_all_is_handed_in_at_once_and_let_go_at_the_end(recipe: Path) -> None:
         distribute(recipe, options(recipe, "image.continuum.niter=7"), batch=batch)
 
 
+def test_arrays_stay_within_what_slurm_takes(recipe: Path) -> None:
+    batch = Lists()
+    with mock.patch("casarun.api.distributing._MOST_TASKS", 2):
+        distribute(recipe, options(recipe, "cluster.escalate=0"), batch=batch)
+    said = [(job["script"], job["array"]) for job in batch.jobs.values()]
+    assert said[:2] == [("calibrate-0-array.sh", "0-1%50"), ("calibrate-2.sh", "")]
+
+
 def test_without_second_jobs_the_report_waits_for_arrays(recipe: Path) -> None:
     batch = Lists()
     distribute(recipe, options(recipe, "cluster.escalate=0"), batch=batch)

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from .. import __version__
 from ..engine import asking
@@ -40,7 +40,10 @@ from .planning import Planned, prepare
 from .steps import Listener
 from .submitting import SCRIPTS, elsewhere, job_name, new_mark, own_settings
 
-_REPORT_NEED = asking.Need(1, 2_000_000_000, 300.0)
+_MOST_TASKS: Final = 1000
+"""Slurm's arrays have numbers below its MaxArraySize, which is 1001 where nobody set it."""
+
+_REPORT_NEED: Final = asking.Need(1, 2_000_000_000, 300.0)
 
 
 @dataclass(frozen=True)
@@ -187,7 +190,7 @@ class _Work:
         times = self._expected.steps
         pack_s = parse(self._cluster.pack, "duration")
         self.slices = divide(self._plan, times, pack_s, self._cluster.max_jobs)
-        self._groups = [_Group(group) for group in grouped(self.slices)]
+        self._groups = [_Group(part) for group in grouped(self.slices) for part in _arrays(group)]
         self.scripts: dict[str, str] = {}
         self._memory: dict[str, int] = {}
         for group in self._groups:
@@ -364,6 +367,13 @@ class _Group:
         self.array = _ranges([_number(one) for one in slices]) if len(slices) > 1 else ""
         self.name = f"{slices[0].name}-array" if self.array else slices[0].name
         self.script = f"{self.name}.sh"
+
+
+def _arrays(group: Sequence[Slice]) -> list[Sequence[Slice]]:
+    """Return slices that are alike as one array, and those whose number is too high for it."""
+    within = [one for one in group if _number(one) < _MOST_TASKS]
+    alone: list[Sequence[Slice]] = [[one] for one in group if _number(one) >= _MOST_TASKS]
+    return [within, *alone] if within else alone
 
 
 def _number(one: Slice) -> int:
