@@ -1,7 +1,7 @@
 """Find and measure the sources of an image: islands of bright pixels, Gaussians fitted to them.
 
 Arrays in, numbers out: no files, no CASA. The fit is that of CASA's ``imfit`` (a test holds them
-together), which takes 30 to 60 ms a source; here it takes three.
+together), which takes 30 to 60 ms a source; here it takes four.
 """
 
 from __future__ import annotations

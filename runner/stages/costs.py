@@ -428,8 +428,8 @@ def _measure_image(step: Step, known: _Known) -> Cost:
     """
     pixels = known.largest(step.reads).pixels
     catalogue = step.params.get("catalogue") is not None
-    memory = 55 * min(pixels, 4e6) + (40 * pixels if catalogue else 0)
-    return Cost(4e5, memory, 1.2 + (0.9e-6 if catalogue else 0.7e-6) * pixels)
+    memory = 55 * min(pixels, 4e6) + (25 * pixels if catalogue else 0)
+    return Cost(4e5, memory, 1.2 + (0.8e-6 if catalogue else 0.7e-6) * pixels)
 
 
 def _noise(step: Step, known: _Known) -> Cost:
