@@ -236,9 +236,7 @@ def test_exit_codes_and_causes_have_their_page() -> None:
 
 def test_quoted_messages_are_what_the_program_says() -> None:
     said = (ROOT / "tests" / "faults" / "messages.toml").read_text(encoding="utf-8")
-    said += "".join(path.read_text(encoding="utf-8")
-                    for part in ("engine", "recipe")
-                    for path in (ROOT / "runner" / part).rglob("*.py"))  # fmt: skip
+    said += "".join(path.read_text(encoding="utf-8") for path in (ROOT / "runner").rglob("*.py"))
     page = ROOT / "docs" / "troubleshooting.md"
     rows = table_of(page, "it says | it means") + table_of(
         page, "it says | it means, and what helps"
