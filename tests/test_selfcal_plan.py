@@ -330,6 +330,26 @@ def test_own_parameters_of_tclean_are_over_those_of_the_image() -> None:
     assert (dirty["cell"], dirty["gain"]) == ("5arcsec", 0.2)
 
 
+def depth(**tables: Any) -> tuple[str, str]:
+    """Return what the noise step knows of the self-calibration, and which noise the clean takes."""
+    found = steps(**tables)
+    noise, clean = found["N5921.flat.noise"], found["N5921.flat.clean"]
+    known = str(noise.params.get("reached", ""))
+    assert (known in noise.reads) is bool(known)
+    return known, clean.params["tclean"]["threshold"]["$late"]["key"]
+
+
+def test_an_image_of_the_same_weights_is_cleaned_to_the_noise_that_was_reached() -> None:
+    sigma = replace(FLAT, threshold="3sigma")
+    reached = ("qa/data/selfcal/N5921.json", "reached_rms_jy_per_beam")
+    assert depth(image=(sigma,)) == reached
+    other = Selfcal("N5921", tclean={"robust": 0.5})
+    assert depth(image=(sigma,), selfcal=(other,)) == ("", "rms_jy_per_beam")
+    subtracted = replace(sigma, source="contsub")
+    fit = Contsub(fitspec="0:4~6")
+    assert depth(image=(subtracted,), contsub=fit) == ("", "rms_jy_per_beam")
+
+
 def test_all_data_are_calibrated_whatever_the_image_selects() -> None:
     image = replace(FLAT, tclean={"scan": "3", "uvrange": ">0.1klambda"})
     result = compiled(image=(image,))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -45,7 +46,16 @@ def noise(params: Params) -> dict[str, Any]:
     }
     if found.header.n_chan > 1:
         result["statistic"] = "the median over channels"
+    if params.get("reached"):
+        result["reached_rms_jy_per_beam"] = min(found.noise, _reached(str(params["reached"])))
     return result
+
+
+def _reached(summary: str) -> float:
+    """Return the noise of the image that a self-calibration has kept, in Jy/beam."""
+    found = json.loads(Path(summary).read_text(encoding="utf-8"))
+    noise = (found.get("after") or {}).get("rms_noise_jy_per_beam")
+    return math.inf if noise is None else float(noise)
 
 
 def _why_no_noise(found: Scan) -> str:

@@ -124,10 +124,11 @@ def _noise(draft: Draft, picture: Picture) -> None:
     draft.add(
         f"{picture.name}.noise",
         "noise",
-        {"image": residual, "pb": pb, "out": picture.noise},
+        {"image": residual, "pb": pb, "out": picture.noise}
+        | ({"reached": picture.reached} if picture.reached else {}),
         stage="image",
         title=f"noise of the dirty {_what(picture)}",
-        reads=(residual, pb),
+        reads=(residual, pb, *([picture.reached] if picture.reached else [])),
         writes=(picture.noise,),
         target=picture.target,
         image=picture.image.name,
@@ -174,7 +175,7 @@ def _cleaning(
     image = picture.image
     number, unit = split(image.threshold)
     sigmas = number if unit == "sigma" else 0.0
-    threshold = picture.late_noise(number, "Jy") if sigmas else image.threshold
+    threshold = picture.late_noise(number, "Jy", reached=True) if sigmas else image.threshold
     settings = {**params, "niter": image.niter, "threshold": threshold}
     return settings | _mask(draft, picture) | dict(image.tclean), sigmas
 

@@ -57,7 +57,8 @@ class Picture:
 
     `image` holds the recipe's settings without any ``auto``; `index` is its place in the recipe,
     among the tables of the array `table`. With `selfcal` the target is self-calibrated; with
-    `averages`, one for each dataset, it is made of data that are averaged.
+    `averages`, one for each dataset, it is made of data that are averaged. `reached` is where the
+    self-calibration says which noise its own image of the same weights has, if there is one.
     """
 
     image: Image
@@ -67,6 +68,7 @@ class Picture:
     selfcal: bool = False
     table: str = "image"
     averages: tuple[Averaged, ...] = ()
+    reached: str = ""
 
     @property
     def name(self) -> str:
@@ -216,10 +218,13 @@ class Picture:
             return f"image.{name}"
         return f"{self.table}.tclean.{name.removeprefix('tclean.')}"
 
-    def late_noise(self, times: float, unit: str) -> Json:
-        """Return a multiple of the noise, to be taken when the step runs."""
-        source = {"path": self.noise, "key": "rms_jy_per_beam"}
-        return {"$late": {**source, "times": times, "unit": unit}}
+    def late_noise(self, times: float, unit: str, *, reached: bool = False) -> Json:
+        """Return a multiple of the noise, to be taken when the step runs.
+
+        Of that which a self-calibration has `reached`, where it is less than the dirty image's.
+        """
+        key = "reached_rms_jy_per_beam" if reached and self.reached else "rms_jy_per_beam"
+        return {"$late": {"path": self.noise, "key": key, "times": times, "unit": unit}}
 
 
 def _selected(text: str, observation: Observation) -> Mapping[int, tuple[int, ...]]:

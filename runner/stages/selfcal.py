@@ -234,6 +234,22 @@ def _one_plane(draft: Draft, picture: Picture) -> Image:
     return replace(image, stokes="I")
 
 
+def knowing(pictures: Sequence[Picture], loops: Sequence[Loop]) -> list[Picture]:
+    """Return the images, those of a self-calibration's own weights with where it says its noise."""
+    return [_knowing(picture, loops) for picture in pictures]
+
+
+def _knowing(picture: Picture, loops: Sequence[Loop]) -> Picture:
+    if picture.cube or picture.averages or picture.image.source == "contsub":
+        return picture
+    settings = grid(picture) | dict(picture.image.tclean)
+    own = {name: value for name, value in settings.items() if name not in _GRIDDED}
+    for loop in loops:
+        if loop.target == picture.target and loop.tclean == own:
+            return replace(picture, reached=loop.summary)
+    return picture
+
+
 def steps(draft: Draft, loop: Loop) -> None:
     """Add the steps of a target's self-calibration."""
     for subject in loop.subjects:
