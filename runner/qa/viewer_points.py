@@ -122,12 +122,29 @@ def write_solutions(
         Names of the feeds.
     """
     channels, rows, remark = _chosen(table)
-    shape = (table.values.shape[0], len(channels), len(rows))
+    columns = _solutions(table, channels, rows)
+    against = [FREQUENCY, TIME] if "frequency" in columns else [TIME]
+    if kind == "delay":
+        shown = [_DELAY]
+        columns["delay"] = np.real(table.values[:, channels][:, :, rows]).ravel()
+    else:
+        shown = [_PHASE, _AMPLITUDE] if kind.startswith("phase") else [_AMPLITUDE, _PHASE]
+        gains = table.values[:, channels][:, :, rows].ravel()
+        columns["amplitude"], columns["phase"] = np.abs(gains), np.degrees(np.angle(gains))
+    good = ~columns["flagged"]
+    # What a table leaves as it is, the amplitudes of phases, is no plot.
+    varied = [axis for axis in shown if good.any() and np.ptp(columns[axis.key][good]) > 1e-5]
+    names = {"antenna": table.antennas, "field": table.fields, "feed": feeds}
+    return write_points(path, title, (against, varied or shown[:1]), names, columns, remark)
+
+
+def _solutions(table: CalTable, channels: Any, rows: Any) -> Columns:
+    """Return what the solutions of some channels and rows are of, when and how good."""
     values = table.values[:, channels][:, :, rows]
     flagged = table.flag[:, channels][:, :, rows] | ~np.isfinite(values)
 
     def spread(of_rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        return np.broadcast_to(of_rows[rows], shape).ravel()
+        return np.broadcast_to(of_rows[rows], values.shape).ravel()
 
     columns: Columns = {
         "time": spread(table.time_s - MJD_UNIX_EPOCH_S),
@@ -135,28 +152,15 @@ def write_solutions(
         "spw": spread(table.spw),
         "scan": spread(table.scan),
         "field": spread(table.field),
-        "feed": np.broadcast_to(np.arange(shape[0])[:, None, None], shape).ravel(),
+        "feed": np.broadcast_to(np.arange(len(values))[:, None, None], values.shape).ravel(),
         "snr": table.snr[:, channels][:, :, rows].ravel(),
         "flagged": flagged.ravel(),
     }
-    against = [TIME]
     if table.values.shape[1] > 1:
         mhz = frequencies_mhz(table)[channels][:, rows]
-        columns["frequency"] = np.broadcast_to(mhz, shape).ravel()
-        columns["channel"] = np.broadcast_to(channels[:, None], shape).ravel()
-        against = [FREQUENCY, TIME]
-    if kind == "delay":
-        shown = [_DELAY]
-        columns["delay"] = np.real(values).ravel()
-    else:
-        shown = [_PHASE, _AMPLITUDE] if kind.startswith("phase") else [_AMPLITUDE, _PHASE]
-        columns["amplitude"] = np.abs(values).ravel()
-        columns["phase"] = np.degrees(np.angle(values)).ravel()
-    good = ~columns["flagged"]
-    # What a table leaves as it is, the amplitudes of phases, is no plot.
-    varied = [axis for axis in shown if good.any() and np.ptp(columns[axis.key][good]) > 1e-5]
-    names = {"antenna": table.antennas, "field": table.fields, "feed": feeds}
-    return write_points(path, title, (against, varied or shown[:1]), names, columns, remark)
+        columns["frequency"] = np.broadcast_to(mhz, values.shape).ravel()
+        columns["channel"] = np.broadcast_to(channels[:, None], values.shape).ravel()
+    return columns
 
 
 def _chosen(table: CalTable) -> tuple[Any, Any, str]:

@@ -212,12 +212,12 @@
     }
 
     range() {
-      const { limit, data } = this;
+      const { limit } = this;
       const { noise, peak } = this.about;
       if (limit.mode === "typed") return [limit.low, limit.high];
       if (this.layer.mask || this.layer.key === "pb") return [0, 1];
       if (limit.mode === "noise") return noise ? [-3 * noise, Math.max(5 * noise, Math.min(peak, 60 * noise))] : this.shareRange(1);
-      return this.shareRange(Number(limit.mode), data);
+      return this.shareRange(Number(limit.mode));
     }
 
     shareRange(share) {
