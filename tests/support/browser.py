@@ -59,6 +59,20 @@ class Page:
             while not self._loaded:
                 self._take(self._next())
 
+    @contextmanager
+    def injected(self, script: str) -> Iterator[None]:
+        """Run JavaScript before that of each page which is loaded meanwhile."""
+        made = self._call("Page.addScriptToEvaluateOnNewDocument", source=script)
+        yield
+        self._call("Page.removeScriptToEvaluateOnNewDocument", **made)
+
+    def load(self, script: str) -> None:
+        """Evaluate JavaScript that makes the page load again, and wait until it is complete."""
+        self._loaded = False
+        self._call("Runtime.evaluate", expression=script)
+        while not self._loaded:
+            self._take(self._next())
+
     def run(self, script: str) -> Any:
         """Evaluate JavaScript; return its value, waiting for promises."""
         found = self._call(
