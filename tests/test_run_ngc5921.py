@@ -150,6 +150,20 @@ def test_its_casa_script_makes_the_same_bits_without_casarun(
         assert name in made, name
 
 
+def test_a_plan_as_a_script_says_what_only_a_run_knows(demo: tuple[Path, str]) -> None:
+    run, _ = demo
+    done = casarun_("plan", RECIPE, "--output", run, "--format", "script", cwd=run.parent)
+    assert done.returncode == 0, done.stderr
+    compile(done.stdout, "plan.py", "exec")
+    known = (run / "scripts" / "casa_script.py").read_text()
+    call = 'bandpass(\n    vis="raw/apr13.ms", caltable="caltables/apr13.bandpass", field="0",'
+    assert call in done.stdout
+    assert call in known
+    late = 'known_at_run_time("3 times rms_jy_per_beam of images/N5921_2.continuum.noise.json'
+    assert late in done.stdout
+    assert "known_at_run_time" not in known
+
+
 def test_its_bundle_runs_again_in_a_new_folder_to_the_same_bits(
     demo: tuple[Path, str], tmp_path: Path
 ) -> None:
