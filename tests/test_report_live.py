@@ -6,6 +6,7 @@ import pytest
 from casarun.folder import RunFolder
 from casarun.plan import Plan, Step
 from casarun.report import live
+from casarun.report.gathering import gather
 from test_qa_verdict import dataset, image
 from test_report import PLAN, Page, write
 
@@ -120,3 +121,22 @@ def test_a_plan_without_measurements_is_shown_too(tmp_path):
     clock.now = 20.0
     told({"event": "step-skipped", "step": "a", "reason": "unchanged"})
     assert "1 unchanged" in Page(folder.report.read_text()).text
+
+
+def test_what_setjy_set_is_held_against_what_the_data_give(run):
+    point = {"flux_jy": {"0": 14.0}, "resolved": {"0": False}}
+    own = dataset(calibrators={"cal": point}, fluxscale=None)
+    write(run.root / "qa/data/apr13.json", own)
+    setjy = Step("apr13.setjy.0", "calibrate", "model", "casa:setjy", dataset="apr13")
+    other = Step("b.setjy.0", "calibrate", "model", "casa:setjy", dataset="b")
+    for step, flux in ((setjy, 15.0), (other, 99.0)):
+        outcome = {"0": {"0": {"fluxd": [flux, 0, 0, 0]}, "fieldName": "cal"}, "format": "x"}
+        write(run.log(step.id) / "result.json", {"ok": True, "outcome": outcome})
+    measure = PLAN.steps[1]
+    said = {"state": "done", "reason": ""}
+    steps = {step.id: said for step in (setjy, other, measure)}
+    found = gather(run, Plan((setjy, other, measure)), {"limits": {}, "steps": steps})
+    assert found["datasets"]["apr13"]["model_flux_jy"] == {"cal": {"0": 15.0}}
+    (check,) = [check for check in found["checks"] if check["name"] == "flux_closure"]
+    assert check["verdict"] == "warn"
+    assert check["value"] == pytest.approx(1 / 15)

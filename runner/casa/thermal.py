@@ -13,8 +13,8 @@ from .read import Layout, layout
 from .solution_snr import noise_by_spw, selected_channels
 from .tables import open_table
 
-NOISE_SAMPLES: Final = 160_000
-"""Visibilities of a window that its noise is measured on here: good to half a per cent."""
+NOISE_SAMPLES: Final = 80_000
+"""Visibilities of a window that its noise is measured on here: good to a per cent."""
 FLAG_SAMPLES: Final = 4_000_000
 """Flags in memory at a time."""
 MOST_ROWS: Final = 2_000_000
@@ -39,6 +39,8 @@ class Part:
         Its name in the MS.
     hertz : float
         Mean frequency.
+    middle : str
+        The middle one of the channels, as CASA selects it.
     """
 
     sigma_jy: float
@@ -48,6 +50,7 @@ class Part:
     integration_s: float
     telescope: str
     hertz: float
+    middle: str = ""
 
     @property
     def information(self) -> float:

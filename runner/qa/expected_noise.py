@@ -51,7 +51,9 @@ def into(
             reason = f"the visibilities cannot be read: {error}"
     factor = None
     if found:
-        factor = _factor(asked)
+        # A cube's channels are weighted each by itself.
+        middle = ",".join(dict.fromkeys(part.middle for part in found)) if width_hz else ""
+        factor = _factor(asked, middle or str(asked["spw"]))
         if factor is None:
             reason = f"what the weighting '{asked['weighting']}' costs is not known"
     if factor is None:
@@ -67,14 +69,14 @@ def into(
     _array(numbers, found, expected)
 
 
-def _factor(asked: Mapping[str, Any]) -> float | None:
+def _factor(asked: Mapping[str, Any], spw: str) -> float | None:
     """Return by how much the weighting raises the noise over that of natural weighting."""
     weighting = str(asked["weighting"])
     if weighting not in ("natural", "uniform", "briggs"):
         return None
     cell = f"{asked['cell_arcsec']}arcsec"
     told = {"imsize": asked["size"], "cell": [cell], "weighting": weighting,
-            "robust": asked["robust"], "spw": asked["spw"]}  # fmt: skip
+            "robust": asked["robust"], "spw": spw}  # fmt: skip
     return noise_factor(list(asked["vis"]), told)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ..engine.results import read_last_result
@@ -42,12 +42,12 @@ def gather(folder: RunFolder, plan: Plan, meta: Mapping[str, Any]) -> dict[str, 
     cubes: list[Any] = []
     selfcal: dict[str, Any] = {}
     missing: list[dict[str, str]] = []
+    setting = _setting(plan)
     for step in plan.steps:
         if not (step.action.startswith("measure.") or step.action == SELFCAL):
             continue
         said = meta["steps"][step.id]
-        whose = [word for word in (step.target, step.image or "self-calibration") if word]
-        subject = step.dataset or ", ".join(whose)
+        subject = _subject(step)
         if said["state"] not in ("done", "skipped"):
             if meta.get("state") == RUNNING and said["state"] != "failed":
                 continue
@@ -63,7 +63,8 @@ def gather(folder: RunFolder, plan: Plan, meta: Mapping[str, Any]) -> dict[str, 
         if step.action == SELFCAL:
             selfcal[step.target] = numbers
         elif step.action == "measure.dataset":
-            datasets[step.dataset] = {**numbers, "model_flux_jy": _models(folder, plan, step)}
+            models = _models(folder, setting.get(step.dataset, ()))
+            datasets[step.dataset] = {**numbers, "model_flux_jy": models}
         elif step.action == "measure.cube":
             cubes.append(numbers)
         else:
@@ -78,13 +79,26 @@ def gather(folder: RunFolder, plan: Plan, meta: Mapping[str, Any]) -> dict[str, 
     return assemble(datasets, images, meta["limits"], missing, fallbacks, selfcal, cubes)
 
 
-def _models(folder: RunFolder, plan: Plan, measuring: Step) -> dict[str, dict[str, float]]:
-    """Return the flux densities (Jy) that ``setjy`` set, by field name and spectral window."""
-    found: dict[str, dict[str, float]] = {}
+def _subject(step: Step) -> str:
+    """Return of what a measuring step is, as checks name it."""
+    whose = [word for word in (step.target, step.image or "self-calibration") if word]
+    return step.dataset or ", ".join(whose)
+
+
+def _setting(plan: Plan) -> dict[str, list[str]]:
+    """Return the steps that set flux densities, by dataset."""
+    found: dict[str, list[str]] = {}
     for step in plan.steps:
-        if step.action != "casa:setjy" or step.dataset != measuring.dataset:
-            continue
-        outcome = (read_last_result(folder, step.id) or {}).get("outcome") or {}
+        if step.action == "casa:setjy":
+            found.setdefault(step.dataset, []).append(step.id)
+    return found
+
+
+def _models(folder: RunFolder, setting: Iterable[str]) -> dict[str, dict[str, float]]:
+    """Return the flux densities (Jy) that steps of ``setjy`` set, by field name and window."""
+    found: dict[str, dict[str, float]] = {}
+    for step_id in setting:
+        outcome = (read_last_result(folder, step_id) or {}).get("outcome") or {}
         for entry in outcome.values():
             if not isinstance(entry, Mapping) or "fieldName" not in entry:
                 continue
