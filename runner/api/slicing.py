@@ -6,7 +6,7 @@ import contextlib
 import os
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -184,10 +184,9 @@ def _run(
         plan,
         folder,
         executor,
-        type(policy)(
-            policy.attempts, policy.wait_s, policy.max_wait_s, causes, policy.stop_at_failure
-        ),
-        budget_of(recipe.resources, jobs, folder.root),
+        replace(policy, by_cause=causes),
+        # The memory is the job's, whatever the recipe allows a run on one machine.
+        budget_of(replace(recipe.resources, memory="auto"), jobs, folder.root),
         listener,
         stop,
         mine=frozenset(one.steps),
