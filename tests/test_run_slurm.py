@@ -174,28 +174,6 @@ def test_a_refusal_leaves_nothing_behind(bench: Bench) -> None:
     assert not (bench.run / ".casarun" / "batch.json").exists()
 
 
-@pytest.mark.long
-def test_the_wall_time_is_over(bench: Bench, wanted: dict[str, str]) -> None:
-    # 100 s of sleep in the job's own script: half of the time is gone before casarun starts.
-    job = bench.submit("cluster.cores=1", "cluster.memory=2GB", "cluster.time=2min")
-    bench.slurm.run("scancel", job)
-    script = bench.run / "scripts" / "slurm" / "run.sh"
-    wait_first = 'if [ "${SLURM_RESTART_COUNT:-0}" = 0 ]; then sleep 54; fi\nexec '
-    script.write_text(script.read_text().replace("exec ", wait_first))
-    job = bench.slurm.run("sbatch", "--parsable", str(script)).strip()
-    bench.await_state(job, "PENDING", "RUNNING")
-    wait(lambda: "job ends at" in _log(bench, job) or "SIGUSR1" in _log(bench, job), "not stopped")
-    bench.await_state(job, "PENDING")
-    bench.slurm.start_now(job)
-    bench.await_state(job, "COMPLETED")
-    assert crashes.mismatches(wanted, crashes.products(bench.run)) == []
-
-
-def _log(bench: Bench, job: str) -> str:
-    path = bench.run / "logs" / "batch" / f"casarun-small-{job}.log"
-    return path.read_text() if path.is_file() else ""
-
-
 # -- a run over many nodes
 
 
