@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from astropy.io import fits
+from casarun.casa.config import configure
 from support import crashes, crates, replay
 from support.browser import browser, needs_browser
 from support.cli import COMMAND, events, metrics
@@ -246,6 +247,7 @@ def test_the_pictures_of_the_report_read_what_casa_reads(demo: tuple[Path, str])
 
 @needs_browser
 def test_the_plots_of_the_report_read_what_casa_reads(demo: tuple[Path, str]) -> None:
+    configure()
     from casatasks import visstat
     from casatools import table
 
@@ -298,6 +300,7 @@ def test_the_plots_of_the_report_read_what_casa_reads(demo: tuple[Path, str]) ->
 
 def agrees(read: Mapping[str, float], image: Path, x: int, y: int, channel: int) -> None:
     """Hold what a viewer reads at a pixel against CASA's imval."""
+    configure()
     from casatasks import imval
 
     there = imval(str(image), box=f"{x},{y},{x},{y}", chans=str(channel))
