@@ -96,7 +96,9 @@ def test_a_cube_with_moments(casa, sky):
     assert numbers["shape"][3] == n_chan
     assert len(numbers["per_channel"]["rms_jy_per_beam"]) == n_chan
     assert numbers["frequency_min_hz"] < numbers["frequency_max_hz"]
-    assert plots_of(numbers) == ["maps.png", "beam.png", "spectrum.png", "moments.png"]
+    assert plots_of(numbers) == [
+        "maps.png", "beam.png", "spectrum.png", "moments.png", "channels.png",
+    ]  # fmt: skip
 
 
 def test_noise_of_a_dirty_image_is_not_its_sources(casa, sky):

@@ -44,8 +44,9 @@ def replay(script: Path, place: Path) -> None:
 def products(run: Path) -> dict[str, str]:
     """Return a digest of each column, keyword set and FITS unit that CASA made in a folder.
 
-    Left out is what a script does not make (casarun's own numbers), what is only there for a
-    cube's ranges, with what casarun signs FITS files, and where `setjy` had its model's image.
+    Left out is what a script does not make (casarun's own numbers and catalogues), what is only
+    there for a cube's ranges, with what casarun signs FITS files, and where `setjy` had its
+    model's image.
     """
     found = crashes.products(run, _SIGNED)
     return {
@@ -53,4 +54,5 @@ def products(run: Path) -> dict[str, str]:
         for name, digest in found.items()
         if not name.startswith(("qa/", "images/chunks/"))
         and not name.endswith((".json", "SOURCE:SOURCE_MODEL"))
+        and ".sources." not in name
     }
