@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import psutil
 import pytest
 from casarun.api import BatchStatus, batch_status
 from casarun.engine.journal import read_events
@@ -172,6 +174,44 @@ def test_a_refusal_leaves_nothing_behind(bench: Bench) -> None:
     assert "invalid partition specified: nowhere" in done.stderr
     assert "Set cluster.partition; `sinfo` lists those there are." in done.stderr
     assert not (bench.run / ".casarun" / "batch.json").exists()
+
+
+@pytest.mark.long
+def test_the_wall_time_is_over(bench: Bench, wanted: dict[str, str]) -> None:
+    job = bench.submit("cluster.cores=1", "cluster.memory=2GB", "cluster.time=1min")
+    bench.await_done("day.setjy.0")
+    _freeze_a_step(bench)  # a step that takes too long; the signal is Slurm's own
+    wait(lambda: "stopped (" in _log(bench, job), "it was not asked to stop")
+    bench.await_state(job, "PENDING")
+    assert f"job {job} goes back into the queue" in _log(bench, job)
+    bench.slurm.start_now(job)
+    bench.await_state(job, "COMPLETED")
+    assert crashes.mismatches(wanted, crashes.products(bench.run)) == []
+
+
+def _freeze_a_step(bench: Bench) -> None:
+    """Stop the process of a step that is at its work; one runs at a time."""
+    runner = next(
+        process
+        for process in psutil.process_iter(["cmdline"])
+        if {"casarun", "run", str(bench.run)} <= {*(process.info["cmdline"] or ())}
+    )
+
+    def frozen() -> bool:
+        for server in crashes.servers_of(runner):
+            for step in server.children():
+                with contextlib.suppress(psutil.Error):
+                    if time.time() - step.create_time() > 0.1:
+                        step.suspend()
+                        return True
+        return False
+
+    wait(frozen, "no step ran")
+
+
+def _log(bench: Bench, job: str) -> str:
+    path = bench.run / "logs" / "batch" / f"casarun-small-{job}.log"
+    return path.read_text() if path.is_file() else ""
 
 
 # -- a run over many nodes

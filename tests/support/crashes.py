@@ -97,7 +97,7 @@ def start(recipe: Path, run: Path, settings: Sequence[str] = ()) -> subprocess.P
         )
 
 
-def servers_of(process: subprocess.Popen[Any]) -> list[psutil.Process]:
+def servers_of(process: subprocess.Popen[Any] | psutil.Process) -> list[psutil.Process]:
     """Return the processes that a run forks its steps from: one, or none yet."""
     return [
         child
