@@ -78,11 +78,28 @@ def point(u_lambda: Floats, v_lambda: Floats, visibility: Complexes) -> Point | 
         return None
     every = math.ceil(vis.size / MOST_ROWS)
     u, v, vis = u[::every], v[::every], vis[::every]
-    place, error, kept = np.zeros(2), 0.0, np.ones(vis.size, bool)
     plane = 2 * np.pi * np.stack([u, v], axis=1)
+    found = _position(plane, vis)
+    if found is None:
+        return None
+    place, error = found
+    turned = vis * np.exp(-1j * (plane @ place))
+    flux, flux_error, resolved = _flux(np.real(turned), np.hypot(u, v))
+    if flux <= 0:
+        return None
+    return Point(
+        flux, flux_error, float(place[0]) * _RAD_TO_ARCSEC, float(place[1]) * _RAD_TO_ARCSEC,
+        error * _RAD_TO_ARCSEC, math.degrees(_scatter(np.angle(turned))),
+        _excess(turned, flux, resolved), resolved,
+        _RAD_TO_ARCSEC / float(np.hypot(u, v).max()),
+    )  # fmt: skip
+
+
+def _position(plane: Floats, vis: Complexes) -> tuple[Floats, float] | None:
+    """Return the place (rad) whose phases fit best, and its error; None where nothing can tell."""
+    place, error = np.zeros(2), 0.0
     for _ in range(4):
-        turned = vis * np.exp(-1j * (plane @ place))
-        phase = np.angle(turned)
+        phase = np.angle(vis * np.exp(-1j * (plane @ place)))
         kept = np.abs(phase) <= 5 * max(_scatter(phase), 1e-6)
         if np.count_nonzero(kept) < MIN_ROWS:
             return None
@@ -94,16 +111,7 @@ def point(u_lambda: Floats, v_lambda: Floats, visibility: Complexes) -> Point | 
         place = place + inverse @ (chosen.T @ phase[kept])
         rms = float(np.sqrt(np.mean(phase[kept] ** 2)))
         error = rms * math.sqrt(float(np.trace(inverse)) / 2)
-    turned = vis * np.exp(-1j * (plane @ place))
-    flux, flux_error, resolved = _flux(np.real(turned), np.hypot(u, v))
-    if flux <= 0:
-        return None
-    return Point(
-        flux, flux_error, float(place[0]) * _RAD_TO_ARCSEC, float(place[1]) * _RAD_TO_ARCSEC,
-        error * _RAD_TO_ARCSEC, math.degrees(_scatter(np.angle(turned))),
-        _excess(turned, flux, resolved), resolved,
-        _RAD_TO_ARCSEC / float(np.hypot(u, v).max()),
-    )  # fmt: skip
+    return place, error
 
 
 def _scatter(values: Floats) -> float:

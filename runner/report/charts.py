@@ -218,13 +218,24 @@ def lines(
     for number, (name, one) in enumerate(chosen.items()):
         colour = f"c{number % N_COLOURS}"
         canvas.legend.append((name, colour))
-        for run in _runs(one):
-            placed = [(x_scale(x), y_scale(y)) for x, y in run]
-            if len(placed) == 1 or len(one) <= 60:
-                for (x, y), (_, value) in zip(placed, run, strict=True):
-                    canvas.dot((x, y), colour, f"{name}: {value:.4g}", 2.5)
-            canvas.line(placed if len(placed) > 1 else (), f"{colour} curve")
+        _curve(canvas, name, one, (x_scale, y_scale), colour)
     return canvas.drawn()
+
+
+def _curve(
+    canvas: Canvas,
+    name: str,
+    points: Sequence[tuple[float, float | None]],
+    scales: tuple[Scale, Scale],
+    colour: str,
+) -> None:
+    """Draw a series as lines between its gaps, with dots where there are few."""
+    for run in _runs(points):
+        placed = [(scales[0](x), scales[1](y)) for x, y in run]
+        if len(placed) == 1 or len(points) <= 60:
+            for at, (_, value) in zip(placed, run, strict=True):
+                canvas.dot(at, colour, f"{name}: {value:.4g}", 2.5)
+        canvas.line(placed if len(placed) > 1 else (), f"{colour} curve")
 
 
 def _runs(points: Sequence[tuple[float, float | None]]) -> list[list[Point]]:

@@ -53,16 +53,21 @@ def chart(observed: Mapping[str, Any], fields: list[dict[str, str]]) -> dict[str
                 f"{words.instant(scan['end_mjd_s'], '%H:%M:%S')}, "
                 f"integrations of {scan['integration_s']:g} s",
             )  # fmt: skip
-    foot = 10 + _ROW * len(shown)
-    step = next((s for s in _STEPS if (end - start) / s <= 9), 86400.0)
-    first = -(-start // step) * step
-    while first <= end:
+    _time_axis(canvas, x, 10 + _ROW * len(shown))
+    return canvas.drawn()
+
+
+def _time_axis(canvas: charts.Canvas, x: charts.Scale, foot: float) -> None:
+    """Draw round times below the rows."""
+    span = x.high - x.low
+    step = next((s for s in _STEPS if span / s <= 9), 86400.0)
+    first = -(-x.low // step) * step
+    while first <= x.high:
         canvas.line([(x(first), foot), (x(first), foot + 5)], "axis")
         canvas.text((x(first), foot + 18), words.instant(first, "%H:%M"))
         first += step
-    canvas.text(((left + charts.WIDTH) / 2, foot + 36),
-                f"time (UTC) from {words.instant(start, '%Y-%m-%d')}")  # fmt: skip
-    return canvas.drawn()
+    date = words.instant(x.low, "%Y-%m-%d")
+    canvas.text(((x.start + charts.WIDTH) / 2, foot + 36), f"time (UTC) from {date}")
 
 
 _STEPS: Final = (60.0, 300.0, 600.0, 1800.0, 3600.0, 7200.0, 14400.0, 43200.0)
