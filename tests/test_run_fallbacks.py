@@ -57,9 +57,13 @@ def of_the_clean(run: Path, since: int = 0) -> list[dict[str, Any]]:
 
 
 def made(run: Path) -> dict[str, str]:
-    """Return what there is of images and numbers, by a digest."""
+    """Return what there is of images and numbers, by a digest; FITS headers name the recipe."""
     found = crashes.products(run)
-    return {name: digest for name, digest in found.items() if name.startswith(("images", "qa/d"))}
+    return {
+        name: digest
+        for name, digest in found.items()
+        if name.startswith(("images", "qa/d")) and not name.endswith(".header")
+    }
 
 
 def in_red(run: Path) -> list[str]:
