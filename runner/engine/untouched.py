@@ -7,6 +7,7 @@ DATA end too early.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -14,6 +15,8 @@ from typing import Final
 from ..errors import Cause, DataError, StepFailedError
 from ..files import identity, signature
 
+_LOOKS_AGAIN: Final = 5
+_BETWEEN_LOOKS_S: Final = 0.05
 _ADVICE: Final = "Let nothing else change the run folder while a run goes on."
 _PLAN_AGAIN: Final = "Run the same command again: it plans from the data as they are then."
 _PUT_BACK: Final = "Put it back, and run the same command again."
@@ -36,7 +39,7 @@ def check_products(root: Path, states: Mapping[str, str]) -> None:
         With the cause LOST_PRODUCT.
     """
     for path, state in states.items():
-        present = signature(root / path)
+        present = _signature(root / path, state.partition(".")[0])
         if present == state.partition(".")[0]:
             continue
         if present is None:
@@ -47,6 +50,21 @@ def check_products(root: Path, states: Mapping[str, str]) -> None:
                 "changed it while the run went on"
             )
         raise StepFailedError(Cause.LOST_PRODUCT, message, _ADVICE)
+
+
+def _signature(path: Path, wanted: str) -> str | None:
+    """Return a product's signature; look again where it is not the wanted one.
+
+    CASA writes table.dat anew in tables that it only reads, and another step may be reading this
+    one: for a moment that file is empty.
+    """
+    found = signature(path)
+    for _ in range(_LOOKS_AGAIN):
+        if found == wanted:
+            break
+        time.sleep(_BETWEEN_LOOKS_S)
+        found = signature(path)
+    return found
 
 
 def check_inputs(inputs: Mapping[str, str]) -> None:
