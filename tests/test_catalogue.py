@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from astropy.coordinates import SkyCoord
 from astropy.table import Table
-from casarun.casa import read
+from casarun.casa import image_file
 from casarun.qa import catalogue, collect, drawn
 from casarun.qa.sky import Sky
 from casarun.recipe import ds9_regions
@@ -171,13 +171,13 @@ class TestOfACleanedImage:
         assert "Circles: sources of the catalogue, by number." in maps["caption"]
         text = (folder / "x.sources.reg").read_text()
         assert text.count("ellipse(") == found["number"]
-        with read.ImageFile(folder / "x.image") as one:
+        with image_file.ImageFile(folder / "x.image") as one:
             assert one.header.frame == "J2000"
         assert "fk5" in text.splitlines()
 
     def test_noise_has_no_sources(self, image, tmp_path, monkeypatch):
         folder, _, numbers = image
-        with read.ImageFile(folder / "x.residual") as one:
+        with image_file.ImageFile(folder / "x.residual") as one:
             pixels, valid = one.plane()
         beam = tuple(numbers[key] for key in ("bmaj_arcsec", "bmin_arcsec", "bpa_deg"))
         about = Sky("J2000", "SIN", (225.0, 8.0), (160.0, 160.0), (-10 / 3600, 10 / 3600), beam)

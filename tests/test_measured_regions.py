@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from astropy.wcs import WCS
+from casarun.casa import image_file
 from casarun.errors import StepFailedError
 from casarun.preflight import masks
 from casarun.qa import measured_regions
@@ -34,10 +35,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def measured(place: Path, rms: Any, file: str = "two.reg") -> list[dict[str, Any]]:
-    from casarun.casa import read
 
     prefix = place / "run" / "images" / "M31.hi"
-    with read.ImageFile(f"{prefix}.image") as image:
+    with image_file.ImageFile(f"{prefix}.image") as image:
         wcs: WCS = sky_of(image.header, None).wcs()
     images = (f"{prefix}.image", f"{prefix}.pb")
     return measured_regions.measure(

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from astropy.coordinates import SkyCoord
-from casarun.casa import read
+from casarun.casa import image_file, read
 from casarun.errors import DataError, StepFailedError
 from casarun.qa import collect
 from casarun.qa.verdict import assemble
@@ -245,7 +245,7 @@ def test_solutions_in_windows_of_different_widths(casa, two_windows):
 
 def test_planes_have_rows_of_constant_declination(casa, sky):
     image_of(casa, sky[0], "o", imsize=[128, 100], niter=0)
-    with read.ImageFile("o.image") as image:
+    with image_file.ImageFile("o.image") as image:
         pixels, valid = image.plane()
         assert pixels.shape == valid.shape == (100, 128)
         y, x = np.unravel_index(int(np.argmax(pixels)), pixels.shape)
@@ -255,6 +255,6 @@ def test_planes_have_rows_of_constant_declination(casa, sky):
 
 def test_what_is_no_image_or_table_is_refused(tmp_path):
     with pytest.raises(DataError, match="cannot be opened as an image"):
-        read.ImageFile(tmp_path / "none.image")
+        image_file.ImageFile(tmp_path / "none.image")
     with pytest.raises(DataError, match="cannot be opened as a casacore table"):
         read.caltable(tmp_path / "none.tbl")

@@ -6,7 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from casarun.casa import first_flags, gain_solutions, invoke, model_image, read, solution_snr
+from casarun.casa import (
+    first_flags,
+    gain_solutions,
+    image_file,
+    invoke,
+    model_image,
+    read,
+    solution_snr,
+)
 from casarun.casa.tables import open_table
 from casarun.engine import selfcal_solve
 from casarun.engine.results import SKIPPED
@@ -556,5 +564,5 @@ def test_the_model_of_several_terms_is_predicted(here):
     vis = loop.vis["d0"]
     loop.predict(state())
     model = np.abs(column(vis, "MODEL_DATA").mean(axis=(0, 1)))
-    with read.ImageFile("images/t.0.model.tt0") as image:
+    with image_file.ImageFile("images/t.0.model.tt0") as image:
         assert np.median(model) == pytest.approx(image.plane(0)[0].sum(), rel=0.05)

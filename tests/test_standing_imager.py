@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from casarun.casa import channel_range, invoke, read
+from casarun.casa import channel_range, image_file, invoke
 from casarun.casa.selfcal_image import write_mask
 from casarun.casa.standing_imager import StandingImager
 from support import selfcal_skies as skies
@@ -32,7 +32,7 @@ def masked(name: str, half: int) -> str:
 
 
 def pixels(path: str) -> Any:
-    with read.ImageFile(path) as image:
+    with image_file.ImageFile(path) as image:
         return image.plane(0)[0].copy()
 
 

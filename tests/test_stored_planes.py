@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from casarun.casa import cube_tiles, image_planes, read, stored_planes
+from casarun.casa import cube_tiles, image_file, image_planes, stored_planes
 
 pytestmark = pytest.mark.casa
 
@@ -47,7 +47,7 @@ def through_casa(path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, Any]
         context.setattr(stored_planes, "LEAST_PIXELS", 10**12)
         image_planes._planes_of.cache_clear()
         numbers = image_planes.read_planes(path)
-        with read.ImageFile(path) as image:
+        with image_file.ImageFile(path) as image:
             found = [image.plane(channel) for channel in range(image.header.n_chan)]
             assert image._stored is None
     image_planes._planes_of.cache_clear()
@@ -63,7 +63,7 @@ def test_tiles_hold_what_casa_reads(
 ) -> None:
     path = make(shape, masked=masked)
     theirs, numbers = through_casa(path, monkeypatch)
-    with read.ImageFile(path) as image:
+    with image_file.ImageFile(path) as image:
         ours = [image.plane(channel) for channel in range(image.header.n_chan)]
         assert image._stored is not None
     assert len(ours) == (shape[3] if len(shape) > 3 else 1)
@@ -77,7 +77,7 @@ def test_tiles_hold_what_casa_reads(
 
 
 def test_two_polarizations_are_left_to_casa(make: Make) -> None:
-    with read.ImageFile(make((40, 30, 2, 3))) as image:
+    with image_file.ImageFile(make((40, 30, 2, 3))) as image:
         image.plane()
         assert image._stored is None
 
@@ -93,7 +93,7 @@ def test_tiles_that_are_read_otherwise_are_left_to_casa(
         return whole(self, first, last, low, high)[..., ::-1]
 
     monkeypatch.setattr(cube_tiles.Tiles, "read", swapped)
-    with read.ImageFile(path) as image:
+    with image_file.ImageFile(path) as image:
         assert np.array_equal(image.plane(2)[0], theirs[2][0], equal_nan=True)
         assert image._stored is None
     assert image_planes.read_planes(path) == numbers

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from casarun.casa import read
+from casarun.casa import image_file
 from casarun.qa import viewer_images
 from casarun.qa.viewer_data import HALF_PRECISION, halves, write_script
 from casarun.qa.viewer_images import Layer, binned, cut_for
@@ -127,7 +127,7 @@ def test_layers_are_cut_to_what_is_valid_and_hold_the_images_pixels(
         Layer(key, key, key, {"mask": "mask", "pb": "smooth"}.get(key, "values"))
         for key in (*cube, "psf")
     ]
-    header = read.ImageFile("image").header
+    header = image_file.ImageFile("image").header
     path = viewer_images.write(tmp_path, layers, header, 2, {"title": "a", "noise": 1e-3})
     about = content(path)
     assert [layer["key"] for layer in about["layers"]] == list(cube)  # there is no psf
@@ -147,6 +147,6 @@ def test_an_image_that_is_all_blank_is_written_whole(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     image_files(monkeypatch, {"image": np.full((1, 8, 8), np.nan)})
-    header = read.ImageFile("image").header
+    header = image_file.ImageFile("image").header
     path = viewer_images.write(tmp_path, [Layer("image", "image", "image")], header, 0, {})
     assert content(path)["layers"][0]["size"] == [8, 8]

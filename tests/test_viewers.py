@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from casarun.casa import read
+from casarun.casa import image_file
 from casarun.folder import RunFolder
 from casarun.qa import viewer_images
 from casarun.qa.verdict import assemble
@@ -61,7 +61,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunFolder:
             for key in sky()
         ]
         viewer_images.write(
-            folder.root / "qa/plots/cube/viewer", layers, read.ImageFile("image").header, 5,
+            folder.root / "qa/plots/cube/viewer", layers, image_file.ImageFile("image").header, 5,
             {"title": HOSTILE, "noise": NOISE, "peak": 0.3, "beam": [60.0, 40.0, 30.0],
              "sources": [SOURCE]},
         )  # fmt: skip

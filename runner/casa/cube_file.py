@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from ..errors import DataError
 from . import cube_tiles, stored_planes
-from .read import open_image
+from .image_file import open_image
 
 Plane = npt.NDArray[np.float32]
 Block = npt.NDArray[np.float32]

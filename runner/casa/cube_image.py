@@ -14,7 +14,7 @@ import numpy.typing as npt
 from ..errors import DataError
 from . import cube_tiles
 from .config import configure
-from .read import image_axes
+from .image_file import image_axes
 
 Block = npt.NDArray[np.float32]
 Reader = Callable[[int, int, int, int], Block]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from .config import configure
 from .fits_object import with_short_object
-from .read import open_image
+from .image_file import open_image
 
 
 def write(image: Path, fits: Path) -> None:

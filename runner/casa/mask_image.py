@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .config import configure
-from .read import image_axes
+from .image_file import image_axes
 
 
 def write(template: Path | str, mask: npt.NDArray[np.bool_], path: Path | str) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from . import read
+from . import image_file, read
 from .config import configure
 
 Floats = npt.NDArray[np.float64]
@@ -47,7 +47,7 @@ def plane(path: Path | str) -> Plane:
     DataError
         If it cannot be opened.
     """
-    with read.ImageFile(path) as image:
+    with image_file.ImageFile(path) as image:
         pixels, valid = image.plane(0)
         header = image.header
         beam = header.beams[0] if header.beams else None

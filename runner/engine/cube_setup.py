@@ -11,7 +11,7 @@ import numpy as np
 
 from ..casa import cube_image
 from ..casa.cube_file import CubeFile
-from ..casa.read import ImageHeader
+from ..casa.image_file import ImageHeader
 from ..cubes.beams import Beam
 from ..cubes.chain import Chain, Cube
 from ..cubes.spectral import Axis

@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..casa import mask_image
-from ..casa import read as casa_read
+from ..casa import image_file, mask_image
 from ..errors import Cause, StepFailedError
 
 
@@ -36,7 +35,7 @@ def draw(params: Mapping[str, Any]) -> dict[str, Any]:
 
     path = str(params["regions"])
     found = read(path)
-    with casa_read.ImageFile(params["template"]) as image:
+    with image_file.ImageFile(params["template"]) as image:
         header = image.header
     mask = taken(found.shapes, sky_of(header, None).wcs(), (header.n_y, header.n_x), path)
     if not mask.any():

@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from ..casa import read
+from ..casa import image_file
 from ..casa.cube_file import CubeFile
 from ..cubes.chain import Cube
 from . import sky
@@ -139,7 +139,7 @@ def _moments(params: Params, cube: Cube, folder: Path) -> Iterator[dict[str, str
         yield plot("cube", path, "Moments", _how(params))
 
 
-def _thinned(path: str) -> tuple[Floats, read.ImageHeader]:
+def _thinned(path: str) -> tuple[Floats, image_file.ImageHeader]:
     """Return a plane, of a large one every few pixels, with the header of what is left."""
     with CubeFile(path) as file:
         header = file.header

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ..casa import read
+from ..casa import image_file
 from . import metrics, residuals
 
 Floats = npt.NDArray[np.float64]
@@ -29,7 +29,7 @@ class Scan:
     Arrays by channel have shape (channels,); NaN where a channel is blank.
     """
 
-    header: read.ImageHeader
+    header: image_file.ImageHeader
     rms: Floats
     peak: Floats
     lowest: Floats
@@ -63,7 +63,7 @@ class Beside:
     """
 
     def __init__(self, path: str) -> None:
-        self._file = read.ImageFile(path) if path and Path(path).exists() else None
+        self._file = image_file.ImageFile(path) if path and Path(path).exists() else None
 
     def plane(self, channel: int) -> tuple[Floats, Bools] | None:
         """Return a plane and where it is valid."""
@@ -82,7 +82,7 @@ class Beside:
         return None if found is None else np.asarray(found[0] > 0.5)
 
     @property
-    def header(self) -> read.ImageHeader | None:
+    def header(self) -> image_file.ImageHeader | None:
         """Its header."""
         return None if self._file is None else self._file.header
 
@@ -97,7 +97,7 @@ class Beside:
 def scan(path: str, pb: str = "", mask: str = "", residual: str = "") -> Scan:
     """Measure noise and extremes of every plane of an image (first Stokes parameter)."""
     with (
-        read.ImageFile(path) as image,
+        image_file.ImageFile(path) as image,
         Beside(pb) as beam,
         Beside(mask) as clean,
         Beside(residual) as rest,

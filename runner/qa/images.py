@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..casa import read
+from ..casa import image_file
 from ..casa.kept_planes import kept
 from ..errors import Cause, DataError, StepFailedError
 from . import catalogue, channel_maps, expected_noise, metrics, residuals, sky, viewer_images
@@ -129,7 +129,7 @@ def _brightness_numbers(numbers: dict[str, Any], found: Scan) -> None:
 
 
 def _beam(
-    numbers: dict[str, Any], header: read.ImageHeader, psf: str
+    numbers: dict[str, Any], header: image_file.ImageHeader, psf: str
 ) -> tuple[float, float, float] | None:
     """Note the synthesized beam: of the image or, where it has none, of the psf."""
     beams = header.beams
@@ -203,7 +203,7 @@ def _scores(numbers: dict[str, Any], found: Scan, mask: str, expected: Mapping[s
     depth = None
     if found.noise and area:
         channel = found.brightest[0]
-        with read.ImageFile(found.header.path) as image, Beside(mask) as clean:
+        with image_file.ImageFile(found.header.path) as image, Beside(mask) as clean:
             values, valid = image.plane(channel)
             emission = valid & (values > 5 * found.noise)
             outline = clean.truth(channel)
@@ -215,7 +215,7 @@ def _scores(numbers: dict[str, Any], found: Scan, mask: str, expected: Mapping[s
     put(numbers, "bowl_significance", depth[1] if depth else None, reason)
 
 
-def sky_of(header: read.ImageHeader, beam: tuple[float, float, float] | None) -> sky.Sky:
+def sky_of(header: image_file.ImageHeader, beam: tuple[float, float, float] | None) -> sky.Sky:
     """Return the coordinates of an image's plane, as plots take them."""
     return sky.Sky(
         frame=header.frame,
@@ -333,7 +333,7 @@ class _Drawing:
         region = self.region
         at_peak = np.full(header.n_chan, np.nan)
         total = np.full(header.n_chan, np.nan)
-        with read.ImageFile(self.shown) as image:
+        with image_file.ImageFile(self.shown) as image:
             for channel in range(header.n_chan):
                 values, valid = image.plane(channel)
                 inside = valid[region]
@@ -360,7 +360,7 @@ class _Drawing:
         header, sigma = self.found.header, self.found.noise
         region = np.zeros((header.n_y, header.n_x), bool)
         if sigma:
-            with read.ImageFile(self.shown) as image:
+            with image_file.ImageFile(self.shown) as image:
                 for channel in np.flatnonzero(self.found.peak > 5 * sigma):
                     values, valid = image.plane(int(channel))
                     region |= valid & (values > 5 * sigma)
@@ -444,7 +444,7 @@ class _Drawing:
     def _moments(self) -> dict[str, str] | None:
         drawn = []
         for number, path in self.moments:
-            with read.ImageFile(path) as image:
+            with image_file.ImageFile(path) as image:
                 values, valid = image.plane()
                 pixels = np.where(valid, values, np.nan)
                 drawn.append(sky.moment_map(number, pixels, image.header.unit))
@@ -460,7 +460,7 @@ def _if_it_falls(response: Floats) -> Floats | None:
     return response if good.size and float(good.min()) < 0.5 < float(good.max()) else None
 
 
-def _spectral_axis(header: read.ImageHeader) -> tuple[Floats, str]:
+def _spectral_axis(header: image_file.ImageHeader) -> tuple[Floats, str]:
     """Return velocities where there is a rest frequency, else frequencies."""
     if header.rest_hz > 0:
         velocity = metrics.radio_velocity_km_s(header.frequencies_hz, header.rest_hz)

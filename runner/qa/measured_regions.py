@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from astropy.wcs import WCS
 
-from ..casa import read
+from ..casa import image_file
 from ..recipe.ds9_regions import Shape
 from . import region_files
 from .metrics import put
@@ -95,10 +95,10 @@ def measure(
         If a file cannot be used.
     """
     path, pb = images
-    with read.ImageFile(path) as image:
+    with image_file.ImageFile(path) as image:
         header = image.header
         areas = list(_areas(files, wcs, (header.n_y, header.n_x)))
-        beam = read.ImageFile(pb) if Path(pb).exists() else None
+        beam = image_file.ImageFile(pb) if Path(pb).exists() else None
         try:
             for channel in range(header.n_chan):
                 values, valid = image.plane(channel)
@@ -132,7 +132,9 @@ def _name(shape: Shape) -> str:
     return shape.label or f"line {shape.line}"
 
 
-def _numbers(area: _Area, header: read.ImageHeader, rms: Floats, beam: Beam) -> dict[str, Any]:
+def _numbers(
+    area: _Area, header: image_file.ImageHeader, rms: Floats, beam: Beam
+) -> dict[str, Any]:
     """Return what was found in a region."""
     numbers: dict[str, Any] = {"file": area.file, "region": area.name}
     numbers["n_pixels"] = int(np.count_nonzero(area.seen))
@@ -162,7 +164,7 @@ def _numbers(area: _Area, header: read.ImageHeader, rms: Floats, beam: Beam) -> 
     return numbers
 
 
-def _beam_pixels(header: read.ImageHeader, beam: Beam, channel: int) -> float:
+def _beam_pixels(header: image_file.ImageHeader, beam: Beam, channel: int) -> float:
     """Return the pixels of a synthesized beam: pi/(4 ln 2) FWHM x FWHM; NaN without one."""
     own = header.beams[channel] if len(header.beams) == header.n_chan else beam
     if own is None or min(own[:2]) <= 0:
@@ -171,7 +173,7 @@ def _beam_pixels(header: read.ImageHeader, beam: Beam, channel: int) -> float:
     return math.pi / (4 * math.log(2)) * own[0] * own[1] / area
 
 
-def _width_km_s(header: read.ImageHeader) -> float:
+def _width_km_s(header: image_file.ImageHeader) -> float:
     """Return the width of a channel in radio velocity; 0 without a rest frequency."""
     if not header.rest_hz or len(header.frequencies_hz) < 2:
         return 0.0

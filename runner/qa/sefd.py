@@ -2,7 +2,9 @@
 
 They are typical values at high elevation and in good weather: what an array should come to, to
 within some ten per cent. Arrays whose noise depends on the weather as ALMA's are left out; there
-the visibilities' own noise is the better measure.
+the visibilities' own noise is the better measure. Those of the VLA before the EVLA were held
+against the document that is named; the others are as commonly quoted from theirs, which could not
+be had when this was written, so they serve for a warning with a wide limit and no more.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import AsinhNorm
 from matplotlib.ticker import MaxNLocator
 
-from ..casa import read
+from ..casa import image_file, read
 from ..errors import DataError
 from . import plots, sky, viewer_images
 from .datasets import plot, tile_series
@@ -155,7 +155,7 @@ def _viewer(
     if not made:
         return
     state, prefix, suffix = made[0]
-    with read.ImageFile(f"{prefix}.image{suffix}") as image:
+    with image_file.ImageFile(f"{prefix}.image{suffix}") as image:
         header = image.header
     layers = [
         Layer(f"round{one['round']}", round_title(one), f"{path}.image{end}")
@@ -190,12 +190,12 @@ def _picture(state: Mapping[str, Any], prefix: str) -> Picture | None:
     suffix = _suffix(prefix)
     if suffix is None:
         return None
-    with read.ImageFile(f"{prefix}.image{suffix}") as image:
+    with image_file.ImageFile(f"{prefix}.image{suffix}") as image:
         header = image.header
         values, valid = image.plane()
     mask = None
     if Path(f"{prefix}.mask").exists():
-        with read.ImageFile(f"{prefix}.mask") as image:
+        with image_file.ImageFile(f"{prefix}.mask") as image:
             mask = np.asarray(image.plane()[0] > 0.5)
     beam = header.beams[0] if header.beams and header.beams[0][0] > 0 else None
     about = sky.Sky(header.frame, header.projection, header.reference_deg,

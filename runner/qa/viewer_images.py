@@ -15,7 +15,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from ..casa import read
+from ..casa import image_file
 from .viewer_data import HALF_PRECISION, base64, halves, write_script
 
 Floats = npt.NDArray[np.float64]
@@ -70,7 +70,7 @@ class Layer:
 
 def valid_box(path: str, channels: Sequence[int]) -> Box:
     """Return the pixels around all that is valid in some channels; all pixels if none is."""
-    with read.ImageFile(path) as image:
+    with image_file.ImageFile(path) as image:
         some = np.any([image.plane(channel)[1] for channel in channels], axis=0)
         whole = (0, 0, image.header.n_x, image.header.n_y)
     if not some.any():
@@ -140,7 +140,7 @@ def _blocks(values: npt.NDArray[Any], factor: int) -> Floats:
 def write(
     folder: Path,
     layers: Sequence[Layer],
-    header: read.ImageHeader,
+    header: image_file.ImageHeader,
     brightest: int,
     about: Mapping[str, Any],
 ) -> Path:
@@ -181,7 +181,7 @@ def write(
     return made
 
 
-def _sky(header: read.ImageHeader) -> dict[str, Any]:
+def _sky(header: image_file.ImageHeader) -> dict[str, Any]:
     return {
         "shape": [header.n_x, header.n_y],
         "frame": header.frame,
@@ -193,7 +193,7 @@ def _sky(header: read.ImageHeader) -> dict[str, Any]:
     }
 
 
-def _spectral(header: read.ImageHeader) -> dict[str, Any] | None:
+def _spectral(header: image_file.ImageHeader) -> dict[str, Any] | None:
     if header.n_chan < 2:
         return None
     return {
@@ -204,10 +204,10 @@ def _spectral(header: read.ImageHeader) -> dict[str, Any] | None:
 
 
 def _write_layer(
-    folder: Path, layer: Layer, cut: Cut, header: read.ImageHeader, brightest: int
+    folder: Path, layer: Layer, cut: Cut, header: image_file.ImageHeader, brightest: int
 ) -> dict[str, Any]:
     """Write a layer's pixels, and return what the viewer must know before it loads them."""
-    with read.ImageFile(layer.path) as image:
+    with image_file.ImageFile(layer.path) as image:
         n_chan = image.header.n_chan
         own = cut if n_chan == header.n_chan else Cut(cut.box, cut.bin, (0,))
         if layer.pixels == "smooth":
@@ -232,7 +232,7 @@ def _write_layer(
     }
 
 
-def _plane(image: read.ImageFile, channel: int, cut: Cut) -> npt.NDArray[np.float32]:
+def _plane(image: image_file.ImageFile, channel: int, cut: Cut) -> npt.NDArray[np.float32]:
     left, bottom, right, top = cut.box
     values, valid = (part[bottom:top, left:right] for part in image.plane(channel))
     return binned(np.where(valid, values, np.nan), cut.bin).astype(np.float32)

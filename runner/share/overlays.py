@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ..casa import read
+from ..casa import image_file
 from ..errors import DataError
 from .outlines import outlines
 from .pictures import Picture
@@ -56,10 +56,10 @@ def text(picture: Picture) -> str:
     lines = []
     mask, beam = picture.beside("mask"), picture.beside("pb")
     if mask is not None:
-        with read.ImageFile(mask) as image:
+        with image_file.ImageFile(mask) as image:
             lines += list(_mask(image))
     if beam is not None:
-        with read.ImageFile(beam) as image:
+        with image_file.ImageFile(beam) as image:
             lines += list(_beam(image))
     catalogue = picture.beside(_CATALOGUE)
     if catalogue is not None:
@@ -67,7 +67,7 @@ def text(picture: Picture) -> str:
     return _HEAD + "".join(f"{line}\n" for line in lines)
 
 
-def _mask(image: read.ImageFile) -> Iterator[str]:
+def _mask(image: image_file.ImageFile) -> Iterator[str]:
     """Give the outlines of a mask."""
     header = image.header
     taken: Bools = np.zeros((header.n_y, header.n_x), bool)
@@ -83,7 +83,7 @@ def _mask(image: read.ImageFile) -> Iterator[str]:
     yield from _polygons(header, corners, f"tag={{{MASK}}}")
 
 
-def _beam(image: read.ImageFile) -> Iterator[str]:
+def _beam(image: image_file.ImageFile) -> Iterator[str]:
     """Give the outline of where the primary beam has fallen to half."""
     from contourpy import contour_generator
 
@@ -108,7 +108,9 @@ def _sources(text: str) -> Iterator[str]:
             yield f"{line} color=magenta tag={{{SOURCES}}}"
 
 
-def _polygons(header: read.ImageHeader, corners: Sequence[Floats], about: str) -> Iterator[str]:
+def _polygons(
+    header: image_file.ImageHeader, corners: Sequence[Floats], about: str
+) -> Iterator[str]:
     from ..qa.images import sky_of
 
     system = SYSTEMS.get(header.frame)

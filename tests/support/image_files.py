@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from casarun.casa import read
+from casarun.casa import image_file
 
 
-def header(pixels: npt.NDArray[Any]) -> read.ImageHeader:
+def header(pixels: npt.NDArray[Any]) -> image_file.ImageHeader:
     """Return what an image of shape (channels, n_y, n_x) says of itself."""
     n_chan, n_y, n_x = pixels.shape
-    return read.ImageHeader(
+    return image_file.ImageHeader(
         path="", n_x=n_x, n_y=n_y, n_stokes=1, n_chan=n_chan, unit="Jy/beam", frame="J2000",
         projection="SIN", projection_parameters=(0.0, 0.0), reference_deg=(230.5, 5.07),
         reference_pixel=(n_x / 2, n_y / 2), increment_deg=(-15 / 3600, 15 / 3600),
@@ -25,7 +25,7 @@ def header(pixels: npt.NDArray[Any]) -> read.ImageHeader:
 
 
 def image_files(monkeypatch: pytest.MonkeyPatch, files: Mapping[str, npt.NDArray[Any]]) -> None:
-    """Make `read.ImageFile` give arrays by path; NaN is blank."""
+    """Make `image_file.ImageFile` give arrays by path; NaN is blank."""
 
     class Fake:
         def __init__(self, path: str) -> None:
@@ -42,6 +42,6 @@ def image_files(monkeypatch: pytest.MonkeyPatch, files: Mapping[str, npt.NDArray
             plane = self._pixels[channel]
             return plane, np.isfinite(plane)
 
-    monkeypatch.setattr(read, "ImageFile", Fake)
+    monkeypatch.setattr(image_file, "ImageFile", Fake)
     exists = Path.exists
     monkeypatch.setattr(Path, "exists", lambda path: str(path) in files or exists(path))
