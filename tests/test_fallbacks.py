@@ -437,6 +437,9 @@ def test_a_fallback_warns_in_the_metrics(folder: RunFolder) -> None:
     meta = {"steps": _steps(plan, outcome, read_state(folder.journal))}
     metrics = assemble({}, [], {}, (), list(_fallbacks(plan, meta)))
     assert metrics["verdict"] == "warn"
+    [check] = metrics["checks"]
+    assert check.pop("key") == "image.fallback"
+    assert check.pop("advice")
     assert metrics["checks"] == [
         {
             "name": "fallbacks_used",

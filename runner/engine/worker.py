@@ -78,6 +78,8 @@ def _be_a_child() -> None:
     """Take a process group of its own and die with the runner."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.setpgid(0, 0)
+    # multiprocessing writes None for the current folder of a runner whose folder is gone.
+    sys.path[:] = [path for path in sys.path if isinstance(path, str)]
     # The fork server ends when nobody holds this end of its pipe. Steps would hold it too, and
     # both would outlive a runner that was killed.
     with contextlib.suppress(OSError, TypeError, AttributeError):
