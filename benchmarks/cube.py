@@ -200,7 +200,7 @@ def _command(
 def _differences(case: Case, theirs: Path, ours: Path) -> list[str]:
     """Say how two cubes differ by more than where their cycles end."""
     import numpy as np
-    from casarun.casa.read import ImageFile
+    from casarun.casa.image_file import ImageFile
 
     prefix = ours / "run" / "images" / f"{case.target}.cube"
     noise = json.loads(Path(f"{prefix}.noise.json").read_text(encoding="utf-8"))["rms_jy_per_beam"]
