@@ -31,7 +31,6 @@ _PROFILES: Final = (
 )
 _LANGUAGE: Final = "#recipe-language"
 _HOME: Final = {
-    "casarun": "https://pypi.org/project/casarun/",
     "casatools": "https://casa.nrao.edu/",
     "casatasks": "https://casa.nrao.edu/",
     "casadata": "https://casa.nrao.edu/",
@@ -162,7 +161,7 @@ class _Crate:
             )  # fmt: skip
         self._add(
             _LANGUAGE, "ComputerLanguage", name="casarun recipe", version="1",
-            url=_HOME["casarun"], description="TOML, as casarun's recipe.schema.json has it.",
+            url="https://toml.io/", description="TOML, as casarun's recipe.schema.json has it.",
         )  # fmt: skip
 
     def data(self) -> None:
