@@ -123,8 +123,37 @@ def axis(tclean: Parameters) -> Axis:
     return Axis(plain(record), n_chan, tuple(float(hertz) for hertz in where))
 
 
-class ChannelRange:
-    """Channels of a cube, being imaged; a context, which closes CASA's tools.
+class OpenImager:
+    """CASA's parts of tclean, set up once; a context, which closes them."""
+
+    def __init__(self, parameters: Any, coordinates: Mapping[str, Any] | None = None) -> None:
+        self._imager = imager = imager_parts()[0](params=parameters)
+        # With coordinates given, CASA asks neither start nor width.
+        imager.allimpars["0"] |= coordinates or {}
+        imager.initializeImagers()
+        imager.initializeNormalizers()
+        imager.setWeighting()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._imager.deleteTools()
+
+    def dirty(self) -> None:
+        """Make PSF, primary beam and residual."""
+        self._imager.makePSF()
+        self._imager.makePB()
+        self._imager.runMajorCycle(isCleanCycle=False)
+
+
+class ChannelRange(OpenImager):
+    """Channels of a cube, being imaged.
 
     Parameters
     ----------
@@ -146,31 +175,9 @@ class ChannelRange:
         n_chan = last - first + 1
         given = imager_parameters({**tclean, "start": "", "width": "", "nchan": n_chan})
         self._gain = float(tclean.get("gain", 0.1))
-        self._imager = imager = imager_parts()[0](params=given)
-        # With coordinates given, CASA asks neither start nor width.
-        imager.allimpars["0"] |= {"csys": whole.shifted(first), "nchan": n_chan}
-        imager.initializeImagers()
-        imager.initializeNormalizers()
-        imager.setWeighting()
+        super().__init__(given, {"csys": whole.shifted(first), "nchan": n_chan})
         if cleaning:
-            imager.initializeDeconvolvers()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._imager.deleteTools()
-
-    def dirty(self) -> None:
-        """Make PSF, primary beam and residual."""
-        self._imager.makePSF()
-        self._imager.makePB()
-        self._imager.runMajorCycle(isCleanCycle=False)
+            self._imager.initializeDeconvolvers()
 
     def peak(self) -> Peak:
         """Look at residual and PSF, as each minor cycle must begin with."""

@@ -13,7 +13,9 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from ..errors import DataError
 from ..files import signature
+from .image_file import image_axes
 from .stored_planes import StoredPlanes, find
 
 _CHANNELS: Final = 16
@@ -110,11 +112,10 @@ def _valid_pixels(
 
 def _stored(path: Path, tool: Any, types: list[str]) -> StoredPlanes | None:
     """Return where the planes are, if they can be read from there."""
-    directions = [number for number, name in enumerate(types) if name == "Direction"]
-    if len(directions) != 2:
+    try:
+        return find(path, tool, image_axes(types, str(path)))
+    except DataError:  # no image of the sky
         return None
-    spectral = types.index("Spectral") if "Spectral" in types else None
-    return find(path, tool, {"x": directions[0], "y": directions[1], "spectral": spectral})
 
 
 def shape_and_peak(path: Path) -> tuple[tuple[int, ...], float]:

@@ -10,12 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
-from .channel_range import imager_parameters
+from .channel_range import OpenImager, imager_parameters
 from .config import configure, keep_freed_memory
-from .invoke import imager_parts, task
+from .invoke import task
 
 Parameters = Mapping[str, Any]
 
@@ -28,8 +27,8 @@ class Cleaned:
     stopcode: int
 
 
-class StandingImager:
-    """An image of one plane, being made; a context, which closes CASA's tools.
+class StandingImager(OpenImager):
+    """An image of one plane, being made.
 
     Parameters
     ----------
@@ -45,29 +44,12 @@ class StandingImager:
             task("tclean", {**tclean, "niter": 0, "restoration": False})
         # The weights of a single plane have a single density; tclean sees to it, too.
         self._tclean = {**tclean, "perchanweightdensity": False}
-        self._imager = imager = imager_parts()[0](params=imager_parameters(self._tclean))
-        imager.initializeImagers()
-        imager.initializeNormalizers()
-        imager.setWeighting()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._imager.deleteTools()
+        super().__init__(imager_parameters(self._tclean))
 
     def dirty(self) -> None:
         """Make PSF, primary beam and residual."""
-        if self._elsewhere:
-            return
-        self._imager.makePSF()
-        self._imager.makePB()
-        self._imager.runMajorCycle(isCleanCycle=False)
+        if not self._elsewhere:
+            super().dirty()
 
     def clean(self, more: Parameters) -> Cleaned:
         """Go on from the model and the residual that are there.
