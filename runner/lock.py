@@ -8,6 +8,8 @@ import fcntl
 import json
 import os
 import socket
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -36,11 +38,14 @@ class FolderLock:
         The lock file; its folder is made if need be.
     heartbeat : Path, optional
         The holder's status file, which says when it was last heard of.
+    of : str, optional
+        What is held, for people; by default the run folder that the file is of.
     """
 
-    def __init__(self, path: Path, heartbeat: Path | None = None) -> None:
+    def __init__(self, path: Path, heartbeat: Path | None = None, of: str = "") -> None:
         self._path = path
         self._heartbeat = heartbeat
+        self._of = of or str(path.parent.parent)
         self._claim = path.with_name(f"{path.name}.held")
         self._claimed = False
         self._descriptor: int | None = None
@@ -136,7 +141,7 @@ class FolderLock:
     def _held(self, file: Path) -> LockedError:
         """Return an error that says by whom the folder is held, and what to do if it is not."""
         other = holder(file)
-        said = f"another run works in {self._path.parent.parent}"
+        said = f"another run works in {self._of}"
         if not other and file == self._path:
             return LockedError(said)  # it has just been taken, and says so in a moment
         if other:
@@ -159,6 +164,39 @@ class FolderLock:
         if self._heartbeat is not None:
             times.append(seconds_since(holder(self._heartbeat).get("updated")))
         return min((time for time in times if time is not None), default=None)
+
+
+@contextlib.contextmanager
+def patiently(lock: FolderLock, seconds: float) -> Iterator[None]:
+    """Hold a lock; wait for one that is about to be given back.
+
+    Parameters
+    ----------
+    lock : FolderLock
+        Which.
+    seconds : float
+        How long to wait for it, at most.
+
+    Raises
+    ------
+    LockedError
+        If another process still holds it then.
+    """
+    until = time.monotonic() + seconds
+    while True:
+        try:
+            lock.acquire()
+        except LockedError:
+            left_s = until - time.monotonic()
+            if left_s <= 0:
+                raise
+            time.sleep(min(0.2, left_s))
+        else:
+            break
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _myself() -> dict[str, Json]:

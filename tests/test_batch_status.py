@@ -31,7 +31,7 @@ class Words:
         self._states = {state.job: state for state in states}
         self._silent = silent
 
-    def states(self, jobs: Sequence[str]) -> Mapping[str, JobState]:
+    def states(self, jobs: Sequence[str], mark: str = "") -> Mapping[str, JobState]:
         if self._silent:
             raise BatchError(self._silent)
         return {job: self._states.get(job, JobState(job, "lost")) for job in jobs}

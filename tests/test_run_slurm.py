@@ -300,6 +300,19 @@ def test_neither_the_submitting_process_nor_the_controller_is_needed(
     assert crashes.mismatches(wanted_of_three, crashes.products(nodes.run)) == []
 
 
+def test_what_a_killed_controller_has_lost_is_handed_in_again(
+    nodes: Bench, wanted_of_three: dict[str, str]
+) -> None:
+    command = [*COMMAND, "run", str(nodes.recipe), *SLURM, "-o", str(nodes.run)]
+    driver = subprocess.Popen(command, env=nodes.slurm.env, stdout=subprocess.PIPE, text=True)
+    wait(lambda: _slice_events(nodes, "day1.flag.basic"), "nothing was done")
+    nodes.slurm.crash_controller()
+    said, _ = driver.communicate(timeout=300)
+    assert driver.returncode == 0, said
+    assert "slurm has lost jobs of this run: what is missing is handed in again" in said
+    assert crashes.mismatches(wanted_of_three, crashes.products(nodes.run)) == []
+
+
 def test_what_was_cancelled_is_handed_in_again_and_nothing_else(
     nodes: Bench, wanted_of_three: dict[str, str]
 ) -> None:

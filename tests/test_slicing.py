@@ -5,19 +5,28 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import pytest
 from casarun import api
+from casarun.api import following
 from casarun.api.distributing import distribute
 from casarun.api.slice_report import outcome_from, report_slices
 from casarun.api.slicing import do_slice
 from casarun.engine.executors.batch import NOTHING, After, BatchError, JobState, TooLargeError
 from casarun.engine.executors.slurm import Slurm
+from casarun.engine.signals import StopFlag
 from casarun.engine.slice_files import SliceResult, result_of, write_result_of
-from casarun.engine.submission import read_submission
+from casarun.engine.submission import (
+    WHOLE,
+    Submission,
+    SubmittedJob,
+    read_submission,
+    was_lost,
+)
 from casarun.errors import ExitCode, LockedError, RefusedError
 from casarun.folder import RunFolder
 from support.many_datasets import NoCasa, without_casa, write_recipe
@@ -35,6 +44,7 @@ class Lists:
         self.released: list[str] = []
         self.cancelled: list[str] = []
         self.live: set[str] = set()
+        self.said: dict[str, JobState] = {}
         self._largest_bytes = largest_bytes
         self._refused = refused
 
@@ -67,9 +77,10 @@ class Lists:
     def release(self, jobs: Collection[str]) -> None:
         self.released += jobs
 
-    def states(self, jobs: Collection[str]) -> Mapping[str, JobState]:
+    def states(self, jobs: Collection[str], mark: str = "") -> Mapping[str, JobState]:
         live = {job: job.partition("_")[0] in self.live for job in jobs}
-        return {j: JobState(j, "waiting" if live[j] else "ended", "PENDING") for j in jobs}
+        known = {j: JobState(j, "waiting" if live[j] else "ended", "PENDING") for j in jobs}
+        return {job: self.said.get(job, known[job]) for job in jobs}
 
     def marked(self, mark: str) -> list[str]:
         return [job for job, said in self.jobs.items() if said["mark"] == mark]
@@ -163,6 +174,108 @@ def test_no_more_memory_is_asked_for_than_nodes_have(recipe: Path) -> None:
     wishes = ("cluster.memory=4GB", "cluster.escalate=5")
     distribute(recipe, options(recipe, *wishes), batch=batch)
     assert {job["memory"] for job in batch.jobs.values()} == {0, 8 * GB, 16 * GB}
+
+
+def _after_a_crash(batch: Lists, folder: RunFolder, first: JobState) -> None:
+    """Let a controller have forgotten all but the first job, an array, and how that is."""
+    submission = read_submission(folder)
+    assert submission is not None
+    batch.said = {job.job: JobState(job.job, "lost") for job in submission.jobs}
+    batch.said |= {f"100_{task}": replace(first, job=f"100_{task}") for task in range(3)}
+
+
+HELD = JobState("", "waiting", "PENDING", "JobHeldUser", is_held=True)
+
+
+def test_what_a_controller_has_lost_is_handed_in_again(recipe: Path) -> None:
+    batch = Lists()
+    distribute(recipe, options(recipe), batch=batch)
+    _after_a_crash(batch, RunFolder(recipe.parent / "run"), HELD)
+    given = distribute(recipe, options(recipe), batch=batch)
+    assert given.fresh
+    assert len(batch.jobs) == 22
+    assert batch.cancelled == ["100_0", "100_1", "100_2"]
+    assert batch.released == ["100", "111"]
+
+
+def test_while_a_job_runs_it_is_followed_whatever_was_lost(recipe: Path) -> None:
+    batch = Lists()
+    distribute(recipe, options(recipe), batch=batch)
+    _after_a_crash(batch, RunFolder(recipe.parent / "run"), JobState("", "running"))
+    assert not distribute(recipe, options(recipe), batch=batch).fresh
+    assert (len(batch.jobs), batch.cancelled) == (11, [])
+
+
+def test_jobs_that_were_never_let_go_are_handed_in_again(recipe: Path) -> None:
+    batch = Lists()
+    distribute(recipe, options(recipe), batch=batch)
+    batch.said = {f"100_{task}": replace(HELD, job=f"100_{task}") for task in range(3)}
+    assert distribute(recipe, options(recipe), batch=batch).fresh
+    assert "100_0" in batch.cancelled
+    assert "110" in batch.cancelled
+
+
+def test_jobs_of_a_whole_run_are_not_asked_for_a_report(recipe: Path) -> None:
+    folder = RunFolder(recipe.parent / "run")
+    whole = Submission("slurm", "m", jobs=(SubmittedJob("7", WHOLE, "scripts/slurm/run.sh"),))
+    assert not was_lost(folder, whole, {"7": JobState("7", "lost")})
+
+
+class Forgets(Lists):
+    """Forgets all jobs but the first as soon as it may let it go; what comes later it does."""
+
+    def __init__(self, folder: RunFolder) -> None:
+        super().__init__()
+        self._folder = folder
+
+    def release(self, jobs: Collection[str]) -> None:
+        super().release(jobs)
+        if len(self.released) == 1:
+            _after_a_crash(self, self._folder, HELD)
+
+    def states(self, jobs: Collection[str], mark: str = "") -> Mapping[str, JobState]:
+        if len(self.released) > 1 and result_of(self._folder, "report") is None:
+            for name in names(self._folder):
+                do_slice(self._folder.root, name, environ={})
+            report_slices(self._folder.root, {})
+        return super().states(jobs, mark)
+
+
+def test_a_run_that_is_followed_is_handed_in_again_where_it_was_lost(
+    recipe: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(following, "_POLL_S", 0.0)
+    batch = Forgets(RunFolder(recipe.parent / "run"))
+    told: list[dict[str, Any]] = []
+    result = following.run_distributed(recipe, options(recipe), told.append, batch=batch)
+    assert result.exit_code == ExitCode.DONE
+    kinds = [event["event"] for event in told]
+    assert kinds.count("run-opened") == 1
+    jobs = [event for event in told if event["event"] in ("run-submitted", "jobs-lost")]
+    assert [(event["event"], event.get("fresh")) for event in jobs] == [
+        ("run-submitted", True), ("jobs-lost", None), ("run-submitted", True),
+    ]  # fmt: skip
+
+
+def test_who_follows_is_told_what_is_held(recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(following, "_POLL_S", 0.0)
+    batch = Lists()
+    distribute(recipe, options(recipe), batch=batch)
+    stop, told = StopFlag(), list[dict[str, Any]]()
+
+    def listen(event: dict[str, Any]) -> None:
+        told.append(event)
+        if event["event"] == "run-submitted":  # its owner holds a job now
+            batch.said = {"100_1": replace(HELD, job="100_1")}
+        elif event["event"] == "job-held":
+            stop.set("SIGINT")
+
+    result = following.run_distributed(recipe, options(recipe), listen, stop, batch=batch)
+    assert result.exit_code == ExitCode.INTERRUPTED
+    assert told[-1] == {
+        "event": "job-held", "engine": "slurm", "job": "100_1", "slice": "calibrate-1",
+    }  # fmt: skip
+    assert batch.cancelled == []
 
 
 def test_what_cannot_all_be_handed_in_is_taken_back(recipe: Path) -> None:

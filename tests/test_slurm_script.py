@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 from collections.abc import Callable, Sequence
@@ -260,6 +261,22 @@ def test_a_job_that_nobody_knows_is_lost_without_accounting(
     found = slurm.Slurm().states(["9"])
     assert found == {"9": JobState("9", "lost")}
     assert str(found["9"]) == "lost: the batch system does not know it any more"
+
+
+def test_jobs_of_others_with_our_numbers_are_not_ours(
+    said: Callable[..., list[list[str]]],
+) -> None:
+    me = os.getuid()
+    lines = [f"{job}|RUNNING|None|n1|2026-01-01T00:00:00|{user}|{comment}"
+             for job, user, comment in (
+                 ("1", me, "casarun-a"), ("2", me, "casarun-b"), ("3", me + 1, "casarun-a"),
+                 ("4", me, "(null)"), ("5", me, "the site's own"))]  # fmt: skip
+    remembered = f"JobId=6 UserId=x({me}) JobState=COMPLETED Comment=casarun-b"
+    said(squeue="\n".join(lines), scontrol=remembered, sacct="")
+    found = slurm.Slurm().states([*"123456"], "casarun-a")
+    assert [job for job, state in found.items() if state.phase != "lost"] == ["1", "4", "5"]
+    said(squeue="", scontrol=remembered.replace("-b", "-a"))
+    assert slurm.Slurm().states(["6"], "casarun-a")["6"].state == "COMPLETED"
 
 
 def test_refusals_come_with_the_way_out(said: Callable[..., list[list[str]]]) -> None:

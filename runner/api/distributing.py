@@ -15,15 +15,17 @@ from ..engine.executors.slurm import Slurm
 from ..engine.holdings import Holdings
 from ..engine.journal import Journal, recording
 from ..engine.resume import decide_part, survey
-from ..engine.slice_files import REPORT, absorb, forget_slices, result_of, write_slice
+from ..engine.slice_files import PATIENCE_S, REPORT, absorb, forget_slices, result_of, write_slice
 from ..engine.slices import Slice, Surroundings, divide, grouped
 from ..engine.submission import (
     LOGS,
     WHOLE,
     Submission,
     SubmittedJob,
+    held_jobs,
     job_states,
     read_submission,
+    was_lost,
 )
 from ..errors import LockedError, Problem
 from ..files import now, read_json, remove_tree, write_atomic, write_json
@@ -109,7 +111,7 @@ def distribute(
             return Distributed(folder, live)
         if options.fresh:
             wipe(folder, but="submit.lock")
-        absorb(folder)
+        absorb(folder, PATIENCE_S)  # jobs that Slurm has forgotten are ended by it
         observations, _ = observe(reduction, executor, listener)
         planned = _put_back(prepare(reduction, observations), dry_run=dry_run)
         if not planned.decided.to_run and _is_reported(folder):
@@ -128,7 +130,9 @@ def _is_reported(folder: RunFolder) -> bool:
 
 
 def _live(reduction: Reduction, batch: BatchSystem) -> Submission | None:
-    """Return the submission whose jobs wait or run; take back what was handed in by halves.
+    """Return the submission whose jobs wait or run; take back what cannot come to its end.
+
+    That is what was handed in by halves, or was never let go, or was lost in part.
 
     Raises
     ------
@@ -151,6 +155,9 @@ def _live(reduction: Reduction, batch: BatchSystem) -> Submission | None:
         said = f"job {live[0].job} runs, or will run, all of it in {root}"
     elif digest(read_json(folder.recipe)) != digest(reduction.loaded.document):
         said = f"{len(live)} jobs of another version of this recipe wait or run in {root}"
+    elif was_lost(folder, submission, states) or held_jobs(submission, states):
+        batch.cancel([job.job for job in live])
+        return None
     else:
         return submission
     raise LockedError(f"{said}. `casarun status {root}` says more, `casarun cancel {root}` ends it")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,7 +14,7 @@ from ..engine.journal import event_of
 from ..engine.outcome import Outcome
 from ..engine.signals import StopFlag
 from ..engine.slice_files import REPORT, result_of
-from ..engine.submission import Submission, job_states
+from ..engine.submission import Submission, held_jobs, job_states, was_lost
 from ..errors import DataError, ExitCode
 from ..files import read_json
 from ..folder import RunFolder
@@ -27,6 +28,9 @@ from .slice_report import outcome_from
 from .steps import Listener
 
 _POLL_S: Final = 2.0
+_AGAIN: Final = 2
+"""How often a run is handed in again whose jobs were lost, while it is followed."""
+
 _TOLD: Final = frozenset(
     {"step-started", "step-done", "step-failed", "step-retry", "step-interrupted",
      "product-restored"}
@@ -60,22 +64,36 @@ def run_distributed(
     batch = batch or Slurm()
     tell = listener or (lambda event: None)
     stop = StopFlag() if stop is None else stop
-    given = distribute(recipe, options, listener=listener, batch=batch)
-    tell({"event": "run-opened", "folder": str(given.folder.root)})
-    plan, kept = Plan(()), {}
-    if given.planned is not None:
-        plan, decided = given.planned.plan, given.planned.decided
-        kept = {step: d.reason for step, d in decided.steps.items() if not d.run}
-        if ready:
-            ready(given.planned)
-        for step, reason in kept.items():
-            tell({"event": "step-skipped", "step": step, "reason": reason})
-    if given.submission is None:
-        return _nothing_to_do(given.folder, plan, kept)
-    tell({"event": "run-submitted", "engine": batch.name, "fresh": given.fresh,
-          "jobs": len(given.submission.jobs)})  # fmt: skip
-    states = _follow(given, given.submission, tell, stop, batch)
+    for again in range(_AGAIN + 1):
+        given = distribute(recipe, options, listener=listener, batch=batch)
+        if not again:
+            tell({"event": "run-opened", "folder": str(given.folder.root)})
+        plan, kept = _told_plan(given, tell, ready)
+        if given.submission is None:
+            return _nothing_to_do(given.folder, plan, kept)
+        tell({"event": "run-submitted", "engine": batch.name, "fresh": given.fresh,
+              "jobs": len(given.submission.jobs)})  # fmt: skip
+        states = _follow(given, given.submission, tell, stop, batch)
+        if stop or not was_lost(given.folder, given.submission, states):
+            break
+        tell({"event": "jobs-lost", "engine": batch.name})
+        options = replace(options, fresh=False)
     return _result(given.folder, plan, states, stop)
+
+
+def _told_plan(
+    given: Distributed, tell: Listener, ready: Callable[[Planned], None] | None
+) -> tuple[Plan, dict[str, str]]:
+    """Tell what is kept; return the plan, and why steps are kept."""
+    if given.planned is None:
+        return Plan(()), {}
+    decided = given.planned.decided
+    kept = {step: d.reason for step, d in decided.steps.items() if not d.run}
+    if ready:
+        ready(given.planned)
+    for step, reason in kept.items():
+        tell({"event": "step-skipped", "step": step, "reason": reason})
+    return given.planned.plan, kept
 
 
 def _nothing_to_do(folder: RunFolder, plan: Plan, kept: dict[str, str]) -> RunResult:
@@ -90,17 +108,25 @@ def _follow(
     stop: StopFlag,
     batch: BatchSystem,
 ) -> dict[str, JobState]:
-    """Tell what happens until no job waits or runs any more."""
+    """Tell what happens until no job waits or runs any more, or there is none to report."""
     tails: dict[Path, int] = {}
     states: dict[str, JobState] = {}
+    lost = 0
+    held: set[str] = set()
     while not stop:
         for event in _news(given.folder, tails):
             tell(event)
         if result_of(given.folder, REPORT) is not None:
             return states
         states = job_states(submission, batch)
-        if not any(state.is_live for state in states.values()):
+        # Asked twice: a controller that has just come up may know less for a moment.
+        lost = lost + 1 if was_lost(given.folder, submission, states) else 0
+        if lost > 1 or not any(state.is_live for state in states.values()):
             break
+        for job in held_jobs(submission, states):
+            if job.job not in held:
+                tell({"event": "job-held", "engine": batch.name, "job": job.job, "slice": job.name})
+                held.add(job.job)
         until = time.monotonic() + _POLL_S
         while not stop and time.monotonic() < until:
             time.sleep(0.1)

@@ -8,15 +8,19 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
 
 from ..errors import DataError, Problem, RefusedError, did_you_mean
 from ..files import remove_tree
 from ..folder import PRODUCT_FOLDERS, RunFolder, strange_in
-from ..lock import FolderLock
+from ..lock import FolderLock, patiently
 from ..recipe.load import LoadedRecipe, load
 from ..recipe.model import Dataset
 from ..recipe.positions import render
 from ..recipe.schema import judge
+
+_MOMENT_S: Final = 2.0
+"""How long to wait, in s, for what holds a run folder for a moment only."""
 
 
 @dataclass(frozen=True)
@@ -198,8 +202,23 @@ def uncollected() -> Iterator[None]:
 
 
 @contextmanager
-def held(folder: RunFolder) -> Iterator[None]:
-    """Hold a run folder; refuse one that is something else."""
+def held(folder: RunFolder, patience_s: float = 0.0) -> Iterator[None]:
+    """Hold a run folder; refuse one that is something else.
+
+    Parameters
+    ----------
+    folder : RunFolder
+        Which.
+    patience_s : float
+        How long to wait for another run that has it, in s.
+
+    Raises
+    ------
+    RefusedError
+        If it is no run folder.
+    LockedError
+        If another run works in it.
+    """
     root = folder.root
     if root.exists() and not root.is_dir():
         raise RefusedError([Problem(f"{root} is not a folder; choose another with --output")])
@@ -208,7 +227,10 @@ def held(folder: RunFolder) -> Iterator[None]:
             [Problem(f"{root} is not empty and not a run folder; choose another with --output")]
         )
     keep_inside(folder)
-    with FolderLock(folder.lock, folder.status), matplotlib_in(folder.private / "matplotlib"):
+    if folder.batch.is_file():  # a slice that begins has the lock for a moment
+        patience_s = max(patience_s, _MOMENT_S)
+    lock = FolderLock(folder.lock, folder.status)
+    with patiently(lock, patience_s), matplotlib_in(folder.private / "matplotlib"):
         yield
 
 

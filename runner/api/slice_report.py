@@ -14,6 +14,7 @@ from ..engine.outcome import Failure, Outcome
 from ..engine.slice_files import (
     DONE,
     FAILED,
+    PATIENCE_S,
     REPORT,
     SliceResult,
     absorb,
@@ -25,7 +26,6 @@ from ..engine.submission import read_submission
 from ..errors import Cause, DataError
 from ..files import read_json, tree_size
 from ..folder import RunFolder
-from ..lock import FolderLock
 from ..plan import Plan, digest
 from ..report.conclude import conclude
 from .beginning import executor_here
@@ -34,7 +34,6 @@ from .opening import Options, held, judged, open_recipe, versions
 from .planning import Planned, prepare
 from .reducing import exit_code
 from .running import RunResult
-from .slicing import patiently
 from .steps import Listener
 from .telling import told
 
@@ -61,9 +60,7 @@ def report_slices(
         raise DataError(f"{root} has no slices to report") from error
     options = Options(folder.root, tuple(asked["overrides"]), None, asked["until"], asked["only"])
     reduction = judged(open_recipe(Path(asked["recipe"]), options))
-    with patiently(FolderLock(folder.lock, folder.status)):
-        pass
-    with held(folder), executor_here() as executor:
+    with held(folder, PATIENCE_S), executor_here() as executor:
         absorb(folder)
 
         def work() -> RunResult:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Final
@@ -21,25 +19,24 @@ from ..engine.slice_files import (
     FAILED,
     INTERRUPTED,
     NOT_RUN,
+    PATIENCE_S,
     SliceResult,
+    lock_of,
     read_slice,
     result_of,
     write_result_of,
 )
 from ..engine.slices import Slice
-from ..errors import CasarunError, Cause, ExitCode, InterruptedRunError, LockedError
+from ..errors import CasarunError, Cause, ExitCode, InterruptedRunError
 from ..files import read_json
 from ..folder import RunFolder
-from ..lock import FolderLock
+from ..lock import FolderLock, patiently
 from ..plan import Plan
 from ..recipe.build import build
 from ..recipe.model import Recipe
 from .beginning import executor_here
 from .opening import matplotlib_in
 from .steps import Listener, budget_of, need_casa, policy_of
-
-_PATIENCE_S: Final = 60.0
-"""How long to wait for an earlier job of the same slice, which a requeue may leave for a moment."""
 
 _CODES: Final = {
     DONE: ExitCode.DONE,
@@ -93,37 +90,12 @@ def do_slice(
         return _CODES[before.state], before, Outcome()
     stop = StopFlag() if stop is None else stop
     whole = RunFolder(folder.root)
-    with patiently(FolderLock(whole.lock, whole.status)):
+    with patiently(FolderLock(whole.lock, whole.status), PATIENCE_S):
         pass  # nobody works in all of the folder, who could not know of this job
-    with patiently(FolderLock(folder.lock, folder.status)):
+    with patiently(lock_of(folder), PATIENCE_S):
         result, outcome = _do(folder, one, plan, jobs, listener, stop, job)
         write_result_of(folder, name, result)
     return _CODES[result.state], result, outcome
-
-
-@contextlib.contextmanager
-def patiently(lock: FolderLock) -> Iterator[None]:
-    """Take a lock; wait for one that is about to be given back.
-
-    Raises
-    ------
-    LockedError
-        If that takes more than a minute.
-    """
-    until = time.monotonic() + _PATIENCE_S
-    while True:
-        try:
-            lock.acquire()
-        except LockedError:
-            if time.monotonic() > until:
-                raise
-            time.sleep(1.0)
-        else:
-            break
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _do(

@@ -12,7 +12,7 @@ from typing import Any, Final
 from .. import __version__
 from ..configuration import configured
 from ..engine import asking
-from ..engine.executors.batch import Ask, BatchError, BatchSystem
+from ..engine.executors.batch import MARK, Ask, BatchError, BatchSystem
 from ..engine.executors.canfar import Canfar
 from ..engine.executors.slurm import Slurm
 from ..engine.forecast import Forecast, forecast
@@ -135,7 +135,7 @@ def _hand_in(handed: Handed, batch: BatchSystem) -> str:
 
 def new_mark() -> str:
     """Return a mark by which the jobs of one submission are known."""
-    return f"casarun-{uuid.uuid4().hex[:16]}"
+    return f"{MARK}{uuid.uuid4().hex[:16]}"
 
 
 def own_settings() -> Mapping[str, Any]:

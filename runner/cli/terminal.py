@@ -77,15 +77,14 @@ class Lines:
         elif kind == "run-waiting":
             self.say(f"{event['message']}; waiting for that, {human_seconds(event['wait_s'])} "
                      "at most", "yellow")  # fmt: skip
+        elif kind in ("run-submitted", "jobs-lost", "job-held"):
+            self._tell_jobs(event)
         elif kind == "notifier-failed":
             self.say(f"the notifier {event['name']} has told nobody: {event['message']}", "red")
         elif kind == "dataset-noted" and (event["loud"] or not self.quiet):
             self.say(str(event["said"]), "yellow")
         elif self.quiet:
             return
-        elif kind == "run-submitted":
-            how = "handed to" if event["fresh"] else "already with"
-            self.say(f"{how} {event['engine']}: {event['jobs']} jobs")
         elif kind == "run-opened":
             self.say(f"run folder {event['folder']}")
         elif kind == "product-restored":
@@ -105,6 +104,20 @@ class Lines:
                 self.say(f"{of}{name} ({took})")
         elif kind == "step-skipped" and self.verbose:
             self.say(f"{name}: kept, {event['reason']}")
+
+    def _tell_jobs(self, event: Mapping[str, Any]) -> None:
+        """Say what becomes of jobs of a batch system."""
+        engine = event["engine"]
+        if event["event"] == "jobs-lost":
+            self.say(f"{engine} has lost jobs of this run: what is missing is handed in again",
+                     "yellow")  # fmt: skip
+        elif event["event"] == "job-held":
+            job = event["job"]
+            self.say(f"job {job} ({event['slice']}) of {engine} is held and waits until you let it "
+                     f"go: scontrol release {job}", "yellow")  # fmt: skip
+        elif not self.quiet:
+            how = "handed to" if event["fresh"] else "already with"
+            self.say(f"{how} {engine}: {event['jobs']} jobs")
 
     def close(self, result: RunResult) -> None:
         """Say what the run came to."""

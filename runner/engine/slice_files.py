@@ -16,7 +16,7 @@ from typing import Any, Final
 from ..errors import Cause, DataError
 from ..files import now, read_json, remove_tree, sync_folder, write_json
 from ..folder import RunFolder
-from ..lock import FolderLock
+from ..lock import FolderLock, patiently
 from ..plan import Plan, Step
 from .journal import Journal
 from .slices import Slice
@@ -28,6 +28,10 @@ NOT_RUN: Final = "not run"
 
 REPORT: Final = "report"
 """Name of the slice that judges and reports; it has no steps."""
+
+PATIENCE_S: Final = 60.0
+"""How long to wait for a job that is about to end: before it was put back into the queue, or since
+its batch system has forgotten it and ends it."""
 
 _COPY_BYTES: Final = 1 << 20
 
@@ -129,10 +133,22 @@ def forget_slices(folder: RunFolder) -> None:
     remove_tree(folder.slices)
 
 
-def absorb(folder: RunFolder) -> None:
+def lock_of(part: RunFolder) -> FolderLock:
+    """Return the lock of the slice that a `RunFolder` with a `part` is of."""
+    return FolderLock(part.lock, part.status, f"the slice {part.part} of {part.root}")
+
+
+def absorb(folder: RunFolder, patience_s: float = 0.0) -> None:
     """Append the journals of slices to that of the run, whose lock the caller holds.
 
     A crash in between leaves events twice, which come to the same.
+
+    Parameters
+    ----------
+    folder : RunFolder
+        The run's.
+    patience_s : float
+        How long to wait for a slice that is at work, in s.
 
     Raises
     ------
@@ -140,8 +156,7 @@ def absorb(folder: RunFolder) -> None:
         If a slice is still at work.
     """
     for path in sorted(folder.slices.glob("*/journal.jsonl")):
-        slice_folder = replace(folder, part=path.parent.name)
-        with FolderLock(slice_folder.lock, slice_folder.status):
+        with patiently(lock_of(replace(folder, part=path.parent.name)), patience_s):
             _append(path, folder.journal)
             path.unlink()
 

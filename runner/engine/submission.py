@@ -17,9 +17,10 @@ from typing import Any, Final
 from ..errors import DataError, LockedError
 from ..files import now, read_json, write_json
 from ..folder import RunFolder
-from .executors.batch import BatchError, BatchSystem, JobState
+from .executors.batch import LOST, RUNNING, BatchError, BatchSystem, JobState
 from .executors.canfar import SUBMISSION, Canfar
 from .executors.slurm import Slurm
+from .slice_files import REPORT, result_of
 
 SYSTEMS: Final[Mapping[str, Callable[[], BatchSystem]]] = {Slurm.name: Slurm, Canfar.name: Canfar}
 """The batch systems that there are, by the names that ``casarun submit --to`` knows."""
@@ -133,7 +134,27 @@ def system(engine: str) -> BatchSystem:
 def job_states(submission: Submission, batch: BatchSystem | None = None) -> dict[str, JobState]:
     """Return what the batch system says of each job, by its number."""
     batch = batch or system(submission.engine)
-    return dict(batch.states([job.job for job in submission.jobs]))
+    return dict(batch.states([job.job for job in submission.jobs], submission.mark))
+
+
+def was_lost(folder: RunFolder, submission: Submission, states: Mapping[str, JobState]) -> bool:
+    """Say whether a run in slices will not come to its end by the jobs that there are.
+
+    A controller that was killed may have lost what it was told in its last seconds: then there are
+    only some of the jobs, and without the one that reports there is no end.
+    """
+    reports = [states[job.job] for job in submission.jobs if job.name == REPORT]
+    if not reports or result_of(folder, REPORT) is not None:
+        return False
+    at_work = any(state.phase == RUNNING for state in states.values())
+    return not at_work and all(state.phase == LOST for state in reports)
+
+
+def held_jobs(submission: Submission, states: Mapping[str, JobState]) -> list[SubmittedJob]:
+    """Return the jobs that wait until they are let go, where no job is at work."""
+    if any(state.phase == RUNNING for state in states.values()):
+        return []
+    return [job for job in submission.jobs if states[job.job].is_held]
 
 
 def refuse_if_live(folder: RunFolder, but: str = "") -> None:

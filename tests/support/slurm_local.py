@@ -12,7 +12,6 @@ import os
 import re
 import secrets
 import shutil
-import signal
 import socket
 import subprocess
 import time
@@ -188,10 +187,24 @@ class LocalSlurm:
         (self.base / f"slurmd.{node}.pid").unlink()
 
     def restart_controller(self) -> None:
-        """Kill the controller and start it again."""
-        os.kill(self._pid("slurmctld.pid"), signal.SIGKILL)
+        """End the controller, which saves what it knows, and start it again."""
+        controller = psutil.Process(self._pid("slurmctld.pid"))
+        controller.terminate()
+        controller.wait(60)
+        self._start("slurmctld")
+
+    def crash_controller(self) -> None:
+        """Kill the controller, and start one that knows of no job.
+
+        What was handed in or let go in the last seconds may or may not be saved. So that it is
+        the same each time, nothing is: the first numbers are given again, too.
+        """
+        controller = psutil.Process(self._pid("slurmctld.pid"))
+        controller.kill()
+        controller.wait(60)
         (self.base / "slurmctld.pid").unlink()
-        time.sleep(1)
+        for saved in (self.base / "state").glob("job_state*"):
+            saved.unlink()
         self._start("slurmctld")
 
     def _pid(self, name: str) -> int:

@@ -17,6 +17,9 @@ RUNNING = "running"
 ENDED = "ended"
 LOST = "lost"
 
+MARK = "casarun-"
+"""How the marks begin that jobs are found by."""
+
 
 class BatchError(CasarunError):
     """The batch system cannot be asked, or says no."""
@@ -99,6 +102,8 @@ class JobState:
         Where it runs or ran.
     since : str
         When it started, or is expected to; empty where that is not known.
+    is_held : bool
+        Whether it waits until it is let go, as after `hold`.
     """
 
     job: str
@@ -107,6 +112,7 @@ class JobState:
     reason: str = ""
     nodes: str = ""
     since: str = ""
+    is_held: bool = False
 
     @property
     def is_live(self) -> bool:
@@ -178,8 +184,8 @@ class BatchSystem(Protocol):
     def release(self, jobs: Collection[str]) -> None:
         """Let jobs go that were handed in with `hold`."""
 
-    def states(self, jobs: Collection[str]) -> Mapping[str, JobState]:
-        """Return what is known of each job."""
+    def states(self, jobs: Collection[str], mark: str = "") -> Mapping[str, JobState]:
+        """Return what is known of each job; one that was handed in with another mark is lost."""
 
     def marked(self, mark: str) -> list[str]:
         """Return the jobs that wait or run and were handed in with this mark."""

@@ -162,8 +162,8 @@ class Canfar:
     def release(self, jobs: Collection[str]) -> None:
         """Do nothing: no session is held."""
 
-    def states(self, jobs: Collection[str]) -> dict[str, JobState]:
-        """Return what the platform says of each session."""
+    def states(self, jobs: Collection[str], mark: str = "") -> dict[str, JobState]:
+        """Return what the platform says of each session; their names are never given again."""
         with _client() as client:
             found = {str(one.get("id")): one for one in _asked(client.info, jobs)}
         return {job: _state(job, found[job]) if job in found else JobState(job, LOST)

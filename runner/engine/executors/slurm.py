@@ -6,6 +6,7 @@ site has, so it is asked last and never relied on.
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import time
@@ -17,6 +18,7 @@ from ...errors import with_advice
 from .batch import (
     ENDED,
     LOST,
+    MARK,
     NOTHING,
     RUNNING,
     WAITING,
@@ -37,6 +39,9 @@ _RUNNING: Final = frozenset(
 )
 _NOTHING: Final = frozenset({"", "None", "N/A", "Unknown", "(null)", "None assigned"})
 """How Slurm writes that there is no reason, node or time."""
+
+_HELD: Final = "JobHeldUser"
+"""Why a job waits that its owner, or casarun for him, has not let go."""
 
 _TOO_LARGE: Final = ("Requested node configuration", "Memory specification can not")
 """How Slurm says that no node has as much."""
@@ -67,7 +72,7 @@ class Slurm:
     def __init__(self, deaf_s: float = _DEAF_S) -> None:
         self._deaf_s = deaf_s
         self._accounting = True
-        self._ended: dict[str, JobState] = {}
+        self._ended: dict[tuple[str, str], JobState] = {}
 
     def script(
         self, ask: Ask, command: Sequence[str], log: Path, about: str, *, array: bool = False
@@ -122,37 +127,38 @@ class Slurm:
         for some in _some(jobs):
             self._ask(["scontrol", "release", ",".join(some)])
 
-    def states(self, jobs: Collection[str]) -> dict[str, JobState]:
-        """Return what is known of each job.
+    def states(self, jobs: Collection[str], mark: str = "") -> dict[str, JobState]:
+        """Return what is known of each job. See `BatchSystem`.
 
         Raises
         ------
         BatchError
             If Slurm does not answer.
         """
-        found = {job: self._ended[job] for job in jobs if job in self._ended}
+        found = {job: self._ended[mark, job] for job in jobs if (mark, job) in self._ended}
         for some in _some([job for job in jobs if job not in found]):
-            found |= self._queued(some)
+            found |= self._queued(some, mark)
         missing = [job for job in jobs if job not in found]
         if len(missing) <= _ONE_BY_ONE:
-            found |= {job: state for job in missing if (state := self._remembered(job))}
+            found |= {job: state for job in missing if (state := self._remembered(job, mark))}
         for some in _some([job for job in missing if job not in found]):
             found |= self._accounted(some)
-        self._ended |= {job: state for job, state in found.items() if state.phase == ENDED}
+        self._ended |= {(mark, job): one for job, one in found.items() if one.phase == ENDED}
         return {job: found.get(job) or JobState(job, LOST) for job in jobs}
 
-    def _queued(self, jobs: Sequence[str]) -> dict[str, JobState]:
+    def _queued(self, jobs: Sequence[str], mark: str) -> dict[str, JobState]:
         """Return the jobs that wait, run, or ended a short time ago; unknown ones are left out."""
-        listed = ["squeue", "-h", "-r", "-t", "all", "-j", ",".join(jobs), "-o", "%i|%T|%r|%N|%S"]
+        listed = ["squeue", "-h", "-r", "-t", "all", "-j", ",".join(jobs),
+                  "-o", "%i|%T|%r|%N|%S|%U|%k"]  # fmt: skip
         try:
             text = self._ask(listed)
         except BatchError as error:
             if "Invalid job id" not in str(error):
                 raise
             return {}
-        return _states(text, jobs)
+        return _states(text, jobs, mark)
 
-    def _remembered(self, job: str) -> JobState | None:
+    def _remembered(self, job: str, mark: str) -> JobState | None:
         """Return what the controller remembers of a job that ended a short time ago."""
         try:
             text = self._ask(["scontrol", "-o", "show", "job", job])
@@ -161,7 +167,8 @@ class Slurm:
                 raise
             return None
         words = dict(_FIELD.findall(text))
-        if "JobState" not in words:
+        user = re.sub(r".*\((\d+)\)$", r"\1", words.get("UserId", ""))
+        if "JobState" not in words or _is_strange(user, words.get("Comment", ""), mark):
             return None
         return _state(job, words["JobState"], words.get("Reason", ""), words.get("NodeList", ""),
                       words.get("StartTime", ""))  # fmt: skip
@@ -222,17 +229,28 @@ def _state(job: str, state: str, reason: str, nodes: str, since: str) -> JobStat
     word = state.partition(" ")[0].rstrip("+")  # sacct writes "CANCELLED by 1000"
     phase = WAITING if word in _WAITING else RUNNING if word in _RUNNING else ENDED
     reason, nodes, since = ("" if value in _NOTHING else value for value in (reason, nodes, since))
-    return JobState(job, phase, word, reason, nodes, "" if phase == ENDED else since)
+    since = "" if phase == ENDED else since
+    return JobState(job, phase, word, reason, nodes, since, reason == _HELD and phase == WAITING)
 
 
-def _states(text: str, jobs: Collection[str]) -> dict[str, JobState]:
-    """Read lines of job, state, reason, nodes and start, with ``|`` between."""
+def _states(text: str, jobs: Collection[str], mark: str = "") -> dict[str, JobState]:
+    """Read lines of job, state, reason, nodes, start, user and comment, with ``|`` between."""
     wanted, found = set(jobs), {}
     for line in text.splitlines():
-        job, state, reason, nodes, since = (*line.split("|"), "", "", "", "")[:5]
-        if job in wanted:
+        job, state, reason, nodes, since, user, comment = (*line.split("|"), *[""] * 6)[:7]
+        if job in wanted and not _is_strange(user, comment, mark):
             found[job] = _state(job, state, reason, nodes, since)
     return found
+
+
+def _is_strange(user: str, comment: str, mark: str) -> bool:
+    """Say whether a job is not ours, but has the number of one that Slurm has lost.
+
+    A controller that was killed, and has lost jobs, gives their numbers away again. A site may
+    change comments; then nothing is known by them.
+    """
+    others = bool(mark) and comment.startswith(MARK) and comment != mark
+    return others or (user.isdigit() and int(user) != os.getuid())
 
 
 def _some(jobs: Collection[str]) -> Iterator[list[str]]:
