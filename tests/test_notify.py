@@ -32,7 +32,7 @@ METRICS: dict[str, Any] = {
         {"name": "dynamic_range", "subject": "M51, c", "verdict": "pass", "value": 80.0,
          "limit": 20, "text": "peak over noise"},
         {"name": "residual_peak", "subject": "M51, c", "verdict": "warn", "value": 12.34,
-         "limit": 10.0, "text": "sigma is the largest residual", "advice": "Clean deeper"},
+         "limit": 10.0, "text": "is the largest residual", "advice": "Clean deeper"},
     ],
     "images": {"M51": {"c": {"peak_jy_per_beam": 0.0524, "rms_noise_jy_per_beam": 9e-4,
                              "dynamic_range": 58.2}}},
@@ -107,10 +107,10 @@ def test_the_message(tmp_path: Path) -> None:
         f"Verdict: warn (exit code 0); 1 step run, on {socket.gethostname()}.",
         "",
         "Look at:",
-        "1. largest residual of M51, c (warn): 12.3 where at most 10.0 is asked for: sigma is the "
-        "largest residual. Clean deeper",
-        "2. dynamic range of M51, c (passed, nearest to its limit): 80.0 where at least 20 is "
-        "asked for: peak over noise",
+        "1. largest residual of M51, c (warn): 12.3 sigma is the largest residual (limit: at "
+        "most 10 sigma). Clean deeper",
+        "2. dynamic range of M51, c (passed, nearest to its limit): 80.0 peak over noise "
+        "(limit: at least 20)",
         "3. M51, c: peak 52.4 mJy/beam, noise 900 µJy/beam, dynamic range 58",
         "",
         f"Report: {tmp_path}/qa/index.html",
@@ -132,10 +132,10 @@ def test_what_failed_comes_first_as_in_the_report(tmp_path: Path) -> None:
     assert told[1].startswith("Verdict: a step failed (exit code 1); ")
     assert told[4:] == [
         "1. day1.bandpass failed: no solutions. Choose another refant",
-        "2. flagged visibilities of day1 (fail): 90.0 % where at most 80.0 % is asked for: of all "
-        "cross-correlations are flagged",
-        "3. largest residual of M51, c (warn): 12.3 where at most 10.0 is asked for: sigma is the "
-        "largest residual. Clean deeper",
+        "2. flagged visibilities of day1 (fail): 90.0 % of all cross-correlations are flagged "
+        "(limit: at most 80.0 %)",
+        "3. largest residual of M51, c (warn): 12.3 sigma is the largest residual (limit: at "
+        "most 10 sigma). Clean deeper",
         "",
         "There is no report.",
         f"Run folder: {tmp_path}",

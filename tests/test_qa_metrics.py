@@ -64,6 +64,22 @@ def test_histogram_counts_every_finite_pixel():
     assert found.edges[-1] == np.nanmax(plane)
 
 
+def test_the_histogram_of_a_bright_image_still_shows_its_noise():
+    plane = np.random.default_rng(3).normal(0, 2e-5, (400, 400))
+    plane[200, 200] = 0.2
+    found = metrics.histogram(plane, sigma=2e-5)
+    assert found.bend == pytest.approx(1e-4)
+    assert found.counts.sum() == plane.size
+    assert np.count_nonzero(found.edges[np.abs(found.edges) < 4e-5]) > 10
+    expected = found.gaussian(2e-5, 0.0, plane.size)
+    busy = expected > 500
+    assert np.count_nonzero(busy) > 10
+    assert found.counts[busy] == pytest.approx(expected[busy], rel=0.2)
+    even = metrics.histogram(plane, sigma=0.01)
+    assert even.bend == 0
+    assert np.diff(even.edges) == pytest.approx(np.diff(even.edges)[0])
+
+
 def test_gaussian_of_the_histogram_matches_pure_noise():
     plane = noise_plane(2.0)
     found = metrics.histogram(plane, bins=40)

@@ -211,8 +211,11 @@ def test_a_failed_run_says_what_failed_and_what_is_missing(folder):
     page = rendered(folder, about, results)
     assert "a step failed The run is not complete" in page.text
     assert "Steps: 2 done, 1 failed, 1 not run." in page.text
-    assert "failed: postcondition the model is empty Lower the threshold." in page.text
-    assert "Not measured. not run: it needs N5921_2.hi.clean, which failed" in page.text
+    assert (
+        "failed: its product is not what it should be the model is empty Lower the threshold."
+        in page.text
+    )
+    assert "Not measured: not run; it needs N5921_2.hi.clean, which failed" in page.text
     assert "and 10 more in the log" in page.text
     assert "55.1" not in page.text
     # Numbers of an earlier run must not stand for this one's.
@@ -259,7 +262,7 @@ def test_a_step_that_failed_in_spite_of_its_fallbacks_tells_them(folder):
     about["steps"]["N5921_2.hi.clean"] |= {"state": "failed", "fell_back": fell_back("gain = 0.5")}
     page = rendered(folder, about, {"N5921_2.hi.clean": {"cause": "diverged", "message": "again"}})
     assert (
-        f"failed: diverged Attempt 1 diverged: {HOSTILE} diverged With gain = 0.5 : again"
+        f"failed: the clean diverged Attempt 1 diverged: {HOSTILE} diverged With gain = 0.5 : again"
     ) in page.text
     assert "It was made with others" not in page.text
 
@@ -270,7 +273,7 @@ def test_a_run_that_was_interrupted_before_anything_was_measured(tmp_path):
     assert "interrupted The run is not complete: the same command goes on with it." in page.text
     assert "Nothing was measured, so nothing could be checked." in page.text
     assert "Its metadata were not read." in page.text
-    assert "Not measured. not run: the run did not come so far" in page.text
+    assert "Not measured: not run; the run did not come so far" in page.text
 
 
 def test_a_run_without_plan_or_times(tmp_path):
@@ -309,7 +312,7 @@ def test_checks_that_did_not_pass_come_first(folder):
     assert "QA failed" in page.text
     order = [page.text.index(word) for word in ("✗ fail", "! warn", "✓ pass")]
     assert order == sorted(order)
-    assert "3.00 at least 20.0 peak over noise" in page.text
+    assert "3.00 at least 20 peak over noise" in page.text
 
 
 def test_unchanged_steps_are_named_so(folder):

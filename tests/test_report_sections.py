@@ -1,5 +1,6 @@
 """Parts of the report: what to look at first, flags, charts, timing, logs, citation."""
 
+import itertools
 import json
 from importlib import resources
 
@@ -11,6 +12,7 @@ from casarun.report import (
     calibration,
     charts,
     citation,
+    context,
     flags,
     judging,
     logs,
@@ -67,9 +69,9 @@ def test_what_failed_is_looked_at_first_and_one_of_a_kind():
     assert [(one["title"], one["verdict"]) for one in found] == [
         ("dynamic range", "fail"), ("flagged solutions", "warn"), ("flagged visibilities", "pass"),
     ]  # fmt: skip
-    assert found[0]["why"] == "3.00 where at least 20.0 is asked for"
+    assert found[0]["why"] == "3.00"
     assert found[0]["section"] == "image-t.hi"
-    assert found[1]["why"] == "60.0 % where at most 50.0 % is asked for"
+    assert found[1]["why"] == "60.0 %"
     assert found[1]["key"] == "calibrate.solint"
     assert found[2]["subject"] == "apr13, cal"
 
@@ -82,6 +84,35 @@ def test_a_step_that_failed_comes_before_all_and_is_not_said_twice():
     assert [one["title"] for one in found] == ["solve failed"]
     assert found[0]["text"] == "no solutions"
     assert found[0]["advice"] == "Raise solint."
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "limit", "written"),
+    [
+        ("astrometry", 0.000044, 0.1, ("< 0.0001 λ/B", "at most 0.100 λ/B")),
+        ("phase_rms", 0.27, 30.0, ("0.270°", "at most 30°")),
+        ("phase_rms", 0.0, 30.0, ("0°", "at most 30°")),
+        ("array_noise", 8.3118, 2.0, ("8.31 times", "at most 2 times")),
+        ("gaussian_residuals", 0.28, 1.106116, ("0.280", "at most 1.11")),
+        ("flagged_fraction", 0.2237, 0.8, ("22.4 %", "at most 80.0 %")),
+        ("beam_sampling", None, 2.0, ("unknown", "at least 2 cells")),
+    ],
+)
+def test_a_check_s_numbers_have_their_units(name, value, limit, written):
+    (found,) = judging.checks({"checks": [check(name, "pass", value, limit)]})
+    assert (found["value"], found["limit"]) == written
+
+
+def test_what_a_step_took_that_failed_is_not_what_it_took_when_it_was_done_before(tmp_path):
+    about = meta()
+    about["steps"]["apr13.observe"] |= {"state": "failed", "wall_s": 1.0, "cpu_s": 1.0}
+    result = {"wall_s": 3600.0, "peak_memory_bytes": 8e9, "cause": "out-of-memory"}
+    shown = context.step_row(RunFolder(tmp_path), PLAN.steps[0], result, about)
+    assert (shown["wall"], shown["memory"], shown["cause"]) == (
+        "1 h 00 min",
+        "8 GB",
+        "out of memory",
+    )
 
 
 @pytest.mark.parametrize(
@@ -134,6 +165,17 @@ def test_ticks_are_round():
     assert charts.ticks(0, 100) == [0, 20, 40, 60, 80, 100]
     assert charts.ticks(0.13, 0.61) == pytest.approx([0.2, 0.3, 0.4, 0.5, 0.6])
     assert charts.ticks(5, 5) == [5]
+
+
+def test_ticks_of_time_are_whole_minutes():
+    noon = 57870 * 86400.0
+    assert charts.clock_ticks(noon + 44, noon + 275) == [noon + m for m in (60, 120, 180, 240)]
+    five = charts.clock_ticks(noon + 100, noon + 2000)
+    assert all(tick % 300 == 0 for tick in five)
+    assert [later - tick for tick, later in itertools.pairwise(five)] == [300.0] * 5
+    assert charts.clock_ticks(noon + 1, noon + 2) == [noon + 1]
+    days = charts.clock_ticks(0.0, 20 * 86400.0)
+    assert days == [n * 3 * 86400.0 for n in range(7)]
 
 
 def row(name, ended, wall, state="done", **more):

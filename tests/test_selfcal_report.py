@@ -356,11 +356,11 @@ def test_a_self_calibration_that_failed_shows_the_rounds_that_it_came_to(folder)
     about = meta(finish="not run", plots="not run")
     about["steps"][f"{TARGET}.selfcal.2.judge"]["state"] = "failed"
     (section,) = sections(folder, PLAN, about)
-    assert section["missing"] == f"not run: because {TARGET}.selfcal.finish is not run"
+    assert section["missing"] == f"not run; because {TARGET}.selfcal.finish is not run"
     assert [line["number"] for line in section["rounds"]] == ["0", "1"]
     assert section["plots"] == section["products"] == section["facts"] == []
     shown = page(folder, about)
-    assert "Not finished. not run: because" in shown.text
+    assert "Not finished: not run; because" in shown.text
     # Numbers of an earlier run must not stand for this one's.
     assert "rejected: flux fell" not in shown.text
 

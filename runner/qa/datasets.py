@@ -31,10 +31,10 @@ _TARGET_ROLES = ("target", "targets")
 _NOT_ROLES = ("phase_of",)
 _KINDS = {
     "delay": "delays",
-    "phase0": "first phases, for the bandpass",
+    "phase0": "first phases",
     "bandpass": "bandpass",
-    "phase-int": "phases, per integration",
-    "phase-scan": "phases, per scan",
+    "phase-int": "phases per interval",
+    "phase-scan": "phases per scan",
     "amp": "amplitudes",
     "fluxscale": "amplitudes on the flux scale",
 }

@@ -308,8 +308,8 @@ class _Drawing:
         if sigma and quiet.size:
             expected = (sigma, float(np.median(quiet)), float(quiet.size))
         path = sky.beam_and_histogram(
-            self.folder / "beam.png", cutout, metrics.histogram(self.found.values), expected,
-            self.found.header.unit,
+            self.folder / "beam.png", cutout,
+            metrics.histogram(self.found.values, sigma=sigma), expected, self.found.header.unit,
         )  # fmt: skip
         return plot("image", path, "Synthesized beam and histogram",
                     "Dashed ellipse: the fitted Gaussian at half power. Curve: what noise alone "

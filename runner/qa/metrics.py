@@ -124,10 +124,14 @@ def _ranked(one: Floats, other: Floats, rank: int) -> float:
 
 @dataclass(frozen=True)
 class Histogram:
-    """Counts of pixels by value: `edges` has one entry more than `counts`."""
+    """Counts of pixels by value: `edges` has one entry more than `counts`.
+
+    `bend` is the value up to which the bins are of equal width, or nearly; 0 where all are.
+    """
 
     edges: Floats
     counts: npt.NDArray[np.int64]
+    bend: float = 0.0
 
     def gaussian(self, sigma: float, centre: float, number: float) -> Floats:
         """Return the counts that `number` pixels of pure Gaussian noise would give."""
@@ -137,11 +141,22 @@ class Histogram:
         return np.asarray(number * width * density, float)
 
 
-def histogram(values: Floats, bins: int = 200) -> Histogram:
-    """Count pixels by value between the smallest and the largest."""
+def histogram(values: Floats, bins: int = 200, sigma: float | None = None) -> Histogram:
+    """Count pixels by value between the smallest and the largest.
+
+    Where that is beyond 100 `sigma`, noise would be in a bin or two; the bins are then even in
+    asinh(value / 5 sigma).
+    """
     finite = values[np.isfinite(values)]
-    counts, edges = np.histogram(finite, bins=bins)
-    return Histogram(edges=edges, counts=counts.astype(np.int64))
+    bend = 5 * sigma if sigma and finite.size and float(finite.max()) > 100 * sigma else 0.0
+    if bend:
+        low, high = (float(np.arcsinh(edge / bend)) for edge in (finite.min(), finite.max()))
+        even = bend * np.sinh(np.linspace(low, high, bins + 1))
+        even[0], even[-1] = finite.min(), finite.max()
+        counts, edges = np.histogram(finite, bins=even)
+    else:
+        counts, edges = np.histogram(finite, bins=bins)
+    return Histogram(edges=edges, counts=counts.astype(np.int64), bend=bend)
 
 
 def beam_area_pixels(bmaj_arcsec: float, bmin_arcsec: float, cell_arcsec: float) -> float:

@@ -299,11 +299,15 @@ def _value_axis(series: Sequence[Series], what: str) -> Axis:
     values = np.concatenate([item.y[item.good] for item in series])
     if what == "phase":
         limit = _phase_limit(values)
-        return Axis("phase (deg)", -limit, limit, (-limit / 2, 0.0, limit / 2), "{:+.0f}".format)
+        return Axis("phase (deg)", -limit, limit, (-limit / 2, 0.0, limit / 2), _signed)
     if what == "delay":
         limit = _rounded_up(float(np.abs(values).max()) if values.size else 1.0)
         return Axis("delay (ns)", -limit, limit, (-limit / 2, 0.0, limit / 2), "{:+.3g}".format)
     return _gain_axis(values)
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.0f}" if value else "0"
 
 
 def _gain_axis(values: Floats) -> Axis:

@@ -106,15 +106,15 @@ def _point(subject: str, measured: Numbers) -> Iterator[dict[str, Any]]:
     if east is not None and north is not None and width:
         off = math.hypot(east, north)
         text = (
-            f"of lambda/B off the phase centre: {off:.3g} arcsec "
+            f"off the phase centre: {off:.2g} arcsec "
             f"(error {measured['position_error_arcsec']:.1g})"
         )
         yield at_most("astrometry", subject, off / width, MAX_OFFSET_BEAMS, text, WARN)
     excess = measured.get("phase_excess_deg")
     if excess is not None:
         text = (
-            "degrees by which the phases of the corrected visibilities scatter beyond their "
-            f"noise; {measured['phase_rms_deg']:.1f} in all"
+            "scatter of the corrected visibilities' phases beyond their noise; "
+            f"{measured['phase_rms_deg']:.1f} degrees in all"
         )
         yield at_most("phase_rms", subject, excess, MAX_PHASE_RMS_DEG, text, WARN)
 
@@ -124,7 +124,7 @@ def of_image(subject: str, numbers: Numbers) -> Iterator[dict[str, Any]]:
     ratio = numbers.get("noise_over_thermal")
     if ratio is not None:
         expected = numbers["thermal_noise_jy_per_beam"]
-        text = f"times the {1e3 * expected:.3g} mJy/beam that the visibilities' own noise allows"
+        text = f"the visibilities' own noise allows {1e3 * expected:.3g} mJy/beam"
         reached = numbers.get("dynamic_range") or 0.0
         bright = ratio > MAX_NOISE_RATIO and reached >= HIGH_DYNAMIC_RANGE
         text += f"; the dynamic range of {reached:.0f} limits it" if bright else ""
@@ -134,7 +134,7 @@ def of_image(subject: str, numbers: Numbers) -> Iterator[dict[str, Any]]:
     if array is not None:
         text = (
             f"a visibility's noise is {numbers['visibility_noise_jy']:.3g} Jy, {array:.2f} times "
-            f"that of the array ({numbers['sefd']})"
+            f"what the array's SEFD gives ({numbers['sefd'].partition(' (')[0]})"
         )
         off = max(array, 1 / array) if array > 0 else None
         yield at_most("array_noise", subject, off, MAX_NOISE_RATIO, text, WARN)
@@ -148,7 +148,7 @@ def of_image(subject: str, numbers: Numbers) -> Iterator[dict[str, Any]]:
     depth = numbers.get("bowl_sigma")
     if depth is not None:
         sure = numbers["bowl_significance"] >= MIN_BOWL_SIGNIFICANCE
-        text = "sigma is what surrounds the emission below the rest of the image"
+        text = "what surrounds the emission lies below the rest of the image"
         text += "" if sure else ", which may be chance"
         good = depth <= MAX_BOWL_SIGMA or not sure
         yield check("negative_bowl", subject, PASS if good else WARN, depth, MAX_BOWL_SIGMA, text)

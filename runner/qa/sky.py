@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Ellipse
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from .metrics import Histogram
 from .style import (
@@ -273,10 +275,22 @@ def _histogram_panel(
         curve = np.where(expected > 0.3, expected, np.nan)
         panel.plot(middle, curve, color=SERIES[1], linewidth=1.6, label=label)
     logarithmic(panel, 0.5, max(2.0, 2.0 * float(histogram.counts.max())))
+    if histogram.bend:
+        _bent(panel, histogram.bend * scale, histogram.edges[[0, -1]] * scale)
     panel.set_xlabel(f"brightness ({prefix}{unit})")
     panel.set_ylabel("pixels")
     panel.set_title("pixel histogram")
     panel.legend(loc="upper right")
+
+
+def _bent(panel: Axes, bend: float, ends: Floats) -> None:
+    """Make the horizontal axis linear up to a value and logarithmic beyond."""
+    panel.set_xscale("asinh", linear_width=bend)
+    decades = 10.0 ** np.arange(math.ceil(math.log10(0.8 * bend)), 12)
+    ticks = [tick for tick in (0.0, *decades, *-decades) if ends[0] <= tick <= ends[1]]
+    panel.xaxis.set_major_locator(FixedLocator(ticks))
+    panel.xaxis.set_minor_locator(NullLocator())
+    panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
 
 
 def scaled(largest: float) -> tuple[float, str]:

@@ -142,11 +142,11 @@ def logarithmic(panel: Axes, low: float, high: float) -> None:
 
 
 def power(value: float) -> str:
-    """Write a number of a logarithmic axis: 0.01, 1, 500, 10⁴."""
+    """Write a number of a logarithmic axis: 0.01, 1, 500, 10³."""
     if value <= 0:
         return ""
     exponent = math.log10(value)
-    if -3 <= exponent < 4 or abs(exponent - round(exponent)) > 1e-6:
+    if -3 <= exponent < 3 or abs(exponent - round(exponent)) > 1e-6:
         return f"{value:g}"
     return "10" + str(round(exponent)).translate(_RAISED)
 

@@ -217,11 +217,11 @@ def _image_checks(numbers: Numbers, limits: Mapping[str, float]) -> Iterator[dic
         yield _check("model_not_empty", subject, PASS if done else WARN, done, True, text)
     if numbers.get("residual_peak_sigma") is not None:
         yield _at_most("residual_peak", subject, numbers["residual_peak_sigma"],
-                       MAX_RESIDUAL_SIGMA, "sigma is the largest residual", WARN)  # fmt: skip
+                       MAX_RESIDUAL_SIGMA, "is the largest residual", WARN)  # fmt: skip
     if numbers.get("bmin_arcsec") and numbers.get("cell_arcsec"):
         cells = numbers["bmin_arcsec"] / numbers["cell_arcsec"]
         enough = cells >= MIN_CELLS_PER_BMIN
-        text = "cells across the synthesized beam's minor axis"
+        text = "across the synthesized beam's minor axis"
         yield _check("beam_sampling", subject, PASS if enough else WARN, cells,
                      MIN_CELLS_PER_BMIN, text)  # fmt: skip
     yield from scores.of_image(subject, numbers)

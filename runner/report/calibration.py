@@ -9,7 +9,7 @@ from . import charts, words
 
 _BY_ANTENNA: Final = {
     "snr": ("S/N", "median S/N by antenna"),
-    "flagged_fraction": ("flagged", "flagged fraction by antenna"),
+    "flagged_fraction": ("flagged (%)", "flagged solutions by antenna"),
     "amplitude": ("amplitude", "median amplitude by antenna"),
     "phase_rms_deg": ("phase rms (deg)", "scatter of phases by antenna, solution to solution"),
     "delay_ns": ("delay (ns)", "median delay by antenna"),
@@ -40,11 +40,16 @@ def _antennas(
 ) -> Iterator[dict[str, Any]]:
     antennas: Mapping[str, Mapping[str, float | None]] = table.get("antennas") or {}
     for key, (axis, label) in _BY_ANTENNA.items():
-        values = {name: one[key] for name, one in antennas.items() if key in one}
+        times = 100 if key == "flagged_fraction" else 1
+        values = {name: _times(one[key], times) for name, one in antennas.items() if key in one}
         marked = [str(one["antenna"]) for one in found if _SAID.get(str(one["what"])) == key]
         chart = charts.by_name(values, marked, label, axis) if values else None
         if chart:
             yield {**chart, "title": label}
+
+
+def _times(value: float | None, factor: int) -> float | None:
+    return None if value is None else factor * value
 
 
 def _against(parts: Mapping[str, Mapping[str, Sequence[Any]]]) -> Iterator[dict[str, Any]]:
@@ -52,12 +57,12 @@ def _against(parts: Mapping[str, Mapping[str, Sequence[Any]]]) -> Iterator[dict[
         part = parts.get(name)
         if not part:
             continue
-        write = _clock if name == "time" else charts.plain
-        for key, word in (("snr", "S/N"), ("flagged", "flagged")):
-            points = list(zip(part["x"], part[key], strict=True))
+        clock = _clock if name == "time" else None
+        for key, word, unit, times in (("snr", "S/N", "", 1), ("flagged", "flagged", " (%)", 100)):
+            points = [(x, _times(y, times)) for x, y in zip(part["x"], part[key], strict=True)]
             chart = charts.lines(
-                {word: points}, f"{word} against {name}", (axis, word), height=170.0, width=500.0,
-                from_zero=True, write=write,
+                {word: points}, f"{word} against {name}", (axis, word + unit), height=170.0,
+                width=500.0, from_zero=True, clock=clock,
             )  # fmt: skip
             if chart:
                 yield {**chart, "title": f"{word} against {name}"}
@@ -131,7 +136,7 @@ def points(numbers: Mapping[str, Any]) -> list[dict[str, str]]:
             "field": field,
             "offset": words.UNKNOWN if east is None or north is None
             else f"{east:+.3f}″ east, {north:+.3f}″ north",
-            "error": words.angle(one.get("position_error_arcsec")),
+            "error": _arcsec(one.get("position_error_arcsec")),
             "resolution": words.angle(one.get("resolution_arcsec")),
             "phase": words.UNKNOWN if one.get("phase_rms_deg") is None
             else f"{one['phase_rms_deg']:.2f}°",
@@ -139,6 +144,10 @@ def points(numbers: Mapping[str, Any]) -> list[dict[str, str]]:
             "reason": str(one.get("phase_excess_deg_reason") or ""),
         })  # fmt: skip
     return rows
+
+
+def _arcsec(value: float | None) -> str:
+    return words.UNKNOWN if value is None else f"{value:.3f}″"
 
 
 def spectra(numbers: Mapping[str, Any]) -> list[dict[str, Any]]:

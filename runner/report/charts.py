@@ -104,6 +104,15 @@ def ticks(low: float, high: float, number: int = 5) -> list[float]:
     return [number * step for number in range(first, last + 1)]
 
 
+def clock_ticks(low: float, high: float, number: int = 8) -> list[float]:
+    """Return whole minutes, or hours or days, between two times in seconds."""
+    steps = (60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400)
+    step = next((s for s in steps if (high - low) / s <= number), 0)
+    step = step or 86400 * math.ceil((high - low) / number / 86400)
+    first, last = math.ceil(low / step), math.floor(high / step)
+    return [float(count * step) for count in range(first, last + 1)] or [low]
+
+
 def plain(value: float) -> str:
     """Write a tick."""
     return f"{value:.6g}"
@@ -115,6 +124,7 @@ def frame(
     vertical: Scale,
     names: tuple[str, str],
     write: tuple[Callable[[float], str], Callable[[float], str]] = (plain, plain),
+    along: Callable[[float, float, int], list[float]] = ticks,
 ) -> None:
     """Draw axes with their ticks and grid; no ticks along x where `horizontal` is None."""
     left, right = _LEFT, canvas.width - _RIGHT
@@ -122,7 +132,7 @@ def frame(
         y = vertical(value)
         canvas.line([(left, y), (right, y)], "grid")
         canvas.text((left - 6, y + 4), write[1](value), "end")
-    for value in ticks(horizontal.low, horizontal.high, 8) if horizontal else ():
+    for value in along(horizontal.low, horizontal.high, 8) if horizontal else ():
         x = horizontal(value)  # type: ignore[misc]
         canvas.line([(x, vertical.start), (x, vertical.start + 5)], "axis")
         canvas.text((x, vertical.start + 18), write[0](value))
@@ -182,7 +192,7 @@ def lines(
     height: float = 210.0,
     width: float = WIDTH,
     from_zero: bool = False,
-    write: Callable[[float], str] = plain,
+    clock: Callable[[float], str] | None = None,
 ) -> dict[str, Any] | None:
     """Draw series against a common axis; a None leaves a gap.
 
@@ -198,8 +208,8 @@ def lines(
         In the chart's units.
     from_zero : bool
         Whether the vertical axis begins at 0.
-    write : callable
-        Writes the ticks along x.
+    clock : callable, optional
+        Writes a tick along x, where that is a time in seconds.
 
     Returns
     -------
@@ -214,7 +224,8 @@ def lines(
     canvas = Canvas(width, height, label)
     x_scale = Scale(min(x for x, _ in points), max(x for x, _ in points), _LEFT, width - _RIGHT)
     y_scale = Scale(low, high, height - _BOTTOM, _TOP)
-    frame(canvas, x_scale, y_scale, names, (write, plain))
+    along = clock_ticks if clock else ticks
+    frame(canvas, x_scale, y_scale, names, (clock or plain, plain), along)
     for number, (name, one) in enumerate(chosen.items()):
         colour = f"c{number % N_COLOURS}"
         canvas.legend.append((name, colour))

@@ -153,8 +153,9 @@ def step_row(
     state, reason = str(said.get("state", "not run")), str(said.get("reason", ""))
     kept = state == "skipped" and reason in ("", "unchanged")
     attempts = int(said.get("attempts") or 0)
-    wall = said.get("wall_s", result.get("wall_s"))
-    memory = said.get("peak_memory_bytes", result.get("peak_memory_bytes"))
+    # The journal's numbers of a step that failed are those of the time that it was done before.
+    took = result if state == "failed" else {**result, **said}
+    wall, memory = took.get("wall_s"), took.get("peak_memory_bytes")
     warnings = [str(line) for line in result.get("warnings", ())]
     idle = str((result.get("outcome") or {}).get(SKIPPED, "")) if state in _MADE else ""
     return {
@@ -169,7 +170,7 @@ def step_row(
         "remark": idle or ("" if state == "done" or kept else reason),
         "attempts": attempts,
         "ended": said.get("ended"),
-        "cpu_s": said.get("cpu_s", result.get("cpu_s")),
+        "cpu_s": took.get("cpu_s"),
         "wall_s": wall,
         "wall": words.seconds(wall),
         "memory_bytes": memory or 0,
@@ -178,7 +179,7 @@ def step_row(
         "n_warnings": len(warnings),
         "log": _log(folder, step.id, attempts),
         "fell_back": [dict(one) for one in said.get("fell_back", ())],
-        "cause": str(result.get("cause", "")),
+        "cause": words.cause(str(result.get("cause", ""))),
         "message": str(result.get("message", "")),
         "advice": str(result.get("advice", "")),
     }
@@ -235,7 +236,7 @@ def _measured(
             yield step, found, "" if found else f"{step.params['data']} cannot be read"
         else:
             reason = said.get("reason") or "the run did not come so far"
-            yield step, {}, f"{said.get('state', 'not run')}: {reason}"
+            yield step, {}, f"{said.get('state', 'not run')}; {reason}"
 
 
 def _datasets(
@@ -274,12 +275,26 @@ def _images(
         for step, row in zip(plan.steps, rows, strict=True)
         if row["fell_back"] and row["state"] in _MADE
     }
+    files = _fits_files(plan, meta)
     for step, numbers, missing in _measured(folder, plan, meta, "measure.image"):
+        own = files.get((step.target, step.image), [])
         yield {
             **measured.image(step.target, step.image, numbers, link),
+            "files": [{"path": path, "link": link(path)} for path in own],
             "missing": missing,
             "fallback": fell_back.get((step.target, step.image), ""),
         }
+
+
+def _fits_files(plan: Plan, meta: Meta) -> dict[tuple[str, str], list[str]]:
+    """Return the FITS files that were written of each image: as cleaned, corrected, moments."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for step in plan.steps:
+        made = meta.get("steps", {}).get(step.id, {}).get("state") in _MADE
+        if made and step.image:
+            fits = [path for path in step.writes if path.endswith(".fits")]
+            found.setdefault((step.target, step.image), []).extend(fits)
+    return found
 
 
 def _cubes(folder: RunFolder, plan: Plan, meta: Meta) -> Iterator[dict[str, Any]]:

@@ -21,12 +21,12 @@ _CHECKS: Final = {
     "solutions_flagged": "flagged solutions",
     "fluxscale": "flux scale",
     "fluxscale_consistency": "flux scale across windows",
-    "flux_closure": "flux calibrator's flux density",
-    "astrometry": "phase calibrator's position",
+    "flux_closure": "calibrator's flux density",
+    "astrometry": "calibrator's position",
     "phase_rms": "scatter of phases",
     "dynamic_range": "dynamic range",
-    "thermal_noise": "noise against the data's own",
-    "array_noise": "noise against the array's",
+    "thermal_noise": "noise against what the data allow",
+    "array_noise": "noise against the array's SEFD",
     "gaussian_residuals": "residual like noise",
     "negative_bowl": "negative bowl",
     "model_not_empty": "cleaned",
@@ -41,6 +41,18 @@ _FRACTIONS: Final = (
     "flagged_fraction", "solutions_flagged", "fluxscale", "fluxscale_consistency", "flux_closure",
     "selfcal_flux_bias",
 )  # fmt: skip
+_UNITS: Final = {
+    "astrometry": " λ/B", "phase_rms": "°", "residual_peak": " sigma", "negative_bowl": " sigma",
+    "thermal_noise": " times", "array_noise": " times", "beam_sampling": " cells",
+}  # fmt: skip
+"""What a check's numbers are counted in, where that is not a fraction or nothing."""
+_GOES_ON: Final = (
+    "flagged_fraction", "solutions_flagged", "fluxscale", "fluxscale_consistency", "dynamic_range",
+    "selfcal_accepted", "selfcal_flux_bias", "residual_peak", "beam_sampling",
+)  # fmt: skip
+"""Checks whose text goes on from the value."""
+_SMALL: Final = 1e-3
+"""A number this far below its limit needs no digits."""
 _AT_LEAST: Final = ("dynamic_range", "beam_sampling", "selfcal_accepted")
 _WHERE: Final = {
     "product_made": "steps",
@@ -73,7 +85,7 @@ def _row(check: Check) -> dict[str, str]:
         "title": _CHECKS.get(name, name.replace("_", " ")),
         "subject": check["subject"],
         "verdict": check["verdict"],
-        "value": _written(name, check["value"]),
+        "value": _value(name, check["value"], check["limit"]),
         "limit": _limit(name, check["limit"]),
         "text": check["text"],
         "key": str(check.get("key", "")),
@@ -109,7 +121,7 @@ def attention(
         {
             "title": f"{step['title']} failed", "subject": "", "verdict": "fail",
             "text": str(step["message"] or step["reason"] or "no reason is known"),
-            "advice": str(step["advice"]), "key": "", "section": "steps", "why": "",
+            "advice": str(step["advice"]), "key": "", "section": "steps", "why": "", "limit": "",
         }
         for step in steps if step["state"] == "failed"
     ]  # fmt: skip
@@ -121,8 +133,7 @@ def attention(
             continue
         seen.add(name)
         row = _row(check)
-        why = f"{row['value']} where {row['limit']} is asked for" if row["limit"] else row["value"]
-        found.append({**row, "why": why})
+        found.append({**row, "why": row["value"] + ("" if name in _GOES_ON else ":")})
     return found[:MOST_TO_SEE]
 
 
@@ -144,21 +155,30 @@ def nearness(check: Check) -> float:
     return abs(float(part) / float(whole)) if whole else 2.0
 
 
-def _written(name: str, value: Any) -> str:
+def _value(name: str, value: Any, limit: Any) -> str:
+    """Write a measured number; one far below its limit with no digits of its own."""
+    if name in _UNITS and value and limit and abs(value) < _SMALL * abs(limit):
+        return f"< {_written(name, _SMALL * abs(limit), 1)}"
+    return _written(name, value)
+
+
+def _written(name: str, value: Any, digits: int = 3) -> str:
     if value is None:
         return words.UNKNOWN
     if isinstance(value, bool):
         return "yes" if value else "no"
     if name in _FRACTIONS:
         return words.percent(value)
-    return str(value) if isinstance(value, int) else words.significant(float(value))
+    number = str(value) if isinstance(value, int) else words.significant(float(value), digits)
+    return f"{number}{_UNITS.get(name, '')}"
 
 
 def _limit(name: str, limit: Any) -> str:
     if isinstance(limit, bool) or limit is None:
         return ""
     side = "at least" if name in _AT_LEAST else "at most"
-    return f"{side} {_written(name, limit)}"
+    whole = int(limit) if name not in _FRACTIONS and float(limit).is_integer() else limit
+    return f"{side} {_written(name, whole)}"
 
 
 def failed_sections(rows: Sequence[Mapping[str, str]]) -> Iterator[tuple[str, str]]:

@@ -45,6 +45,8 @@ def dataset(
     """
     flagged = numbers.get("flagged_fraction", {})
     fields = [_field(field, roles, flagged) for field in observed.get("fields", ())]
+    drawn, closer = plots(numbers), viewers(numbers, "calibration", "points")
+    tables = [_caltable(table, drawn, closer) for table in numbers.get("caltables", ())]
     return {
         "name": name,
         "anchor": f"dataset-{quote(name, safe='')}",
@@ -55,16 +57,13 @@ def dataset(
         "scans": [_scan(scan, observed) for scan in observed.get("scans", ())],
         "antennas": [_antenna(item, flagged) for item in observed.get("antennas", ())],
         "flagged": words.percent(flagged.get("total")) if flagged else "",
-        "caltables": [_caltable(table) for table in numbers.get("caltables", ())],
+        "caltables": tables,
         "fluxes": calibration.fluxes(numbers, models),
         "fits": calibration.fits(numbers),
         "points": calibration.points(numbers),
         "spectra": calibration.spectra(numbers),
-        "plots": plots(numbers),
-        "viewers": [
-            *viewers(numbers, "calibration", "points"),
-            *viewers(numbers, "visibilities", "points"),
-        ],
+        "plots": drawn,
+        "viewers": [*closer, *viewers(numbers, "visibilities", "points")],
     }
 
 
@@ -150,11 +149,16 @@ def _share(flagged: Mapping[str, Any], key: str, name: str) -> str:
     return words.NONE if value is None else words.percent(value)
 
 
-def _caltable(table: Mapping[str, Any]) -> dict[str, Any]:
-    kind = str(table["kind"])
+def _caltable(
+    table: Mapping[str, Any], drawn: dict[str, list[dict[str, str]]], closer: list[dict[str, str]]
+) -> dict[str, Any]:
+    """Return what is shown of a table; of a dataset's plots and viewers it takes its own out."""
+    kind = _KINDS.get(str(table["kind"]), str(table["kind"]))
     fraction, snr = table.get("flagged_fraction"), table.get("median_snr")
     return {
-        "kind": _KINDS.get(kind, kind),
+        "kind": kind,
+        "plots": _taken(drawn.get("calibration", []), kind),
+        "viewers": _taken(closer, f"look closer: {kind}"),
         "path": str(table["path"]),
         "type": str(table.get("type", words.NONE)),
         "intervals": str(table.get("intervals", words.NONE)),
@@ -164,6 +168,16 @@ def _caltable(table: Mapping[str, Any]) -> dict[str, Any]:
         "reason": str(table.get("flagged_fraction_reason", "")),
         "drawn": calibration.of_table(table),
     }
+
+
+def _taken(found: list[dict[str, str]], name: str) -> list[dict[str, str]]:
+    """Take out those whose title is a name, or begins with it and a colon."""
+    own = [
+        one for one in found
+        if one["title"].lower() == name.lower() or one["title"].lower().startswith(f"{name}:")
+    ]  # fmt: skip
+    found[:] = [one for one in found if one not in own]
+    return own
 
 
 def plots(numbers: Mapping[str, Any]) -> dict[str, list[dict[str, str]]]:
@@ -241,13 +255,9 @@ def _small(numbers: Mapping[str, Any], key: str, unit: str = "") -> str:
     return words.UNKNOWN if value is None else f"{value:.2f}{unit}"
 
 
-def _ratio(numbers: Mapping[str, Any], key: str, what: str, times: str = " times as many") -> str:
+def _ratio(numbers: Mapping[str, Any], key: str, what: str) -> str:
     value = numbers.get(key)
-    if value is None:
-        return ""
-    if what == "measured":
-        return f"measured: {value:.2f} times as much"
-    return f"{what}: {value:.2f}{times}"
+    return "" if value is None else f"{value:.2f} {what}"
 
 
 def _image_rows(numbers: Mapping[str, Any]) -> list[tuple[str, str, str]]:
@@ -269,7 +279,7 @@ def _image_rows(numbers: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         ("lowest pixel", words.brightness(numbers["min_jy_per_beam"]), ""),
         ("noise", words.brightness(numbers["rms_noise_jy_per_beam"]), noise),
         ("noise that the data allow", _brightness(numbers, "thermal_noise_jy_per_beam"),
-         _ratio(numbers, "noise_over_thermal", "measured")),
+         _ratio(numbers, "noise_over_thermal", "times as much was measured")),
         ("noise of the array's SEFD", _brightness(numbers, "array_noise_jy_per_beam"),
          str(numbers.get("sefd", ""))),
         ("dynamic range", _number(numbers, "dynamic_range"), "peak over noise"),
@@ -283,9 +293,10 @@ def _image_rows(numbers: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         ("largest residual", words.brightness(numbers.get("residual_peak_jy_per_beam")),
          "" if ratio is None else f"{ratio:.1f} times the noise"),
         ("residual's excess kurtosis", _small(numbers, "residual_kurtosis"),
-         _ratio(numbers, "residual_tail_ratio", "pixels beyond 4 sigma, against noise")),
+         _ratio(numbers, "residual_tail_ratio",
+                "times as many pixels beyond 4 sigma as noise alone would have")),
         ("bowl around the emission", _small(numbers, "bowl_sigma", " sigma"),
-         _ratio(numbers, "bowl_significance", "standard errors", "")),
+         _ratio(numbers, "bowl_significance", "standard errors deep")),
         *regions.rows(numbers),
     ]  # fmt: skip
     reasons = {"dynamic range": "dynamic_range", "noise": "rms_noise_jy_per_beam",

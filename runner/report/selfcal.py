@@ -63,7 +63,7 @@ def _section(folder: RunFolder, plan: Plan, step: Step, meta: Meta) -> dict[str,
         missing = "" if numbers else f"{step.params['out']} cannot be read"
     else:
         reason = said.get("reason") or "the run did not come so far"
-        missing = f"{said.get('state', 'not run')}: {reason}"
+        missing = f"{said.get('state', 'not run')}; {reason}"
     table = selfcal_table.table(numbers or {"rounds": list(_so_far(folder, plan, step, meta))})
     drawn = _drawn(folder, plan, target, meta) if numbers else {}
     declined = bool(numbers) and not selfcal_table.n_accepted(numbers)
@@ -109,12 +109,16 @@ def _drawn(
     return {}
 
 
+def _arrows(text: str) -> str:
+    return text.replace(" -> ", " \N{RIGHTWARDS ARROW} ")
+
+
 def _headline(numbers: Numbers, table: Numbers) -> str:
     accepted = selfcal_table.n_accepted(numbers)
     if not accepted:
         return f"Declined: {table['reason']}"
     tried = sum(state["round"] > 0 and not state["skipped"] for state in table["rounds"])
-    reason = table["reason"]
+    reason = _arrows(table["reason"])
     return f"{accepted} of {tried} rounds accepted. {reason[:1].upper()}{reason[1:]}".strip()
 
 
@@ -179,8 +183,8 @@ def _round(state: Numbers, table: Numbers) -> dict[str, Any]:
         "kept": state["round"] == table["best_round"] and not table["kept_first"],
         "verdict": verdict,
         "word": word,
-        "reason": skipped or state["reason"],
-        "ended": state["ended"] if state["ended"] != (skipped or state["reason"]) else "",
+        "reason": _arrows(skipped or state["reason"]),
+        "ended": _arrows(state["ended"] if state["ended"] != (skipped or state["reason"]) else ""),
         "checks": [_check(check) for check in state["checks"]],
         "made": bool(image),
         "solved": _solved(solve) if solve else None,

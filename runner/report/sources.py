@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from . import words
@@ -44,9 +44,14 @@ def table(numbers: Mapping[str, Any], link: Callable[[str], str]) -> dict[str, A
         "number": found["number"],
         "limit": limit,
         "frame": found["frame"],
-        "rows": [_row(one, found["frame"]) for one in found["brightest"][:MOST]],
+        "rows": [_row(one, found["frame"]) for one in _in_order(found["brightest"])],
         "files": files,
     }
+
+
+def _in_order(brightest: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return those that are listed, by the numbers that the pictures show."""
+    return sorted(brightest[:MOST], key=lambda one: int(one["id"]))
 
 
 def _row(one: Mapping[str, Any], frame: str) -> dict[str, str]:

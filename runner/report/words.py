@@ -8,6 +8,25 @@ from typing import Any
 
 from ..quantities import human_bytes, human_frequency, human_seconds
 
+_CAUSES = {
+    "parameter": "a wrong parameter",
+    "postcondition": "its product is not what it should be",
+    "diverged": "the clean diverged",
+    "severe": "CASA says SEVERE",
+    "exception": "an error of the task",
+    "abort": "CASA aborted",
+    "signal": "it was killed",
+    "time-limit": "out of time",
+    "out-of-memory": "out of memory",
+    "table-lock": "a table is locked",
+    "io": "reading or writing failed",
+    "disk-full": "the disk is full",
+    "lost-input": "what it reads is gone",
+    "lost-product": "what it changes is gone",
+    "input-changed": "what it reads was changed",
+    "unknown": "",
+}
+
 MJD_UNIX_EPOCH_S = 40587 * 86400.0
 
 UNKNOWN = "unknown"
@@ -82,6 +101,11 @@ def declination(degrees: float) -> str:
 def instant(mjd_s: float, form: str = "%Y-%m-%d %H:%M:%S") -> str:
     """Write a time given as MJD seconds (UTC)."""
     return datetime.fromtimestamp(mjd_s - MJD_UNIX_EPOCH_S, UTC).strftime(form)
+
+
+def cause(name: str) -> str:
+    """Write why a step failed (`errors.Cause`)."""
+    return _CAUSES.get(name, name)
 
 
 def moment(iso: str) -> str:

@@ -174,7 +174,8 @@ def _thing(item: Mapping[str, str]) -> str:
     mark = "passed, nearest to its limit" if passed else item["verdict"]
     if not item["why"]:  # a step that failed says so itself
         return f"{item['title']}: {with_advice(item['text'], item['advice'])}"
-    said = f"{item['title']}{of} ({mark}): {item['why']}: {item['text']}"
+    said = f"{item['title']}{of} ({mark}): {item['why']} {item['text']}"
+    said += f" (limit: {item['limit']})" if item["limit"] else ""
     return said if passed else with_advice(said, item["advice"])
 
 
