@@ -137,7 +137,7 @@ def test_it_says_what_it_leaves_out() -> None:
     assert "# NOT REPEATED: c.stat: do c.stat: this script does not make images/c.fits\n" in said
     assert "from casatasks import imhead, imstat\n" in said
     assert "imstat(" not in said
-    assert 'imhead(\n    imagename="images/d",\n)' in said
+    assert '\nimhead(imagename="images/d")\n' in said
 
 
 def test_every_action_of_the_engine_has_its_place() -> None:

@@ -7,10 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from casarun.casa.tables import open_table
 from support import crashes, selfcal_skies, skies
 from support.cli import casarun, recipe
 from support.replay import products, replay
+from support.skies import Spw
 
 pytestmark = [pytest.mark.casa, pytest.mark.long]
 
@@ -85,15 +85,20 @@ SELFCAL = """
 name = "day"
 vis = "day.ms"
 calibrated = true
+[[dataset]]
+name = "night"
+vis = "night.ms"
+calibrated = true
 [[selfcal]]
 target = "target"
-rounds = 2
 [[image]]
 name = "deep"
-imsize = 192
-cell = "8arcsec"
+imsize = 128
+cell = "10arcsec"
 niter = 500
 threshold = "3sigma"
+deconvolver = "mtmfs"
+nterms = 2
 """
 
 
@@ -136,19 +141,21 @@ def test_an_object_whose_name_is_too_long_for_fits_is_exported_again(tmp_path: P
     assert crashes.mismatches(wanted, made) == []
 
 
-def test_what_follows_from_a_self_calibration_is_made_again_to_the_bit(tmp_path: Path) -> None:
-    sky = selfcal_skies.SelfcalSky(integrations=10, integration_s=30.0, noise_jy=0.007)
+def test_a_self_calibration_of_two_datasets_is_made_again_to_the_bit(tmp_path: Path) -> None:
+    """Amplitudes, an antenna without signal, faint components left out, a round in vain."""
+    sky = selfcal_skies.SelfcalSky(
+        n_antennas=16, scans=2, integrations=12, integration_s=30.0, noise_jy=0.005, amp=0.2,
+        dead=(5,), spws=(Spw(n_chan=4), Spw(1.45e9, n_chan=4)), spw_phase_deg=30.0,
+    )  # fmt: skip
     selfcal_skies.build(tmp_path / "day.ms", sky)
+    selfcal_skies.build(tmp_path / "night.ms", replace(sky, dead=(), seed=2))
     run, place = made_again(tmp_path, SELFCAL)
     said = (run / "scripts" / "casa_script.py").read_text()
-    assert "# accepted: " in said
-    assert "the rounds are told, not repeated" in said
+    for part in ("# accepted: ", "# not accepted: ", "\ndivide_gains(", "\nflagdata("):
+        assert part in said
     wanted, made = products(run), products(place)
-    images = {name: digest for name, digest in wanted.items() if name.startswith("images/target.")}
-    assert len(images) > 20
-    assert crashes.mismatches(images, {name: made.get(name, "") for name in images}) == []
-    work = "calibrated/day.target.selfcal.ms"
-    for column in ("DATA", "CORRECTED_DATA", "FLAG", "WEIGHT"):
-        assert made[f"{work}:{column}"] == wanted[f"{work}:{column}"], column
-    with open_table(place / work) as table:
-        assert "MODEL_DATA" not in table.colnames()
+    # tclean's spectral indices of the rounds, which a run does not keep.
+    made = {name: digest for name, digest in made.items() if "selfcal/target." not in name
+            or ".alpha" not in name}  # fmt: skip
+    assert len(wanted) > 1000
+    assert crashes.mismatches(wanted, made) == []

@@ -17,7 +17,7 @@ import numpy.typing as npt
 import pytest
 from astropy.io import fits
 from casarun.casa.tables import open_table
-from support import crashes, selfcal_skies
+from support import crashes, replay, selfcal_skies
 from support.cli import Done, casarun, digests, events, metrics, recipe
 from support.skies import Spw
 
@@ -181,6 +181,15 @@ def test_the_script_does_what_the_run_did(phases: Phases, tmp_path: Path) -> Non
     assert "casarun" not in script.read_text()
     for name in ("CORRECTED_DATA", "FLAG", "WEIGHT"):
         assert np.array_equal(column(tmp_path / WORK, name), column(phases.run / WORK, name))
+
+
+def test_the_rounds_are_made_again_by_the_script_of_the_run(phases: Phases, tmp_path: Path) -> None:
+    replay.replay(phases.run / "scripts/casa_script.py", tmp_path / "clean")
+    wanted, made = (replay.products(each) for each in (phases.run, tmp_path / "clean"))
+    tables = [name for name in wanted if name.startswith("caltables/") and ":CPARAM" in name]
+    assert len(tables) == len(rounds(phases.run)) - 1
+    assert f"{WORK}:MODEL_DATA" in wanted
+    assert crashes.mismatches(wanted, made) == []
 
 
 def test_the_rounds_are_in_metrics_and_report(phases: Phases) -> None:

@@ -222,7 +222,7 @@ HOSTILE = "x'\"\"\"\n__import__('os')"
 
 def test_the_script_writes_names_as_literals_only():
     call = {"vis": f"calibrated/{HOSTILE}.ms", "gaintable": ["caltables/t.1"], "spwmap": [[]]}
-    script = apply_script(HOSTILE, [call], {call["vis"]: ["3"]})
+    script = apply_script(HOSTILE, [("flagdata", {"antenna": "3"}), ("applycal", call)])
     called = []
     tasks = {"applycal": lambda **kw: called.append(kw), "flagdata": lambda **kw: called.append(kw)}
     lines = [line for line in script.splitlines() if not line.startswith("from casatasks")]
@@ -233,7 +233,7 @@ def test_the_script_writes_names_as_literals_only():
 
 
 def test_the_script_of_nothing_accepted_says_so():
-    script = apply_script("NGC 1", [], {})
+    script = apply_script("NGC 1", [])
     assert script.splitlines()[-2:] == [
         "# Target: 'NGC 1'",
         "# No round of the self-calibration was accepted: there is nothing to apply.",
@@ -364,7 +364,11 @@ def test_a_round_corrects_the_phases_of_a_point_source(here):
     assert {path.name: path.stat().st_mtime_ns for path in Path("images").rglob("*")} == products
     assert sorted(path.name for path in Path().glob("selfcal-*")) == []
     outcome, solved = loop.solve(state())
-    assert outcome == {"solint": "int", "calmode": "p", "gaintype": "G", "combine": ""}
+    chosen = {"solint": "int", "calmode": "p", "gaintype": "G", "combine": ""}
+    assert {key: outcome[key] for key in chosen} == chosen
+    ((called, given),) = outcome["called"]
+    assert called == "gaincal"
+    assert {key: given[key] for key in chosen} == chosen
     assert solved["consistency"] > 0.99
     assert solved["consistency_of"] == "polarizations"
     assert solved["flagged_fraction"] == 0.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,6 +11,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from .config import configure
+from .mask_image import rectangles
 
 Floats = npt.NDArray[np.float64]
 
@@ -59,7 +61,26 @@ def bright(
     return kept if bool((model[~kept] != 0).any()) else None
 
 
-def leave_out_faint(prefix: Path | str) -> float | None:
+@dataclass(frozen=True)
+class LeftOut:
+    """What was left out of a model.
+
+    Attributes
+    ----------
+    flux_fraction : float
+        The part of the flux that is left.
+    below_jy : float
+        Components of no more than that were left out, ...
+    islands : list of tuple of int
+        ... in these rectangles of pixels (`mask_image.rectangles`).
+    """
+
+    flux_fraction: float
+    below_jy: float
+    islands: list[tuple[int, int, int, int]]
+
+
+def leave_out_faint(prefix: Path | str) -> LeftOut | None:
     """Set the components of a model to zero that may be artefacts.
 
     Parameters
@@ -69,19 +90,22 @@ def leave_out_faint(prefix: Path | str) -> float | None:
 
     Returns
     -------
-    float or None
-        The part of the flux that is left, or None where all components stay.
+    LeftOut or None
+        What was left out; None where all components stay.
     """
     suffix = ".tt0" if Path(f"{prefix}.model.tt0").exists() else ""
     first = _pixels(f"{prefix}.model{suffix}")
-    residual = _pixels(f"{prefix}.residual{suffix}")
+    worst = float(np.nanmax(np.abs(_pixels(f"{prefix}.residual{suffix}"))))
     mask = _pixels(f"{prefix}.mask") > 0.5 if Path(f"{prefix}.mask").exists() else first != 0
-    chosen = bright(first, float(np.nanmax(np.abs(residual))), mask)
+    chosen = bright(first, worst, mask)
     if chosen is None:
         return None
     for path in sorted(Path(prefix).parent.glob(f"{Path(prefix).name}.model*")):
         _pixels(path, chosen)
-    return float(first[chosen].sum() / first.sum())
+    islands, _ = ndimage.label(mask)
+    touched = np.isin(islands, np.unique(islands[~chosen]))
+    left = float(first[chosen].sum() / first.sum())
+    return LeftOut(left, ABOVE_RESIDUAL * worst, rectangles(touched[:, :, 0, 0].T))
 
 
 def _pixels(path: Path | str, keep: npt.NDArray[np.bool_] | None = None) -> Floats:

@@ -15,6 +15,10 @@ from .selfcal_script import apply_script
 
 Params = Mapping[str, Any]
 Outcome = dict[str, Any]
+Call = tuple[str, dict[str, Any]]
+
+_FIRST_FLAGS: Final = "first_flags"
+"""The one thing called that is no task: `first_flags.keep_or_restore`."""
 
 
 def idle(state: Mapping[str, Any]) -> str:
@@ -94,14 +98,18 @@ def apply(params: Params) -> Outcome:
     Returns
     -------
     dict
-        The tables; ``_skipped`` where the round does not take place.
+        The tables, and what was `called`, in order; ``_skipped`` where the round does not take
+        place.
     """
     if why := why_not(params):
         return {SKIPPED: why, "_absent": []}
     solve = read_json(Path(params["solve"]))
+    called = list[Call]()
     for name, vis in params["vis"].items():
-        _correct(vis, name, params, solve["apply"], known_dead({"solve": solve}))
-    return {"applied": solve["apply"], "flagged_antennas": solve["dead_antennas"]}
+        called += _correct(vis, name, params, solve["apply"], known_dead({"solve": solve}))
+    return {
+        "applied": solve["apply"], "flagged_antennas": solve["dead_antennas"], "called": called
+    }  # fmt: skip
 
 
 def _correct(
@@ -110,11 +118,10 @@ def _correct(
     params: Params,
     entries: Sequence[Mapping[str, Any]],
     dead: Mapping[str, Sequence[str]],
-) -> dict[str, Any]:
-    """Make CORRECTED_DATA of DATA, with the flags that the MS first had."""
+) -> list[Call]:
+    """Make CORRECTED_DATA of DATA, with the flags that the MS first had; return what did so."""
     first_flags.keep_or_restore(vis)
-    for antenna in _selectable(vis, dead.get(name, ())):
-        invoke.task("flagdata", _flagging(vis, antenna))
+    called = [("flagdata", _flagging(vis, one)) for one in _selectable(vis, dead.get(name, ()))]
     settings = {
         "vis": vis,
         **applied(vis, entries, {key: one[name] for key, one in params["tables"].items()}),
@@ -122,8 +129,10 @@ def _correct(
         "flagbackup": False,
         "applymode": params["mode"],
     }
-    invoke.task("applycal", settings)
-    return settings
+    called.append(("applycal", settings))
+    for task, given in called:
+        invoke.task(task, given)
+    return [(_FIRST_FLAGS, {"vis": vis}), *called]
 
 
 def _flagging(vis: str, antenna: str) -> dict[str, Any]:
@@ -152,7 +161,7 @@ def finish(params: Params) -> Outcome:
     Returns
     -------
     dict
-        The best round, whether the data stay as they were, and the CASA tasks `called`.
+        The best round, whether the data stay as they were, and what was `called`, in order.
     """
     states = [read_json(Path(path)) for path in params["states"]]
     last = states[-1]
@@ -188,29 +197,24 @@ def finish(params: Params) -> Outcome:
 
 def _leave(
     params: Params, entries: Sequence[Mapping[str, Any]], dead: Mapping[str, Sequence[str]]
-) -> list[tuple[str, dict[str, Any]]]:
-    """Leave the data corrected by these tables, or as they were, and the script for it.
-
-    Returns
-    -------
-    list of tuple
-        Name and parameters of the tasks that make the same of the data as they first were.
-    """
-    calls, called = [], list[tuple[str, dict[str, Any]]]()
-    flagged = {vis: _selectable(vis, dead.get(name, ())) for name, vis in params["vis"].items()}
+) -> list[Call]:
+    """Leave the data corrected by these tables, or as they were, and the script for it."""
+    called = list[Call]()
     for name, vis in params["vis"].items():
-        if entries:
-            calls.append(_correct(vis, name, params, entries, dead))
-            called += [("flagdata", _flagging(vis, antenna)) for antenna in flagged[vis]]
-            called.append(("applycal", calls[-1]))
-        else:
-            called.append(("clearcal", {"vis": vis, "addmodel": False}))
-            first_flags.keep_or_restore(vis)
-            invoke.task(*called[-1])
+        called += _correct(vis, name, params, entries, dead) if entries else _uncorrected(vis)
+    applying = [call for call in called if entries and call[0] != _FIRST_FLAGS]
     script = Path(params["script"])
     script.parent.mkdir(parents=True, exist_ok=True)
-    script.write_text(apply_script(params["target"], calls, flagged), "utf-8")
+    script.write_text(apply_script(params["target"], applying), "utf-8")
     return called
+
+
+def _uncorrected(vis: str) -> list[Call]:
+    """Leave an MS as it first was; return what did so."""
+    first_flags.keep_or_restore(vis)
+    clearing = {"vis": vis, "addmodel": False}
+    invoke.task("clearcal", clearing)
+    return [(_FIRST_FLAGS, {"vis": vis}), ("clearcal", clearing)]
 
 
 _JUDGED: Final = (

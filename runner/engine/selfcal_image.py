@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..casa import channel_range, invoke, read, selfcal_image, solution_snr
+from ..casa.mask_image import rectangles
 from ..casa.standing_imager import StandingImager
 from ..files import copy_tree, read_json, remove_tree, write_json
 from ..qa import metrics, selfcal, selfcal_mask
@@ -75,7 +76,8 @@ def image(params: Params) -> Outcome:
     Returns
     -------
     dict
-        The same numbers; ``_skipped`` where the round does not take place.
+        The same numbers, and `how` they were come by: ``tclean``, and the ``cleans`` that count;
+        ``_skipped`` where the round does not take place.
     """
     if why := why_not(params):
         idle = {"round": params["round"], "skipped": why}
@@ -89,7 +91,9 @@ def image(params: Params) -> Outcome:
     measured = {"round": params["round"], "skipped": "", **_measured(params, cleaning)}
     numbers: dict[str, Any] = invoke.plain(measured)
     write_json(Path(params["out"]), numbers)
-    return numbers | {"_absent": [path for path in _products(params) if not Path(path).exists()]}
+    absent = [path for path in _products(params) if not Path(path).exists()]
+    how = {"tclean": _settings(params), "cleans": cleaning.cleans}
+    return numbers | {"how": how, "_absent": absent}
 
 
 def judge(params: Params) -> Outcome:
@@ -155,6 +159,7 @@ class _Cleaning:
     iterations: int = 0
     stopcode: int = 0
     in_vain: bool = False
+    cleans: list[dict[str, Any]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         """Make the dirty image."""
@@ -185,6 +190,7 @@ class _Cleaning:
         """Take the last step back if it was in vain, and restore; the imager is closed by now."""
         if self.in_vain:
             self._back()
+            self.cleans.pop()
         remove_tree(Path(_SAVED))
         channel_range.restore(_settings(self.params))
 
@@ -251,6 +257,7 @@ class _Cleaning:
         more = {"niter": niter, "threshold": f"{threshold:.9g}Jy"}
         cleaned = self.imager.clean({**quick, **more, "usemask": "user", "mask": mask})
         remove_tree(Path(mask))
+        self.cleans.append({"mask": rectangles(self.mask), "tclean": {**quick, **more}})
         self.threshold = threshold
         self.iterations += cleaned.iterations
         self.stopcode = cleaned.stopcode

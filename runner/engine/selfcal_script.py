@@ -13,9 +13,7 @@ Run it with a Python that has casatasks, in the run folder: the paths start ther
 '''
 
 
-def apply_script(
-    target: str, calls: Sequence[Mapping[str, Any]], dead: Mapping[str, Sequence[str]]
-) -> str:
+def apply_script(target: str, called: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
     """Return a Python script that applies the tables of a self-calibration.
 
     Names come from data; none of them is written but as a Python literal of ASCII characters.
@@ -24,10 +22,8 @@ def apply_script(
     ----------
     target : str
         The target's name.
-    calls : sequence of mapping
-        Parameters of applycal, one an MS.
-    dead : mapping of str to sequence of str
-        By MS the antennas without signal, as CASA selects them, which are flagged before.
+    called : sequence of (str, mapping)
+        Tasks and their parameters, in order: flagdata of antennas without signal, and applycal.
 
     Returns
     -------
@@ -35,15 +31,12 @@ def apply_script(
         The script.
     """
     lines = [_HEAD, f"# Target: {target!a}"]
-    if not calls:
+    if not called:
         lines += ["# No round of the self-calibration was accepted: there is nothing to apply."]
         return "\n".join(lines) + "\n"
-    lines.append(f"from casatasks import applycal{', flagdata' if any(dead.values()) else ''}")
-    for call in calls:
-        for antenna in dead.get(call["vis"], ()):
-            flag = {"vis": call["vis"], "mode": "manual", "antenna": antenna, "flagbackup": False}
-            lines += ["", *_call("flagdata", flag)]
-        lines += ["", *_call("applycal", call)]
+    lines.append(f"from casatasks import {', '.join(sorted({task for task, _ in called}))}")
+    for task, params in called:
+        lines += ["", *_call(task, params)]
     return "\n".join(lines) + "\n"
 
 

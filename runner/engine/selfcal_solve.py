@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -56,24 +56,30 @@ def _predict(params: Params) -> Outcome:
     scratch = Path("selfcal-predict")
     for product in sorted(source.parent.glob(f"{source.name}.*")):
         copy_tree(product.resolve(), Path(f"{scratch}{product.name[len(source.name) :]}"))
-    kept = None
+    left_out = None
     if state["next"]["calmode"] != "p":
-        kept = model_image.leave_out_faint(scratch)
-    for vis in params["vis"]:
-        # A virtual model would be believed instead of the column.
-        invoke.task("delmod", {"vis": vis, "otf": True, "scr": False})
+        left_out = model_image.leave_out_faint(scratch)
+    # A virtual model would be believed instead of the column.
+    called = [("delmod", {"vis": vis, "otf": True, "scr": False}) for vis in params["vis"]]
     settings = {
         **params["tclean"], "vis": list(params["vis"]), "imagename": str(scratch),
         "datacolumn": "data", "niter": 0, "calcres": False, "calcpsf": False,
         "restoration": False, "savemodel": "modelcolumn",
     }  # fmt: skip
-    invoke.task("tclean", settings)
+    called.append(("tclean", settings))
+    for task, given in called:
+        invoke.task(task, given)
     for product in sorted(Path().glob(f"{scratch}.*")):
         shutil.rmtree(product)
     spw = _selection(params["tclean"].get("spw", ""))
     for number, vis in enumerate(params["vis"]):
         _require_model(vis, spw[number if len(spw) > 1 else 0], str(source))
-    return {"model": f"{source}.model", "flux_fraction": kept}
+    return {
+        "model": f"{source}.model",
+        "flux_fraction": left_out and left_out.flux_fraction,
+        "how": {"source": str(source), "left_out": left_out and asdict(left_out)},
+        "called": called,
+    }
 
 
 def _selection(spw: str | Sequence[str]) -> list[str]:
@@ -126,7 +132,8 @@ def _solve(params: Params) -> Outcome:
     _gather(record, runs)
     record["tables"] = dict(params["tables"])
     write_json(Path(params["out"]), record)
-    return {key: record[key] for key in ("solint", "calmode", "gaintype", "combine")}
+    told = {key: record[key] for key in ("solint", "calmode", "gaintype", "combine")}
+    return told | {"called": [call for run in runs for call in run["called"]]}
 
 
 def _not_solved(params: Params, record: dict[str, Any], why: str) -> Outcome:
@@ -295,8 +302,10 @@ def _run(
     caltable = settings["caltable"]
     if not Path(caltable).exists():
         return {"failed": f"gaincal found no solution in {name}"}
+    called: list[tuple[str, Params]] = [("gaincal", settings)]
     if record["calmode"] != "p":
-        gain_solutions.normalize(caltable)
+        divided = list(gain_solutions.normalize(caltable).items())
+        called.append(("divide_gains", {"caltable": caltable, "by": divided}))
     table = read.caltable(caltable)
     found = gain_solutions.solutions(table, alive)
     if not found.spws:
@@ -307,7 +316,7 @@ def _run(
     agreed, how = _consistency(settings, table, power, dead)
     return {
         "name": name, "found": found, "refant": settings["refant"], "dead": dead,
-        "consistency": agreed, "how": how,
+        "consistency": agreed, "how": how, "called": called,
     }  # fmt: skip
 
 

@@ -10,6 +10,7 @@ import re
 import textwrap
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from keyword import iskeyword
 from pathlib import PurePosixPath
 from typing import Any, Final
 
@@ -104,7 +105,7 @@ def call(function: str, params: Mapping[str, Any], names: Variables = {}) -> lis
     names : mapping
         Variables that stand for texts.
     """
-    if not all(key.isidentifier() for key in params):
+    if not all(key.isidentifier() and not iskeyword(key) for key in params):
         return [f"{function}(**{literal(params, names)})"]
     return filled(function, [f"{key}={literal(value, names)}" for key, value in params.items()])
 
@@ -115,15 +116,18 @@ def from_run(path: str) -> list[str]:
 
 
 def filled(function: str, arguments: Iterable[str]) -> list[str]:
-    """Return the lines of a call, as many of its arguments in each as fit."""
+    """Return the lines of a call: one line, or as many of its arguments in each as fit."""
+    arguments = list(arguments)
+    whole = f"{function}({', '.join(arguments)})"
+    if len(whole) < WIDTH:
+        return [whole]
     lines, line = list[str](), ""
     for argument in arguments:
         if line and len(line) + len(argument) + 6 > WIDTH:
             lines.append(line)
             line = ""
         line += f" {argument}," if line else f"{argument},"
-    lines += [line] if line else []
-    return [f"{function}(", *(f"    {text}" for text in lines), ")"] if lines else [f"{function}()"]
+    return [f"{function}(", *(f"    {text}" for text in [*lines, line]), ")"]
 
 
 def comment(text: str) -> list[str]:

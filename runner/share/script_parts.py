@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from importlib import resources
 from pathlib import PurePosixPath
 from typing import Final
 
 from ..plan import Step
+from . import script_selfcal
 
 _IMAGES: Final = '''\
 def copy_images(source, target, kinds):
@@ -35,9 +36,8 @@ _UNKNOWN: Final = (
     "script stops. After a run, scripts/casa_script.py in its folder has the values."
 )
 _SELFCAL: Final = (
-    "Self-calibration: the rounds are told, not repeated; casarun itself makes their masks and "
-    "judges them. Their tables are taken from the run folder and applied, and from there on all "
-    "is equal again. In what was self-calibrated, MODEL_DATA are missing."
+    "Self-calibration: all rounds are repeated, those that were not accepted, too. The masks and "
+    "depths of their images, and what was solved for and applied, stand as casarun decided them."
 )
 _MASKS: Final = (
     "Masks of DS9 region files are taken from the run folder: CASA cannot read such files. With "
@@ -52,13 +52,16 @@ _TASKS: Final = {
     "clean": ("tclean",),
     "fluxscale": ("fluxscale",),
     "unpack": ("importasdm", "importuvfits"),
-    "selfcal.finish": ("applycal", "clearcal", "flagdata"),
+    "selfcal.finish": script_selfcal.TASKS,
 }
-_FROM_RUN: Final = frozenset({"mask", "selfcal.finish"})
-_FOR_RANGES: Final = (
+_MODULES: Final[Mapping[str, Set[str]]] = {"ranges": {"glob", "inspect"}, "selfcal": {"glob"}}
+_TOOLS: Final = {
+    "ranges": ("coordsys", "image", "regionmanager", "synthesisimager"),
+    "selfcal": ("image", "table"),
+}
+_IMAGER_PARTS: Final = (
     "from casatasks.private.imagerhelpers.imager_base import PySynthesisImager",
     "from casatasks.private.imagerhelpers.input_parameters import ImagerParameters",
-    "from casatools import coordsys, image, regionmanager, synthesisimager",
 )
 
 
@@ -70,15 +73,24 @@ def has_products(folder: str) -> bool:
 def imports(steps: Sequence[Step]) -> tuple[list[str], list[str]]:
     """Return the modules of Python that a script imports, and the lines that import CASA."""
     actions = {step.action for step in steps}
-    ranges = any(action.startswith("ranges.") for action in actions)
+    kinds = _kinds(actions)
     modules = {"os", "shutil"} | ({"tarfile"} if "unpack" in actions else set())
-    modules |= {"glob", "inspect"} if ranges else set()
+    modules = modules.union(*(_MODULES[kind] for kind in kinds))
     tasks = {action.removeprefix("casa:") for action in actions if action.startswith("casa:")}
     tasks |= {task for action in actions for task in _TASKS.get(action, ())}
     named = [f"from casatasks import {', '.join(sorted(tasks))}"] if tasks else []
     if named and len(named[0]) > 100:
         named = ["from casatasks import (", *(f"    {task}," for task in sorted(tasks)), ")"]
-    return sorted(modules), ["import casatasks", *named, *(_FOR_RANGES if ranges else ())]
+    numpy = ["import numpy as np"] if "selfcal" in kinds else []
+    parts = _IMAGER_PARTS if "ranges" in kinds else ()
+    tools = sorted({tool for kind in kinds for tool in _TOOLS[kind]})
+    named += [*parts, f"from casatools import {', '.join(tools)}"] if tools else []
+    return sorted(modules), ["import casatasks", *numpy, *named]
+
+
+def _kinds(actions: Set[str]) -> list[str]:
+    """Return which of the kinds of steps are there that have functions of their own."""
+    return [kind for kind in _TOOLS if any(action.startswith(f"{kind}.") for action in actions)]
 
 
 def claims(steps: Sequence[Step], *, known: bool) -> Iterator[str]:
@@ -101,8 +113,8 @@ def definitions(steps: Sequence[Step], *, known: bool) -> Iterator[str]:
         yield _LATE
     if "clean" in actions:
         yield _IMAGES
-    if actions & _FROM_RUN:
+    if "mask" in actions:
         yield _RUN
-    if any(action.startswith("ranges.") for action in actions):
-        text = resources.files("casarun") / "templates" / "casa_script_ranges.txt"
+    for kind in _kinds(actions):
+        text = resources.files("casarun") / "templates" / f"casa_script_{kind}.txt"
         yield text.read_text("utf-8")
