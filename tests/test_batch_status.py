@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from casarun.api import batch_status
+from casarun.api.batch_jobs import cancel
 from casarun.cli import batch
 from casarun.cli.tables import show_status
 from casarun.engine.executors.batch import BatchError, JobState
 from casarun.engine.journal import Journal
 from casarun.engine.slice_files import SliceResult, write_result_of, write_slice
 from casarun.engine.slices import Slice, around
-from casarun.engine.submission import Submission, SubmittedJob
+from casarun.engine.submission import Submission, SubmittedJob, read_submission
+from casarun.errors import DataError
 from casarun.folder import RunFolder
 from casarun.plan import Plan, Step
 
@@ -141,3 +145,50 @@ def test_for_programs_all_is_there(folder: RunFolder) -> None:
         "job": "3", "name": "image-0", "attempt": 2, "phase": "waiting", "state": "PENDING",
         "reason": "Priority", "nodes": "", "since": "",
     }  # fmt: skip
+
+
+class Ends(Words):
+    """A batch system that ends jobs, and knows which bear a mark."""
+
+    def __init__(self, *states: JobState, marked: Sequence[str]) -> None:
+        super().__init__(*states)
+        self._marked = marked
+        self.ended: list[str] = []
+
+    def marked(self, mark: str) -> list[str]:
+        return list(self._marked)
+
+    def cancel(self, jobs: Sequence[str]) -> None:
+        self.ended += jobs
+
+
+def test_jobs_of_this_mark_are_ended(folder: RunFolder) -> None:
+    system: Any = Ends(replace(WAITS, job="1"), replace(WAITS, job="4"), marked=["1", "4", "9"])
+    assert cancel(folder.root, system) == ["1", "4"]
+    assert system.ended == ["1", "4"]
+
+
+def test_numbers_of_other_jobs_in_a_folder_from_someone_else(folder: RunFolder) -> None:
+    """All four are live and the user's own, but only the first was handed in for this run."""
+    system: Any = Ends(*(replace(WAITS, job=job) for job in "1234"), marked=["1"])
+    with pytest.raises(DataError) as refused:
+        cancel(folder.root, system)
+    assert str(refused.value) == (
+        f"{folder.root}: jobs 2, 3, 4 of slurm do not bear this run's mark, so they may be "
+        "others: end them yourself if they are its own"
+    )
+    assert system.ended == ["1"]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"mark": ""}, {"mark": 7}, {"engine": ["slurm"]}, {"submitted": 1e308},
+     {"jobs": [{"job": "--help", "name": "run", "script": "s"}]},
+     {"jobs": [{"job": "1", "name": "../../x", "script": "s"}]},
+     {"jobs": [{"job": "1", "name": 1e308, "script": "s"}]},
+     {"jobs": [{"job": "1", "name": "run", "script": "../s"}]}],
+)  # fmt: skip
+def test_a_record_of_jobs_that_was_edited(folder: RunFolder, wrong: dict[str, Any]) -> None:
+    folder.batch.write_text(json.dumps(json.loads(folder.batch.read_text()) | wrong))
+    with pytest.raises(DataError, match="is damaged: see that no job of this run is in the queue"):
+        read_submission(folder)

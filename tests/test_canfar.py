@@ -385,7 +385,11 @@ def test_a_run_from_submission_to_its_log(there: Platform, tmp_path: Path) -> No
     write(tmp_path, NGC5921)
     program = tmp_path / "bin" / "casarun"
     program.parent.mkdir()
-    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m casarun "$@"\n')
+    begin = tmp_path / "begin"
+    program.write_text(
+        f"#!/bin/sh\nuntil [ -e {begin} ]; do sleep 0.05; done\n"
+        f'exec {sys.executable} -m casarun "$@"\n'
+    )
     program.chmod(0o755)
     environ = dict(os.environ)
 
@@ -402,13 +406,14 @@ def test_a_run_from_submission_to_its_log(there: Platform, tmp_path: Path) -> No
     inside = {"PATH": f"{program.parent}:/usr/bin:/bin", "HOME": str(tmp_path / "home")}
     worker = threading.Thread(target=there.run, args=(session, inside))
     worker.start()
-    while not (tmp_path / "runs/m51/.casarun/journal.jsonl").exists():
-        assert worker.is_alive()
+    while session.status != "Running":
         time.sleep(0.05)
     # Meanwhile nobody else may work there: the session does.
     other = casarun("recipe.toml", cwd=tmp_path, env=environ)
-    assert other.returncode == 4
+    begin.touch()
     worker.join()
+    assert other.returncode == 4
+    assert f"job {session.id} of canfar works in" in other.stderr
     assert session.status == "Completed", session.logs
     told = call("status", "runs/m51").stdout
     assert f"job {session.id} (run): completed" in told

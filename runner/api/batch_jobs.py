@@ -147,11 +147,13 @@ def cancel(run: Path, batch: BatchSystem | None = None) -> list[str]:
     """End the jobs of a run, or take them out of the queue; return their numbers.
 
     A job that runs stops as on SIGTERM: what is done is kept, and the run can be gone on with.
+    Only those are ended that bear the mark of the run: the folder may be somebody else's, with the
+    numbers of other jobs in it.
 
     Raises
     ------
     DataError
-        If none was ever handed in.
+        If none was ever handed in, or those that are live do not bear its mark.
     BatchError
         If the batch system cannot be asked.
     """
@@ -162,10 +164,16 @@ def cancel(run: Path, batch: BatchSystem | None = None) -> list[str]:
     batch = batch or system(submission.engine)
     states = _kept_states(folder, submission, batch)
     live = {job for job, state in states.items() if state.is_live}
-    if not submission.complete:
-        live.update(batch.marked(submission.mark))
-    batch.cancel(sorted(live))
-    return sorted(live)
+    marked = set(batch.marked(submission.mark)) if live or not submission.complete else set()
+    ours = {job for job in live if {job, job.partition("_")[0]} & marked}
+    batch.cancel(sorted(ours if submission.complete else ours | marked))
+    if strange := sorted(live - ours):
+        raise DataError(
+            f"{run}: job{'s' if len(strange) > 1 else ''} {', '.join(strange)} of "
+            f"{submission.engine} do not bear this run's mark, so they may be others: end them "
+            "yourself if they are its own"
+        )
+    return sorted(ours if submission.complete else ours | marked)
 
 
 def requeue_here(

@@ -11,12 +11,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
 from typing import Any, Final
 
 from ..errors import DataError, LockedError
 from ..files import now, read_json, write_json
-from ..folder import RunFolder
+from ..folder import RunFolder, is_file_safe, is_inside
 from .executors.batch import LOST, RUNNING, BatchError, BatchSystem, JobState
 from .executors.canfar import SUBMISSION, Canfar
 from .executors.slurm import Slurm
@@ -104,7 +103,10 @@ def read_submission(folder: RunFolder) -> Submission | None:
         return None
     try:
         jobs = tuple(_job(job) for job in data.pop("jobs"))
-        return Submission(jobs=jobs, **data)
+        found = Submission(jobs=jobs, **data)
+        if not (found.mark and all(map(_is_text, (found.engine, found.mark, found.submitted)))):
+            raise ValueError("no mark")
+        return found
     except (TypeError, KeyError, AttributeError, ValueError) as error:
         raise DataError(
             f"{folder.batch} is damaged: see that no job of this run is in the queue, and remove it"
@@ -113,9 +115,16 @@ def read_submission(folder: RunFolder) -> Submission | None:
 
 def _job(data: Mapping[str, Any]) -> SubmittedJob:
     job = SubmittedJob(**data)
-    if not job.job.replace("_", "").isalnum() or Path(job.script).is_absolute():
+    texts = all(map(_is_text, (job.job, job.name, job.script)))
+    if not texts or not job.job.replace("_", "").isalnum() or not is_file_safe(job.name):
         raise ValueError(f"no job: {data}")
+    if not is_inside(job.script):
+        raise ValueError(f"not in the run folder: {data}")
     return job
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
 
 
 def system(engine: str) -> BatchSystem:
