@@ -193,6 +193,12 @@ def entry(name: str, mode: int) -> zipfile.ZipInfo:
         ("/escaped", 0o644, "'/escaped' is no path from the bundle's own folder"),
         ("c:/escaped", 0o644, "'c:/escaped' is no path from the bundle's own folder"),
         ("a\x1b[2Jb", 0o644, "'a\\x1b[2Jb' has characters that cannot be seen"),
+        (".git/config", 0o644, "'.git/config' is hidden: casarun packs nothing of the kind"),
+        (
+            ".casarun/batch.json",
+            0o644,
+            "'.casarun/batch.json' is hidden: casarun packs nothing of the kind",
+        ),
         ("link", stat.S_IFLNK | 0o777, "link is a symbolic link"),
         ("disk", stat.S_IFBLK | 0o600, "disk is a device or a pipe"),
         ("pipe", stat.S_IFIFO | 0o600, "pipe is a device or a pipe"),
@@ -268,6 +274,21 @@ def test_what_is_no_archive_is_refused(tmp_path: Path, content: bytes) -> None:
         api.verify(path)
 
 
+def test_a_pipe_does_not_hold_the_check_up(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "b.zip")
+    for path in (tmp_path / "b.zip", Path("/dev/zero")):
+        with pytest.raises(DataError, match=f"{path} is no regular file"):
+            api.verify(path)
+
+
+def test_an_archive_that_was_packed_again_by_another_program(packed: Path, tmp_path: Path) -> None:
+    """Such as ``zip -r``: there are entries of folders in it."""
+    with zipfile.ZipFile(packed, "a") as archive:
+        for folder in (".casarun/", "qa/"):
+            archive.writestr(entry(folder, stat.S_IFDIR | 0o755), "")
+    assert api.verify(packed, tmp_path / "out").problems == ()
+
+
 def test_an_archive_of_something_else_is_told(tmp_path: Path) -> None:
     path = tmp_path / "b.zip"
     with zipfile.ZipFile(path, "w") as archive:
@@ -297,7 +318,9 @@ def test_the_command_line(tmp_path: Path) -> None:
     (tmp_path / "out" / "recipe.toml").write_text("casarun = 1")
     done = casarun("verify", "out", cwd=tmp_path)
     assert done.returncode == 3
-    assert done.stdout == "out: recipe.toml is not as it was packed\n1 of 18 files are wrong\n"
+    assert done.stdout == (
+        "out: recipe.toml is not as it was packed\n1 problem in a bundle of 18 files\n"
+    )
     done = casarun("crate", "nowhere", cwd=tmp_path)
     assert done.returncode == 2
     assert "not a run folder" in done.stderr

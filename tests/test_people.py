@@ -45,3 +45,22 @@ def test_what_is_no_citation_file_is_told(tmp_path: Path, text: str) -> None:
     folder.citation.write_text(text)
     with pytest.raises(DataError, match=r"CITATION\.cff is no citation file \(CFF 1\.2\): "):
         credit(folder)
+
+
+def test_a_citation_file_that_would_fill_the_memory(tmp_path: Path) -> None:
+    """Lists of lists of lists: a thousand characters of YAML, a hundred petabytes as text."""
+    folder, _ = small_run(tmp_path)
+    lists = ["a0: &a0 [x, x]", *(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]"
+                                 for n in range(1, 18))]  # fmt: skip
+    for what in ("authors: [{name: *a17}]", "authors: []\nlicense: *a17"):
+        folder.citation.write_text("\n".join([*lists, what, ""]))
+        with pytest.raises(DataError, match="expected a text, found a list"):
+            credit(folder)
+
+
+@pytest.mark.parametrize("edited", ["[1]", "null", '{"project": 3}', '{"project": {"authors": 3}}'])
+def test_a_record_of_the_recipe_that_was_edited(tmp_path: Path, edited: str) -> None:
+    folder, _ = small_run(tmp_path)
+    folder.recipe.write_text(edited)
+    with pytest.raises(DataError, match=r"recipe\.json is damaged; run the recipe again"):
+        credit(folder)

@@ -157,6 +157,16 @@ def again_free(loaded: LoadedRecipe, folder: Path) -> Any:
     return load(copy, environ={}).recipe
 
 
+def test_several_files_without_datasets_become_one(folder: Path) -> None:
+    """Cubes of files that are there need none."""
+    (folder / "c.fits").touch()
+    (folder / "base.toml").write_text("casarun = 1\n[project]\ntitle = 'base'\n")
+    (folder / "cubes.toml").write_text(
+        'casarun = 1\nextends = "base.toml"\n[[cube]]\nname = "c"\nfrom = "c.fits"\nmoments = [0]\n'
+    )
+    assert "c.fits" in as_run(load(folder / "cubes.toml"))
+
+
 def test_nothing_in_a_name_or_an_option_becomes_a_line(folder: Path) -> None:
     loaded = of(
         'casarun = 1\n[[dataset]]\nvis = "day1.ms"\n', "project.title='''x\n[flag]\nrfi = 1'''"

@@ -49,7 +49,10 @@ def verify(path: Path, unpack: Path | None) -> ExitCode:
     for problem in found.problems:
         click.echo(printable(f"{path}: {problem}"))
     if found.problems:
-        click.echo(f"{len(found.problems)} of {found.files} files are wrong")
+        number = len(found.problems)
+        click.echo(
+            f"{number} problem{'s' if number > 1 else ''} in a bundle of {found.files} files"
+        )
         return ExitCode.DIFFER
     click.echo(printable(f"{path}: {found.files} files, all as they were packed"))
     if unpack is not None:

@@ -124,7 +124,8 @@ def _anew(loaded: LoadedRecipe, document: Mapping[str, Any]) -> str:
     """Write a document, each value with where it stood."""
     source = loaded.source
     of = [file.name for file in loaded.files]
-    logs = {source.origin(("dataset", i)).source.name for i in range(len(document["dataset"]))}
+    datasets = range(len(document.get("dataset", ())))
+    logs = {source.origin(("dataset", i)).source.name for i in datasets}
     of += sorted(logs - set(of))
     options = dict.fromkeys(source.overrides.values())
     lines = [

@@ -58,6 +58,8 @@ def opened(path: Path) -> Iterator[Found]:
     if path.is_dir():
         yield _in_folder(path)
         return
+    if path.exists() and not path.is_file():
+        raise DataError(f"{path} is no regular file")
     try:
         with zipfile.ZipFile(path) as archive:
             yield _in_archive(archive)
@@ -70,7 +72,7 @@ def opened(path: Path) -> Iterator[Found]:
 def _in_archive(archive: zipfile.ZipFile) -> Found:
     files: dict[str, Open] = {}
     wrong: list[str] = []
-    entries = archive.infolist()
+    entries = [entry for entry in archive.infolist() if entry.filename != ".casarun/"]
     if len(entries) > _MOST_FILES:
         raise DataError(f"the bundle has {len(entries)} files, more than {_MOST_FILES}")
     for entry in entries:

@@ -10,6 +10,7 @@ from ..errors import DataError
 
 NAME: Final = "SHA256SUMS"
 LARGEST_BYTES: Final = 100_000_000
+_JOURNAL: Final = ".casarun/journal.jsonl"
 _LINE: Final = re.compile(r"([0-9a-f]{64})  (.+)")
 
 
@@ -44,4 +45,6 @@ def why_unsafe(name: str) -> str:
         return "leads out of the bundle"
     if not name.isprintable():
         return "has characters that cannot be seen"
+    if parts[0].startswith(".") and name != _JOURNAL:
+        return "is hidden: casarun packs nothing of the kind"
     return ""

@@ -42,10 +42,11 @@ def credit(folder: RunFolder) -> Credit:
         If that file is no YAML of the kind.
     """
     try:
-        project = read_json(folder.recipe).get("project", {})
+        told = _of_recipe(read_json(folder.recipe).get("project", {}))
     except OSError as error:
         raise DataError(f"{folder.recipe} is missing; run the recipe again") from error
-    told = _of_recipe(project)
+    except (AttributeError, TypeError) as error:
+        raise DataError(f"{folder.recipe} is damaged; run the recipe again") from error
     if told.people and told.license:
         return told
     path = folder.citation
@@ -71,17 +72,29 @@ def _of_citation(content: bytes, name: str) -> Credit:
         found = yaml.safe_load(content)
         people = tuple(map(_person, found.get("authors", [])))
         licence = found.get("license", "")
-        return Credit(people, str(licence[0] if isinstance(licence, list) else licence))
+        return Credit(people, _word(licence[0] if isinstance(licence, list) else licence))
     except (yaml.YAMLError, ValueError, AttributeError, TypeError, RecursionError) as error:
         said = str(error).replace("\n", " ")
         raise DataError(f"{name} is no citation file (CFF 1.2): {said}") from None
 
 
 def _person(author: Mapping[str, Any]) -> Person:
-    given = (str(author[key]) for key in ("given-names", "name-particle", "family-names")
-             if author.get(key))  # fmt: skip
-    name = " ".join(given) or str(author.get("name") or "")
+    given = (_word(author.get(key)) for key in ("given-names", "name-particle", "family-names"))
+    name = " ".join(word for word in given if word) or _word(author.get("name"))
     if not name:
         raise ValueError("an author has no name")
-    orcid = _ORCID.search(str(author.get("orcid", "")))
-    return Person(name, orcid.group() if orcid else "", str(author.get("affiliation") or ""))
+    orcid = _ORCID.search(_word(author.get("orcid")))
+    return Person(name, orcid.group() if orcid else "", _word(author.get("affiliation")))
+
+
+def _word(value: Any) -> str:
+    """Return a text, nothing for nothing.
+
+    Raises
+    ------
+    TypeError
+        If it is neither: lists of lists of lists, of a file of 1 MB, fill any memory when written.
+    """
+    if value is not None and not isinstance(value, str):
+        raise TypeError(f"expected a text, found a {type(value).__name__}")
+    return value or ""
