@@ -162,7 +162,8 @@ def test_several_files_without_datasets_become_one(folder: Path) -> None:
     (folder / "c.fits").touch()
     (folder / "base.toml").write_text("casarun = 1\n[project]\ntitle = 'base'\n")
     (folder / "cubes.toml").write_text(
-        'casarun = 1\nextends = "base.toml"\n[[cube]]\nname = "c"\nfrom = "c.fits"\nmoments = [0]\n'
+        'casarun = 1\nextends = "base.toml"\n[[cube]]\nname = "c"\n'
+        'image = "c.fits"\nmoments = [0]\n'
     )
     assert "c.fits" in as_run(load(folder / "cubes.toml"))
 
