@@ -331,7 +331,7 @@ def copy_tree(source: Path, target: Path) -> None:
     FileExistsError
         If there is something at `target`.
     DataError
-        If links in `source` lead round in a circle.
+        If links in `source` lead round in a circle, or in it is a pipe or a device.
     """
     if source.is_dir():
         _copy_folder(source, target, ())
@@ -359,7 +359,11 @@ def copy_file(source: Path, target: Path) -> None:
     ------
     FileExistsError
         If there is something at `target`.
+    DataError
+        If `source` is a pipe or a device: to read one may take for ever.
     """
+    if not source.is_file():
+        raise DataError(f"cannot copy {source}: it is no regular file")
     if not clone_file(source, target):
         shutil.copyfile(source, target)
 

@@ -297,6 +297,14 @@ def test_an_archive_of_something_else_is_told(tmp_path: Path) -> None:
     assert api.verify(path).problems == (said,)
 
 
+@pytest.mark.parametrize("edited", ["[]", "{}", '{"steps": 3}', '{"steps": {"a": -1}}'])
+def test_a_record_of_the_run_that_was_edited(tmp_path: Path, edited: str) -> None:
+    folder, _ = small_run(tmp_path)
+    (folder.root / "docs" / "run.json").write_text(edited)
+    with pytest.raises(DataError, match=r"run\.json is damaged; run the recipe again"):
+        api.describe(folder.root)
+
+
 def test_links_in_a_run_are_not_packed(tmp_path: Path) -> None:
     folder, _ = small_run(tmp_path)
     (folder.root / "caltables" / "day.B" / "link").symlink_to("/etc/passwd")

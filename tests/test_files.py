@@ -154,6 +154,16 @@ def test_a_copy_refuses_links_in_a_circle(tmp_path: Path) -> None:
         files.copy_tree(source, tmp_path / "y.ms")
 
 
+@pytest.mark.parametrize("what", ["pipe", "device"])
+def test_a_copy_does_not_wait_for_what_is_no_file(tmp_path: Path, what: str) -> None:
+    """Someone else's MS may hold a pipe, or a link to a device that never ends."""
+    odd = table(tmp_path / "x.ms") / "odd"
+    os.mkfifo(odd) if what == "pipe" else odd.symlink_to("/dev/zero")
+    with pytest.raises(DataError) as refused:
+        files.copy_tree(odd.parent, tmp_path / "y.ms")
+    assert str(refused.value) == f"cannot copy {odd}: it is no regular file"
+
+
 def test_removing_stops_at_links(tmp_path: Path) -> None:
     away = table(tmp_path / "away.ms")
     folder = tmp_path / "work"

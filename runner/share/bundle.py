@@ -86,6 +86,9 @@ def _described(
         meta = read_json(folder.root / "docs" / "run.json")
     except OSError as error:
         raise DataError(f"{folder.root}: the run has not come to its end yet") from error
+    steps = meta.get("steps") if isinstance(meta, dict) else None
+    if not isinstance(steps, dict) or not all(isinstance(one, dict) for one in steps.values()):
+        raise DataError(f"{folder.root}/docs/run.json is damaged; run the recipe again")
     digests = {part.name: contents.digest(part) for part in parts}
     state = read_state(folder.journal)
     return crate.Described(
