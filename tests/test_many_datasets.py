@@ -18,7 +18,9 @@ import pytest
 from casarun.api import Options, plan, report, run
 from casarun.api.opening import uncollected
 from casarun.errors import ExitCode
-from casarun.report import pages
+from casarun.folder import RunFolder
+from casarun.report import logs, pages
+from casarun.report.render import environment
 from support.browser import browser, needs_browser
 from support.many_datasets import without_casa, write_recipe
 from test_big_plans import instructions
@@ -133,6 +135,67 @@ def test_the_first_page_leads_to_a_page_of_each_dataset_and_target(many: Path) -
     assert re.search(r"The run folder held \d+(\.\d+)? [kM]B at its most", first.text)
     metrics = json.loads((qa / "metrics.json").read_text())
     assert metrics["run"]["peak_disk_bytes"] > 1000
+
+
+def test_the_first_page_says_what_to_look_at_first_and_where(many: Path, tmp_path: Path) -> None:
+    place = Path(shutil.copytree(many, tmp_path / "copy", symlinks=True))
+    qa = place / "run" / "qa"
+    data = qa / "data" / "day0003.json"
+    numbers = json.loads(data.read_text())
+    numbers["flagged_fraction"]["total"] = 0.97
+    data.write_text(json.dumps(numbers))
+    report(place / "run")
+    first = Page((qa / "index.html").read_text())
+    assert "Look at these first flagged visibilities of day0003 ✗ fail 97.0 %" in first.text
+    assert "dataset.day0003.html#flagging" in first.links
+    page = Page((qa / "dataset.day0003.html").read_text())
+    assert "#flagging" in page.links
+
+
+@needs_browser
+def test_the_logs_of_many_datasets_are_searched_on_one_page(many: Path, tmp_path: Path) -> None:
+    place = Path(shutil.copytree(many, tmp_path / "copy", symlinks=True))
+    qa, folder = place / "run" / "qa", RunFolder(place / "run")
+    for day in (3, 7):
+        (attempt,) = folder.log(f"day{day:04}.bandpass").glob("attempt-*")
+        (attempt / "casa.log").write_text(f"INFO fine\nWARN {day} <b>solutions</b> flagged\n")
+        result = folder.log(f"day{day:04}.bandpass") / "result.json"
+        said = json.loads(result.read_text())
+        said["warnings"] = [f"WARN {day} <b>solutions</b> flagged"]
+        result.write_text(json.dumps(said))
+    report(place / "run")
+    first = Page((qa / "index.html").read_text())
+    assert "2 WARN 3 <b>solutions</b> flagged day0003.bandpass , day0007.bandpass" in first.text
+    assert "logs.html" in first.links
+    with browser() as page:
+        page.open(qa / "logs.html")
+        ids = "[...document.querySelectorAll('#logs details')]"
+        assert page.run(f"{ids}.slice(0, 2).map((one) => one.id)") == [
+            "day0003.bandpass", "day0007.bandpass",
+        ]  # fmt: skip
+        page.run(
+            "const i = document.querySelector('#find input'); i.value = '7 SOLUTIONS';"
+            "i.dispatchEvent(new Event('input', {bubbles: true}))"
+        )
+        assert page.run(f"{ids}.filter((one) => !one.hidden).map((one) => one.id)") == [
+            "day0007.bandpass"
+        ]
+        assert page.said == []
+
+
+def test_the_page_of_logs_is_bounded(many: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [
+        {"id": f"day{n:04}.bandpass", "title": "b", "log": "../logs/x", "attempts": 1,
+         "state": "failed" if n == 9 else "done", "n_warnings": int(n == 5)} for n in range(12)
+    ]  # fmt: skip
+    folder = RunFolder(many / "run")
+    monkeypatch.setattr(logs, "MOST_LOGS", 3)
+    text = logs.page(environment(), folder, "t", logs.telling_first(rows), "Elsewhere.")
+    assert re.findall(r'<details id="(.*?)"', text) == [
+        "day0009.bandpass", "day0005.bandpass", "day0000.bandpass",
+    ]  # fmt: skip
+    assert "9 more logs are not here" in text
+    assert "Elsewhere." in text
 
 
 def test_a_page_shows_its_dataset_and_no_other(many: Path) -> None:

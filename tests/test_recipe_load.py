@@ -338,6 +338,12 @@ REFUSED = {
         'use "auto", "inf", "int", or a time in s, min, h\n'
         "    5 | solint.phase = '1d'\n      |                ^^^^",
     ),
+    "more than a page can show": (
+        "[qa]\nviewer = '200MB'\n",
+        "5:10: qa.viewer: '200MB' is not between 64kB and 100MB, what a page can show; "
+        'or "none"\n'
+        "    5 | viewer = '200MB'\n      |          ^^^^^^^",
+    ),
     "standard that there is not": (
         "[calibrators]\nflux = { standard = 'Perley-Butler-2017' }\n",
         "5:21: calibrators.flux.standard: 'Perley-Butler-2017' is not one of CASA's flux standards"
@@ -600,5 +606,5 @@ def test_byte_order_mark_and_windows_line_ends(loaded: Load, refused: Callable[.
         load(Path("recipe.toml"))
     assert str(error.value) == (
         "recipe.toml:5:1: qa.x: unknown key; known here: max_flagged_fraction, "
-        "min_dynamic_range\n    5 | x = 1\n      | ^"
+        "min_dynamic_range, viewer\n    5 | x = 1\n      | ^"
     )

@@ -97,6 +97,14 @@ def test_what_cannot_be_edited_is_written_anew(folder: Path, text: str) -> None:
     again(loaded, folder)
 
 
+def test_a_recipe_of_cubes_alone_can_have_options(folder: Path) -> None:
+    (folder / "old.fits").touch()
+    Path("cubes.toml").write_text('casarun = 1\n[[cube]]\nname = "a"\nimage = "old.fits"\n')
+    loaded = load(Path("cubes.toml"), ["qa.viewer=none"])
+    Path("again.toml").write_text(as_run(loaded))
+    assert load(Path("again.toml")).recipe.qa.viewer == "none"
+
+
 def test_several_files_become_one(folder: Path) -> None:
     (folder / "lab/base.toml").write_text(
         'casarun = 1\n[vars]\nd = "b"\n[flag]\nquack = "5s"\n[[dataset]]\nvis = "${d}.ms"\n'

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from casarun.casa import image_file
 from casarun.qa import viewer_images
-from casarun.qa.viewer_data import HALF_PRECISION, halves, write_script
+from casarun.qa.viewer_data import HALF_PRECISION, MOST_BYTES, halves, write_script
 from casarun.qa.viewer_images import Layer, binned, cut_for
 from support.image_files import image_files
 
@@ -95,7 +95,22 @@ def test_files_are_bounded(side: int, n_chan: int, factor: int, every: int) -> N
     assert (cut.bin, np.diff((*cut.channels, n_chan))[0] if every > 1 else 1) == (factor, every)
     assert brightest in cut.channels
     planes = len(cut.channels) * np.ceil(side / factor) ** 2
-    assert planes <= viewer_images.MOST_PIXELS + np.ceil(side / factor) ** 2
+    assert planes <= MOST_BYTES // 2 + np.ceil(side / factor) ** 2
+
+
+def test_the_recipe_s_bound_holds_for_planes_and_cubes() -> None:
+    assert cut_for((0, 0, 400, 400), 1, 0, 64_000).bin == 3
+    assert cut_for((0, 0, 400, 400), 1, 0, 80_000).bin == 2
+    cube = cut_for((0, 0, 256, 256), 46, 7, 400_000)
+    assert cube.bin == 2
+    assert cube.channels == tuple(range(3, 46, 4))
+    assert cut_for((0, 0, 256, 256), 46, 7, 20_000_000).bin == 1
+
+
+def test_of_a_cube_that_takes_long_to_read_channels_are_left_out() -> None:
+    cut = cut_for((0, 0, 8192, 8192), 4096, 100, 4_000_000, 4e8)
+    assert len(cut.channels) * 8192**2 < 5e8
+    assert 100 in cut.channels
 
 
 @pytest.fixture

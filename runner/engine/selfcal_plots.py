@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..files import read_json, write_json
-from ..qa import selfcal_plots
+from ..qa import selfcal_plots, viewer_data
 
 Params = Mapping[str, Any]
 Outcome = dict[str, Any]
@@ -34,8 +34,9 @@ def draw(params: Params) -> Outcome:
     """
     folder = Path(params["out"])
     drawn = selfcal_plots.draw(
-        read_json(Path(params["summary"])), params["prefixes"], params["tables"], folder
-    )
+        read_json(Path(params["summary"])), params["prefixes"], params["tables"], folder,
+        viewer_data.most_bytes(params),
+    )  # fmt: skip
     write_json(folder / PLOTS, {"plots": drawn})
     return {"plots": len(drawn)}
 

@@ -27,7 +27,8 @@ def measure_dataset(params: Params) -> dict[str, Any]:
         ``dataset`` (name), ``ms`` (the calibrated working MS), ``caltables`` (list of
         ``{"path", "kind"}``), ``fluxscale`` (path of what CASA's fluxscale returned, as
         JSON; empty for none), ``calibrator_spws`` (calibrators' field ids to the spectral
-        windows in which they were observed), ``fields`` (role to ids or names; the role
+        windows in which they were observed), ``places`` (right ascension and declination of
+        calibrators by name, degrees), ``fields`` (role to ids or names; the role
         ``target`` or ``targets`` marks targets), ``data`` (JSON to write), ``plots`` (folder
         for PNGs).
 

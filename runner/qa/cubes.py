@@ -14,10 +14,11 @@ import numpy.typing as npt
 from ..casa import image_file
 from ..casa.cube_file import CubeFile
 from ..cubes.chain import Cube
-from . import sky
+from . import sky, viewer_data, viewer_images
 from .datasets import plot
 from .images import sky_of
 from .metrics import put
+from .viewer_images import Layer
 
 Floats = npt.NDArray[np.float64]
 Params = Mapping[str, Any]
@@ -56,8 +57,35 @@ def measure(params: Params, cube: Cube, rows: list[dict[str, Any]]) -> dict[str,
     folder = Path(params["plots"])
     folder.mkdir(parents=True, exist_ok=True)
     drawn = [_channels(params, cube, rows, folder)] if len(rows) > 1 and params["stats"] else []
-    numbers["plots"] = [*_moments(params, cube, folder), *drawn]
+    numbers["plots"] = [*_moments(params, cube, folder), *drawn, *_viewer(params, numbers, folder)]
     return numbers
+
+
+def _viewer(params: Params, numbers: Mapping[str, Any], folder: Path) -> Iterator[dict[str, str]]:
+    """Write what the report's image viewer shows of the cube, where the recipe wants one."""
+    most_bytes = viewer_data.most_bytes(params)
+    if not most_bytes:
+        return
+    layers = [
+        Layer("image", "cube", str(params["displayed"])),
+        *([Layer("mask", "mask", str(params["mask"]), "mask")] if params.get("mask") else []),
+        *(Layer(f"mom{n}", f"moment {n}", path) for n, path in params["moments"].items()),
+    ]
+    with CubeFile(params["displayed"]) as file:
+        header = file.header
+    brightest = min(numbers["peak_channel"] or 0, header.n_chan - 1)
+    beam = [numbers[key] for key in ("bmaj_arcsec", "bmin_arcsec", "bpa_deg")]
+    about = {
+        "title": f"{params['target']} {params['image']}".strip(),
+        "noise": numbers["rms_noise"],
+        "peak": numbers["peak"],
+        "beam": None if None in beam else beam,
+    }
+    made = viewer_images.write(
+        folder / "viewer", layers, header, brightest, about, most_bytes, viewer_images.Banded
+    )
+    what = ", ".join(layer.title for layer in layers)
+    yield plot("cube-viewer", made, "Look closer: values under the pointer", what)
 
 
 def _beam(numbers: dict[str, Any], cube: Cube) -> None:

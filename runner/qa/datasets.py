@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..casa import read
+from ..casa import celestial_frame, read
 from ..errors import DataError
 from . import calibrators as point_fits
-from . import plots, solutions, spectra
+from . import known_places, plots, solutions, spectra
 from .metrics import SPEED_OF_LIGHT_M_S, FlagCounts, fluxscale_table, put
 from .tiles import Series
+from .viewer_data import most_bytes
 from .viewer_points import frequencies_mhz, write_solutions
 from .viewer_visibilities import Averages
 
@@ -139,11 +140,13 @@ def averaged(
 def measure(params: Params) -> dict[str, Any]:
     """Measure and plot a dataset; see `collect.measure_dataset`."""
     about = read.layout(params["ms"])
-    counts, sampler, averages = FlagCounts(), Sampler(about), Averages(about)
+    counts, sampler = FlagCounts(), Sampler(about)
+    averages = Averages(about) if most_bytes(params) else None
     for chunk in read.rows(params["ms"], about, _column(params, about)):
         counts.add(chunk.flag, chunk.field, chunk.antenna1, chunk.antenna2, chunk.spw, chunk.scan)
         sampler.add(chunk)
-        averages.add(chunk)
+        if averages:
+            averages.add(chunk)
     vis = sampler.result()
     fractions = counts.fractions(about.fields, about.antennas)
     flagged: Any = fractions["antenna"]
@@ -160,11 +163,11 @@ def measure(params: Params) -> dict[str, Any]:
         tables.append(_summary(entry, table, flagged))
         if isinstance(table, read.CalTable) and entry["kind"] not in unseen:
             shown.extend(_caltable_plots(table, str(entry["kind"]), folder, feeds(about)))
-        if isinstance(table, read.CalTable):
+        if isinstance(table, read.CalTable) and averages:
             shown.append(_caltable_viewer(table, str(entry["kind"]), folder, feeds(about)))
     if vis is not None:
         shown.extend(_visibility_plots(folder, vis, groups, calibrators))
-    for what, path in averages.write(folder / "viewer"):
+    for what, path in averages.write(folder / "viewer") if averages else ():
         shown.append(plot("visibilities-viewer", path, f"Look closer: visibilities {what}", ""))
     return {
         "kind": "dataset",
@@ -174,11 +177,19 @@ def measure(params: Params) -> dict[str, Any]:
             about.fields[i] for name, ids in groups.items() if name not in calibrators for i in ids
         ],
         "caltables": tables,
-        "calibrators": {name: sampler.points(groups[name]) for name in calibrators},
+        "calibrators": {
+            name: _calibrator(name, sampler.points(groups[name]), params) for name in calibrators
+        },
         "spectra": sampler.spectra.result(groups, about.frequencies_hz),
         "fluxscale": _fluxscale(params.get("fluxscale", ""), params.get("calibrator_spws", {})),
         "plots": shown,
     }
+
+
+def _calibrator(name: str, numbers: dict[str, Any], params: Params) -> dict[str, Any]:
+    place = params.get("places", {}).get(name)
+    known_places.into(numbers, name, place, celestial_frame.sources())
+    return numbers
 
 
 def _column(params: Params, about: read.Layout) -> str:

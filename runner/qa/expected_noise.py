@@ -100,7 +100,8 @@ def _array(numbers: dict[str, Any], found: list[thermal.Part], expected: float |
                 band.sefd_jy, array.efficiency, part.width_hz, part.integration_s
             )
         )
-        sources[f"{band.name} band: SEFD of {band.sefd_jy:.0f} Jy ({array.source})"] = band.sefd_jy
+        called = f"band {band.name}" if band.name.isdigit() else f"{band.name} band"
+        sources[f"{called}: SEFD of {band.sefd_jy:.0f} Jy ({array.source})"] = band.sefd_jy
     ratio = float(np.average(ratios, weights=weights))
     put(numbers, "visibility_over_array", ratio, "")
     put(numbers, "array_noise_jy_per_beam", expected / ratio if expected else None, "")

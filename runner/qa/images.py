@@ -16,7 +16,16 @@ import numpy.typing as npt
 from ..casa import image_file
 from ..casa.kept_planes import kept
 from ..errors import Cause, DataError, StepFailedError
-from . import catalogue, channel_maps, expected_noise, metrics, residuals, sky, viewer_images
+from . import (
+    catalogue,
+    channel_maps,
+    expected_noise,
+    metrics,
+    residuals,
+    sky,
+    viewer_data,
+    viewer_images,
+)
 from .datasets import plot
 from .image_scan import Beside, Scan, scan
 from .metrics import put
@@ -246,7 +255,7 @@ class _Drawing:
             drawn.append(self._spectrum())
         moments = self._moments()
         channels = self._channel_maps() if self.found.header.n_chan > 2 else None
-        return [*drawn, *(one for one in (moments, channels) if one), self._viewer()]
+        return [*drawn, *(one for one in (moments, channels, self._viewer()) if one)]
 
     @property
     def folder(self) -> Path:
@@ -380,8 +389,11 @@ class _Drawing:
             min(n_x, middle_x + half), min(n_y, middle_y + half),
         )  # fmt: skip
 
-    def _viewer(self) -> dict[str, str]:
-        """Write what the report's image viewer shows."""
+    def _viewer(self) -> dict[str, str] | None:
+        """Write what the report's image viewer shows, where the recipe wants one."""
+        most_bytes = viewer_data.most_bytes(self.params)
+        if not most_bytes:
+            return None
         layers = [Layer("image", "image", self.shown)]
         if self.beside["residual"] != self.shown:
             unit = self.found.header.unit  # CASA leaves it out
@@ -400,7 +412,7 @@ class _Drawing:
             "sources": catalogue.ellipses(self.numbers),
         }
         made = viewer_images.write(
-            self.folder / "viewer", layers, self.found.header, self.channel, about
+            self.folder / "viewer", layers, self.found.header, self.channel, about, most_bytes
         )
         what = ", ".join(layer.title for layer in layers if Path(layer.path).exists())
         return plot("image-viewer", made, "Look closer: values under the pointer", what)

@@ -104,11 +104,12 @@ def _point(subject: str, measured: Numbers) -> Iterator[dict[str, Any]]:
     east, north = measured.get("east_arcsec"), measured.get("north_arcsec")
     width = measured.get("resolution_arcsec")
     if east is not None and north is not None and width:
-        off = math.hypot(east, north)
-        text = (
-            f"off the phase centre: {off:.2g} arcsec "
-            f"(error {measured['position_error_arcsec']:.1g})"
+        known = measured.get("catalogue")
+        where = f"its place in the ICRF ({known['name']})" if known else "the phase centre"
+        off = math.hypot(
+            *((known["east_arcsec"], known["north_arcsec"]) if known else (east, north))
         )
+        text = f"off {where}: {off:.2g} arcsec (error {measured['position_error_arcsec']:.1g})"
         yield at_most("astrometry", subject, off / width, MAX_OFFSET_BEAMS, text, WARN)
     excess = measured.get("phase_excess_deg")
     if excess is not None:

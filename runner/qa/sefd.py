@@ -1,10 +1,10 @@
 """System equivalent flux densities of arrays, band by band, with where they come from.
 
 They are typical values at high elevation and in good weather: what an array should come to, to
-within some ten per cent. Arrays whose noise depends on the weather as ALMA's are left out; there
-the visibilities' own noise is the better measure. Those of the VLA before the EVLA were held
-against the document that is named; the others are as commonly quoted from theirs, which could not
-be had when this was written, so they serve for a warning with a wide limit and no more.
+within some ten per cent, and at the edges of bands less well. Arrays whose noise depends on the
+weather as ALMA's are left out; there the visibilities' own noise is the better measure. Each
+`Array.source` says where its values are from, and which of them could be held against nothing:
+they serve for a warning with a wide limit and no more.
 """
 
 from __future__ import annotations
@@ -56,30 +56,31 @@ ARRAYS: Final = (
         (
             Band("P", 0.2e9, 0.5e9, 2790), Band("L", 1e9, 2e9, 420), Band("S", 2e9, 4e9, 370),
             Band("C", 4e9, 8e9, 310), Band("X", 8e9, 12e9, 250), Band("Ku", 12e9, 18e9, 320),
-            Band("K", 18e9, 26.5e9, 515), Band("Ka", 26.5e9, 40e9, 710),
-            Band("Q", 40e9, 50e9, 1260),
+            Band("K", 18e9, 26.5e9, 500), Band("Ka", 26.5e9, 40e9, 600),
+            Band("Q", 40e9, 50e9, 1300),
         ),
-        "VLA Observational Status Summary, section on sensitivity: fiducial SEFDs; 8-bit "
-        "samplers, 0.93",
+        "VLA Observational Status Summary, SEFDs by band as observers quote them; 8-bit samplers, "
+        "0.93; R. Perley's tests of 2008 had 310 Jy at C and 320 Jy at X band",
     ),
     Array(
         ("MeerKAT",), 0.96,
         (
-            Band("UHF", 0.544e9, 0.856e9, 550), Band("L", 0.856e9, 1.75e9, 425),
+            Band("UHF", 0.544e9, 0.856e9, 550), Band("L", 0.856e9, 1.75e9, 420),
             Band("S", 1.75e9, 3.5e9, 450),
         ),
-        "MeerKAT's Tsys over efficiency of some 28, 22 and 23 K (SARAO's MeerKAT specifications; "
-        "Jonas et al. 2016, PoS(MeerKAT2016)001) on 13.5 m dishes",
+        "L band: the average of SARAO's continuum sensitivity calculator (MeerKAT Cookbook); "
+        "CARACal weights by 405 to 580 Jy, most below 1 GHz; UHF and S band as commonly quoted",
     ),
     Array(
-        ("GMRT",), 0.9,
+        ("GMRT", "UGMRT"), 1.0,
         (
-            Band("150", 0.12e9, 0.18e9, 615 / 0.33), Band("235", 0.2e9, 0.26e9, 237 / 0.33),
-            Band("325", 0.28e9, 0.4e9, 106 / 0.32), Band("610", 0.5e9, 0.8e9, 102 / 0.32),
-            Band("L", 1.0e9, 1.5e9, 73 / 0.22),
+            Band("150 MHz", 0.12e9, 0.18e9, 1400), Band("235 MHz", 0.18e9, 0.25e9, 870),
+            Band("3", 0.25e9, 0.5e9, 300), Band("4", 0.55e9, 0.85e9, 270),
+            Band("5", 0.98e9, 1.5e9, 330),
         ),
-        "GMRT Observer's Manual 2013, section 2.2: system temperature over gain, off the "
-        "Galactic plane",
+        "GMRT's exposure time calculator: gain over system temperature, off the Galactic plane, in "
+        "the middle of each band (half as much again and more at its edges); before the "
+        "upgrade a fifth more at 610 MHz and a third more at 150 MHz, by the manual of 2013",
     ),
 )  # fmt: skip
 

@@ -65,6 +65,7 @@ def draw(
     prefixes: Mapping[str, str],
     tables: Mapping[str, Mapping[str, str]],
     folder: Path,
+    viewer_bytes: int,
 ) -> list[dict[str, str]]:
     """Draw a target's self-calibration.
 
@@ -78,6 +79,8 @@ def draw(
         Paths of the calibration tables, by round and dataset.
     folder : Path
         Where the PNGs go.
+    viewer_bytes : int
+        How much of each image the report's viewer may show; 0 for none.
 
     Returns
     -------
@@ -93,7 +96,8 @@ def draw(
                           "Peak over noise, and the noise itself, off the mask; near field: not "
                           "far from it, where calibration errors show first. Filled: accepted; "
                           "open: rejected."))  # fmt: skip
-    drawn.extend(_viewer(summary, rounds, prefixes, folder))
+    if viewer_bytes:
+        drawn.extend(_viewer(summary, rounds, prefixes, folder, viewer_bytes))
     return drawn + list(_solutions(summary, tables, folder))
 
 
@@ -140,6 +144,7 @@ def _viewer(
     rounds: Sequence[Mapping[str, Any]],
     prefixes: Mapping[str, str],
     folder: Path,
+    most: int,
 ) -> Iterator[dict[str, str]]:
     """Write the rounds' images for the report's viewer: the best first, then the others."""
     best = int(summary.get("best_round") or 0)
@@ -171,7 +176,7 @@ def _viewer(
         "peak": numbers.get("peak_jy_per_beam"),
         "beam": header.beams[0] if header.beams and header.beams[0][0] > 0 else None,
     }
-    path = viewer_images.write(folder / "viewer", layers, header, 0, about)
+    path = viewer_images.write(folder / "viewer", layers, header, 0, about, most)
     what = "images of the rounds, values under the pointer"
     yield plot(f"{SECTION}-viewer", path, f"Look closer: {what}", "")
 

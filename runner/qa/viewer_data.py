@@ -22,6 +22,15 @@ HALF_PRECISION: Final = 2.0**-11
 _LARGEST: Final = 32768.0
 
 
+MOST_BYTES: Final = 4_000_000
+"""Bytes of the pixels of a layer of an image at most, where the recipe does not say."""
+
+
+def most_bytes(params: Mapping[str, Any]) -> int:
+    """Return how many bytes a viewer may have by a measuring step's parameters; 0 for none."""
+    return int(params.get("viewer_bytes", MOST_BYTES))
+
+
 def write_script(path: Path, content: Mapping[str, Any]) -> int:
     """Write data as a script.
 

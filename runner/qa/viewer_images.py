@@ -7,16 +7,18 @@ pixels that are valid, binned where they are large, and written as half-precisio
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from ..casa import image_file
-from .viewer_data import HALF_PRECISION, base64, halves, write_script
+from ..casa.cube_file import CubeFile
+from .viewer_data import HALF_PRECISION, MOST_BYTES, base64, halves, write_script
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -25,8 +27,13 @@ Box = tuple[int, int, int, int]
 MOST_SIDE: Final = 1024
 """Pixels of a plane's longer side at most; larger ones are binned."""
 
-MOST_PIXELS: Final = 2_000_000
-"""Pixels of a cube at most (4 MB), in all its planes."""
+_PIXEL_BYTES: Final = 2
+
+MOST_READ: Final = 400_000_000
+"""Pixels that are read of a cube that is not held in memory; beyond, channels are left out."""
+
+_BAND_PIXELS: Final = 4_000_000
+"""Pixels of such a cube in memory at a time (16 MB)."""
 
 _LEAST_SIDE: Final = 128
 """A cube's planes are not binned below this; rather are channels left out."""
@@ -68,18 +75,88 @@ class Layer:
     unit: str = ""
 
 
-def valid_box(path: str, channels: Sequence[int]) -> Box:
+class Opened(Protocol):
+    """An open image, of which parts are read."""
+
+    header: image_file.ImageHeader
+
+    def valid(self, channel: int) -> tuple[Bools, Bools]:
+        """Return in which rows, and in which columns, of a channel pixels are valid."""
+
+    def cut(self, channel: int, cut: Cut) -> npt.NDArray[np.float32]:
+        """Return a plane as it is written, NaN where it is blank."""
+
+    def close(self) -> None:
+        """Close it."""
+
+
+class Whole:
+    """An image whose planes are read whole, several along with one and kept for others."""
+
+    def __init__(self, path: str) -> None:
+        self._image = image_file.ImageFile(path)
+        self.header = self._image.header
+
+    def valid(self, channel: int) -> tuple[Bools, Bools]:
+        """Return in which rows, and in which columns, of a channel pixels are valid."""
+        valid = self._image.plane(channel)[1]
+        return np.any(valid, axis=1), np.any(valid, axis=0)
+
+    def cut(self, channel: int, cut: Cut) -> npt.NDArray[np.float32]:
+        """Return a plane as it is written, NaN where it is blank."""
+        left, bottom, right, top = cut.box
+        values, valid = (part[bottom:top, left:right] for part in self._image.plane(channel))
+        return binned(np.where(valid, values, np.nan), cut.bin).astype(np.float32)
+
+    def close(self) -> None:
+        """Close it."""
+        self._image.__exit__()
+
+
+class Banded:
+    """A cube, CASA image or FITS, of which some rows are in memory at a time."""
+
+    def __init__(self, path: str) -> None:
+        self._file = CubeFile(path)
+        self.header = self._file.header
+
+    def valid(self, channel: int) -> tuple[Bools, Bools]:
+        """Return in which rows, and in which columns, of a channel pixels are valid."""
+        n_y, rows, columns = self.header.n_y, [], np.zeros(self.header.n_x, bool)
+        step = max(1, _BAND_PIXELS // self.header.n_x)
+        for low in range(0, n_y, step):
+            good = np.isfinite(self._file.read_rows(channel, low, min(n_y, low + step)))
+            rows.append(good.any(axis=1))
+            columns |= good.any(axis=0)
+        return np.concatenate(rows), columns
+
+    def cut(self, channel: int, cut: Cut) -> npt.NDArray[np.float32]:
+        """Return a plane as it is written, NaN where it is blank."""
+        left, bottom, right, top = cut.box
+        step = cut.bin * max(1, _BAND_PIXELS // self.header.n_x // cut.bin)
+        return np.concatenate([
+            binned(self._file.read_rows(channel, low, min(top, low + step))[:, left:right], cut.bin)
+            for low in range(bottom, top, step)
+        ]).astype(np.float32)  # fmt: skip
+
+    def close(self) -> None:
+        """Close it."""
+        self._file.__exit__()
+
+
+def valid_box(image: Opened, channels: Sequence[int]) -> Box:
     """Return the pixels around all that is valid in some channels; all pixels if none is."""
-    with image_file.ImageFile(path) as image:
-        some = np.any([image.plane(channel)[1] for channel in channels], axis=0)
-        whole = (0, 0, image.header.n_x, image.header.n_y)
-    if not some.any():
-        return whole
-    rows, columns = np.flatnonzero(some.any(axis=1)), np.flatnonzero(some.any(axis=0))
+    found = [image.valid(channel) for channel in channels]
+    some_rows, some_columns = (np.any(part, axis=0) for part in zip(*found, strict=True))
+    rows, columns = np.flatnonzero(some_rows), np.flatnonzero(some_columns)
+    if not rows.size:
+        return 0, 0, image.header.n_x, image.header.n_y
     return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
 
-def cut_for(box: Box, n_chan: int, brightest: int) -> Cut:
+def cut_for(
+    box: Box, n_chan: int, brightest: int, most_bytes: int = MOST_BYTES, most_read: float = math.inf
+) -> Cut:
     """Choose how far to bin an image, and which channels to leave out, to keep files small.
 
     Parameters
@@ -90,13 +167,19 @@ def cut_for(box: Box, n_chan: int, brightest: int) -> Cut:
         Channels of the image.
     brightest : int
         A channel that is to be among those that are written.
+    most_bytes, most_read : float
+        Bytes of pixels that are written, and pixels that are read, at most.
     """
+    most_pixels = most_bytes // _PIXEL_BYTES
     wide, high = box[2] - box[0], box[3] - box[1]
     factor = math.ceil(max(wide, high) / MOST_SIDE)
     most = max(factor, max(wide, high) // _LEAST_SIDE)
-    while factor < most and _size(box, factor) * n_chan > MOST_PIXELS:
+    while factor < most and _size(box, factor) * n_chan > most_pixels:
         factor += 1
-    every = max(1, math.ceil(_size(box, factor) * n_chan / MOST_PIXELS))
+    while n_chan == 1 and _size(box, factor) > most_pixels:
+        factor += 1
+    written, read = _size(box, factor) * n_chan / most_pixels, wide * high * n_chan / most_read
+    every = max(1, math.ceil(written), math.ceil(read))
     return Cut(box, factor, tuple(range(brightest % every, n_chan, every)))
 
 
@@ -104,7 +187,7 @@ def _size(box: Box, factor: int) -> int:
     return math.ceil((box[2] - box[0]) / factor) * math.ceil((box[3] - box[1]) / factor)
 
 
-def binned(plane: Floats, factor: int) -> Floats:
+def binned(plane: Floats | npt.NDArray[np.float32], factor: int) -> npt.NDArray[Any]:
     """Average blocks of pixels.
 
     Parameters
@@ -143,6 +226,8 @@ def write(
     header: image_file.ImageHeader,
     brightest: int,
     about: Mapping[str, Any],
+    most_bytes: int = MOST_BYTES,
+    opened: Callable[[str], Opened] = Whole,
 ) -> Path:
     """Write all layers of an image.
 
@@ -158,6 +243,10 @@ def write(
         The channel to show first.
     about : mapping
         More to say of the image: ``title``, ``noise``, ``peak``, ``beam``, ``sources``.
+    most_bytes : int
+        Of a layer's pixels.
+    opened : callable
+        Opens an image: `Whole`, or `Banded` for those of any size.
 
     Returns
     -------
@@ -166,7 +255,10 @@ def write(
     """
     present = [layer for layer in layers if Path(layer.path).exists()]
     ends = sorted({0, header.n_chan // 2, header.n_chan - 1})
-    cut = cut_for(valid_box(layers[0].path, ends), header.n_chan, brightest)
+    most_read = MOST_READ if opened is Banded else math.inf
+    with closing(opened(layers[0].path)) as image:
+        box = valid_box(image, ends)
+    cut = cut_for(box, header.n_chan, brightest, most_bytes, most_read)
     content = {
         "kind": "image",
         **about,
@@ -174,7 +266,9 @@ def write(
         "precision": HALF_PRECISION,
         "sky": _sky(header),
         "spectral": _spectral(header),
-        "layers": [_write_layer(folder, layer, cut, header, brightest) for layer in present],
+        "layers": [
+            _write_layer(folder, layer, cut, header, brightest, opened) for layer in present
+        ],
     }
     made = folder / "about.js"
     write_script(made, content)
@@ -204,17 +298,22 @@ def _spectral(header: image_file.ImageHeader) -> dict[str, Any] | None:
 
 
 def _write_layer(
-    folder: Path, layer: Layer, cut: Cut, header: image_file.ImageHeader, brightest: int
+    folder: Path,
+    layer: Layer,
+    cut: Cut,
+    header: image_file.ImageHeader,
+    brightest: int,
+    opened: Callable[[str], Opened],
 ) -> dict[str, Any]:
     """Write a layer's pixels, and return what the viewer must know before it loads them."""
-    with image_file.ImageFile(layer.path) as image:
+    with closing(opened(layer.path)) as image:
         n_chan = image.header.n_chan
         own = cut if n_chan == header.n_chan else Cut(cut.box, cut.bin, (0,))
         if layer.pixels == "smooth":
             side = max(cut.box[2] - cut.box[0], cut.box[3] - cut.box[1])
             factor = max(cut.bin, math.ceil(side / _BEAM_SIDE))
             own = Cut(cut.box, factor, (brightest if n_chan > 1 else 0,))
-        planes = [_plane(image, channel, own) for channel in own.channels]
+        planes = [image.cut(channel, own) for channel in own.channels]
         unit = layer.unit or image.header.unit
     stack = np.stack(planes)
     pixels = _runs(stack) if layer.pixels == "mask" else _values(stack)
@@ -230,12 +329,6 @@ def _write_layer(
         "channels": list(own.channels) if n_chan > 1 else [],
         "whole": n_chan < 2,
     }
-
-
-def _plane(image: image_file.ImageFile, channel: int, cut: Cut) -> npt.NDArray[np.float32]:
-    left, bottom, right, top = cut.box
-    values, valid = (part[bottom:top, left:right] for part in image.plane(channel))
-    return binned(np.where(valid, values, np.nan), cut.bin).astype(np.float32)
 
 
 def _values(stack: npt.NDArray[np.float32]) -> dict[str, Any]:

@@ -124,6 +124,18 @@ def _split(text: str, kind: str, example: str) -> tuple[float, str]:
         raise ValueError(f"'{text}' is not {kind}; write for example \"{example}\"") from None
 
 
+_VIEWER_BYTES: Final = (64e3, 100e6)
+"""Less shows nothing; more, for each layer of an image, is more than a browser should hold."""
+
+
+def _viewer_size(text: str) -> None:
+    """Accept a size between the bounds of what a page can show."""
+    _quantity("size", zero=False)(text)
+    low, high = _VIEWER_BYTES
+    if not low <= parse(text, "size") <= high:
+        raise ValueError(f"'{text}' is not between 64kB and 100MB, what a page can show")
+
+
 FORMATS: Final[dict[str, Callable[[str], None]]] = {
     "name": _name,
     "duration": _quantity("duration", zero=True),
@@ -131,6 +143,7 @@ FORMATS: Final[dict[str, Callable[[str], None]]] = {
     "angle": _quantity("angle", zero=False),
     "frequency": _quantity("frequency", zero=False),
     "size": _quantity("size", zero=False),
+    "viewer-size": _viewer_size,
     "threshold": _threshold,
     "channel": _channel,
     "solint": _solint,

@@ -319,10 +319,11 @@ class CustomStep:
 
 @dataclass(frozen=True)
 class Qa:
-    """``[qa]``: what makes a run fail."""
+    """``[qa]``: what makes a run fail, and how much there is to look closer at."""
 
     max_flagged_fraction: float = 0.8
     min_dynamic_range: float = 0.0
+    viewer: str = "4MB"
 
 
 @dataclass(frozen=True)

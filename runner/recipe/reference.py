@@ -24,6 +24,7 @@ _FORMATS: Final = {
     "angle": "angle",
     "frequency": "frequency",
     "size": "size",
+    "viewer-size": "size",
     "threshold": "`Nsigma` or flux density",
     "channel": "frequency or velocity",
     "channels": "channels",

@@ -134,8 +134,8 @@ def points(numbers: Mapping[str, Any]) -> list[dict[str, str]]:
         excess = one.get("phase_excess_deg")
         rows.append({
             "field": field,
-            "offset": words.UNKNOWN if east is None or north is None
-            else f"{east:+.3f}″ east, {north:+.3f}″ north",
+            "offset": _offset(east, north),
+            "known": _known(one.get("catalogue")),
             "error": _arcsec(one.get("position_error_arcsec")),
             "resolution": words.angle(one.get("resolution_arcsec")),
             "phase": words.UNKNOWN if one.get("phase_rms_deg") is None
@@ -144,6 +144,19 @@ def points(numbers: Mapping[str, Any]) -> list[dict[str, str]]:
             "reason": str(one.get("phase_excess_deg_reason") or ""),
         })  # fmt: skip
     return rows
+
+
+def _offset(east: float | None, north: float | None) -> str:
+    if east is None or north is None:
+        return words.UNKNOWN
+    return f"{east:+.3f}″ east, {north:+.3f}″ north"
+
+
+def _known(place: Mapping[str, Any] | None) -> str:
+    """Write how far a calibrator is from its place in the catalogue, which it may not be in."""
+    if not place:
+        return words.NONE
+    return f"{_offset(place['east_arcsec'], place['north_arcsec'])} of {place['name']}"
 
 
 def _arcsec(value: float | None) -> str:

@@ -190,7 +190,10 @@ def about(loaded: LoadedRecipe, versions: Mapping[str, str]) -> dict[str, Any]:
         "recipe_name": name,
         "versions": {**versions, "python": sys.version.split()[0]},
         "command": f"casarun {name}",
-        "limits": asdict(recipe.qa),
+        "limits": {
+            "max_flagged_fraction": recipe.qa.max_flagged_fraction,
+            "min_dynamic_range": recipe.qa.min_dynamic_range,
+        },
     }
 
 

@@ -60,22 +60,24 @@ def context(
     datasets = list(_datasets(folder, plan, results, meta, metrics))
     selfcals = list(selfcal.sections(folder, plan, meta))
     images = list(_images(folder, plan, meta, steps))
+    made_of_cubes = list(_cubes(folder, plan, meta))
+    looked_at = (*datasets, *selfcals, *images, *made_of_cubes)
     return {
         "title": meta.get("title") or meta.get("name") or folder.root.name,
         "home": "",
         "run": run_of(meta, metrics, steps),
         "checks": judged,
         "marked": dict(failed_sections(judged)),
-        "attention": attention(metrics, steps),
+        "attention": [{**one, "page": ""} for one in attention(metrics, steps)],
         "failures": [_failure(row) for row in steps if row["state"] == "failed"],
         "fallbacks": [row for row in steps if row["fell_back"] and row["state"] in _MADE],
         "notes": list(plan.notes),
         "autos": autos(plan),
-        "viewers": viewers.script(any(one["viewers"] for one in (*datasets, *selfcals, *images))),
+        "viewers": viewers.script(any(map(_has_viewers, looked_at))),
         "datasets": datasets,
         "selfcals": selfcals,
         "images": images,
-        "cubes": list(_cubes(folder, plan, meta)),
+        "cubes": made_of_cubes,
         "steps": steps,
         "totals": {**_totals(steps), "disk": _disk(meta)},
         "timing": timing.chart(steps),
@@ -86,6 +88,11 @@ def context(
         "recipe_text": meta.get("recipe_text", ""),
         "recipe_name": PurePosixPath(str(meta.get("recipe_name", "recipe.toml"))).name,
     }
+
+
+def _has_viewers(shown: Mapping[str, Any]) -> bool:
+    tables = shown.get("caltables", ())
+    return bool(shown["viewers"] or any(table["viewers"] for table in tables))
 
 
 def run_of(meta: Meta, metrics: Mapping[str, Any], steps: list[dict[str, Any]]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import quote
 
 from . import words
-from .measured import plots
+from .measured import plots, viewers
 
 
 def cube(
@@ -29,6 +29,7 @@ def cube(
         "title": title,
         "anchor": f"cube-{quote(f'{target}.{name}', safe='')}",
         "plots": plots(numbers).get("cube", []),
+        "viewers": viewers(numbers, "cube", "image"),
     }
     if not numbers:
         return shown

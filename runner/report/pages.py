@@ -19,9 +19,9 @@ from markupsafe import Markup
 
 from ..folder import RunFolder, file_safe
 from ..plan import Auto, Plan, Step
-from . import words
-from .context import Meta, Results, autos, context, run_of
-from .judging import FAILED_FIRST, checks
+from . import logs, words
+from .context import RUNNING, Meta, Results, autos, context, run_of, step_row
+from .judging import FAILED_FIRST, attention, checks
 
 MANY: Final = 20
 """A report of more datasets, or of more targets, has pages."""
@@ -112,15 +112,26 @@ def render_pages(
     page = environment.get_template("report.html")
     rows: dict[str, list[dict[str, Any]]] = {"dataset": [], "target": []}
     images: list[dict[str, Any]] = []
+    steps: list[logs.Row] = []
+    warnings = logs.Groups()
     for part in parts:
         shown = _shown(folder, plan, part, results, meta, metrics)
         write(part.file, page.render(shown))
         rows[part.kind].append(_row(part, shown))
         images += [{**image, "page": quote(part.file)} for image in shown["images"]]
+        for step in shown["steps"]:
+            steps.append(logs.told(step))
+            warnings.add(step)
+    for own in rest.steps:
+        step = step_row(folder, own, results.get(own.id, {}), meta)
+        steps.append(logs.told(step))
+        warnings.add(step)
     remove_others(folder, {part.file for part in parts})
     script = _text(environment, "tables.js")
     first = environment.get_template("report_many.html").render(
         **_first(plan, rest, meta, metrics, parts),
+        warning_groups=warnings.ranked(),
+        log_page=_log_page(environment, folder, meta, steps, write),
         datasets=sorted(rows["dataset"], key=_worst_first),
         targets=sorted(rows["target"], key=_worst_first),
         images=images,
@@ -128,6 +139,22 @@ def render_pages(
         script_hash=b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
     write("index.html", first)
+
+
+def _log_page(
+    environment: Environment,
+    folder: RunFolder,
+    meta: Meta,
+    steps: list[logs.Row],
+    write: Callable[[str, str], None],
+) -> str:
+    """Write the page of logs of a run that has ended; return its name, or nothing."""
+    if meta.get("state") == RUNNING:
+        return ""
+    title = str(meta.get("title") or meta.get("name") or "")
+    home = "The page of each dataset and target links to them all."
+    write(logs.PAGE, logs.page(environment, folder, title, logs.telling_first(steps), home))
+    return logs.PAGE
 
 
 def _text(environment: Environment, name: str) -> str:
@@ -206,7 +233,13 @@ def _first(
         for step in plan.steps if said.get(step.id, {}).get("state") == "failed"
     ]  # fmt: skip
     disk = meta.get("peak_disk_bytes")
+    owners = {one["subject"]: quote(part.file) for part in parts for one in part.checks}
     return {
+        "attention": [
+            {**one, "page": owners.get(one["subject"], "")}
+            for one in attention(metrics)
+            if not (failed and one["title"] == "product made")
+        ],
         "title": meta.get("title") or meta.get("name") or "",
         "run": run_of(meta, metrics, states),
         "failures": failed[:_MOST_ROWS],

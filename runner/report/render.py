@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-from base64 import b64encode
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
-from markupsafe import Markup
 
 from ..files import write_atomic
 from ..folder import RunFolder
@@ -19,8 +16,6 @@ from . import logs, pages, viewers
 from .context import context
 from .places import load
 from .viewers import template_text
-
-LOG_PAGE: Final = "logs.html"
 
 
 def render(
@@ -65,15 +60,8 @@ def _render_one(folder: RunFolder, shown: dict[str, Any]) -> None:
     """Write the page of a run, and once it has ended that of its logs."""
     made = environment()
     if not shown["run"]["running"]:
-        script = template_text("logs.js")
-        text = made.get_template("logs.html").render(
-            title=shown["title"],
-            logs=list(logs.pages(folder, shown["steps"])),
-            script=Markup(script),  # noqa: S704 (casarun's own file)
-            script_hash=b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        )
-        _write(folder, LOG_PAGE, text)
-        shown = {**shown, "log_page": LOG_PAGE}
+        _write(folder, logs.PAGE, logs.page(made, folder, shown["title"], shown["steps"]))
+        shown = {**shown, "log_page": logs.PAGE}
     _write(folder, folder.report.name, made.get_template("report.html").render(shown))
 
 

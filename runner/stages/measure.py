@@ -6,6 +6,8 @@ from dataclasses import asdict
 from typing import Any, Final
 
 from ..plan import Json
+from ..quantities import parse
+from ..recipe.model import Qa
 from .calibrate import Tables
 from .cube import Product
 from .draft import Draft, Subject
@@ -15,6 +17,14 @@ from .selfcal import Loop
 
 CATALOGUE_SUFFIXES: Final = (".ecsv", ".xml", ".reg")
 """A table for Astropy and people, a VOTable, and regions for DS9."""
+
+
+def _viewer(draft: Draft) -> dict[str, Json]:
+    """Return what a measuring step is told of the report's viewers; nothing of what is usual."""
+    wanted = draft.recipe.qa.viewer
+    if wanted == Qa.viewer:
+        return {}
+    return {"viewer_bytes": 0 if wanted == "none" else round(parse(wanted, "size"))}
 
 
 def dataset(draft: Draft, subject: Subject, tables: Tables) -> None:
@@ -39,8 +49,14 @@ def dataset(draft: Draft, subject: Subject, tables: Tables) -> None:
                 str(field): list(subject.observation.spws_of_fields({field}))
                 for field in subject.roles.calibrators
             },
+            "places": {
+                field.name: [field.ra_deg, field.dec_deg]
+                for field in subject.observation.fields
+                if field.id in subject.roles.calibrators
+            },
             "data": data,
             "plots": plots,
+            **_viewer(draft),
         },
         stage="measure",
         title="measure flags, tables and calibrated data",
@@ -76,6 +92,7 @@ def picture(draft: Draft, picture: Picture) -> None:
             "data": data,
             "plots": plots,
             **catalogue,
+            **_viewer(draft),
             **({"regions": list(picture.image.regions)} if picture.image.regions else {}),
         },
         stage="measure",
@@ -133,6 +150,7 @@ def product(draft: Draft, product: Product) -> None:
     moments = {str(moment): f"{prefix}.mom{moment}" for moment in cube.moments}
     displayed = f"{prefix}.image" if product.changes else product.source
     data, plots = f"qa/data/cubes/{product.name}.json", f"qa/plots/cubes/{product.name}"
+    mask = (f"{prefix}.mask",) if cube.mask is not None else ()
     draft.add(
         f"{product.name}.cube.measure",
         "measure.cube",
@@ -146,16 +164,18 @@ def product(draft: Draft, product: Product) -> None:
             "displayed": displayed,
             "moments": moments,
             "masked": cube.mask is not None,
+            "mask": "".join(mask),
             "stats": cube.stats,
             "setup": setup,
             "pieces": pieces,
             "data": data,
             "plots": plots,
+            **_viewer(draft),
         },
         stage="measure",
         title=f"measure the cube '{cube.name}'"
         + (f" of {product.target}" if product.target else ""),
-        reads=(setup, *pieces, displayed, *moments.values()),
+        reads=(setup, *pieces, displayed, *moments.values(), *mask),
         writes=(data, plots),
         target=product.target,
         image=cube.name,
@@ -175,6 +195,7 @@ def selfcal(draft: Draft, loop: Loop) -> None:
             "prefixes": {str(round_): loop.prefix(round_) for round_ in rounds},
             "tables": tables,
             "out": out,
+            **_viewer(draft),
         },
         stage="measure",
         title=f"plots of the self-calibration of {loop.target}",
