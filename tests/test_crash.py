@@ -162,6 +162,9 @@ class Doer:
         self._jobs.clear()
         self._killed.append(Ended(step_id, failure(Cause.SIGNAL, "killed"), stopped=True))
 
+    def leaving(self) -> list[str]:
+        return []
+
     def end_stale(self, placed: Mapping[str, Any]) -> None:
         """There is nothing to end."""
 

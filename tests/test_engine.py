@@ -75,6 +75,9 @@ class MemoryExecutor:
         self.jobs.pop(step_id)
         self.killed.append(step_id)
 
+    def leaving(self) -> list[str]:
+        return []
+
     def end_stale(self, placed: Mapping[str, Any]) -> None:
         assert "host" in placed
 
@@ -238,6 +241,20 @@ def test_room_counts_cores_and_memory() -> None:
     assert room.full
     room.leave("small")
     assert room.enter(large)
+
+
+def test_cores_are_given_back_before_the_memory() -> None:
+    room = Room(Budget(1, 100))
+    assert room.enter(fake("first", resources=Resources(1, 60)))
+    assert room.full
+    room.give_cores_back("first")
+    room.give_cores_back("first")
+    assert not room.enter(fake("large", resources=Resources(1, 60)))
+    assert room.enter(fake("small", resources=Resources(1, 40)))
+    assert room.full
+    room.leave("first")
+    assert room.full
+    assert room.farthest_over({"small": 101}) == "small"
 
 
 def test_what_needs_more_than_there_is_runs_alone() -> None:

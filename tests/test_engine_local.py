@@ -14,6 +14,7 @@ from typing import Any
 
 import psutil
 import pytest
+from casarun.engine.executors import Ended, Job
 from casarun.engine.executors.local import LocalExecutor
 from casarun.engine.journal import read_events
 from casarun.engine.policy import Budget, RetryPolicy
@@ -125,6 +126,37 @@ def test_independent_steps_run_at_the_same_time(folder: RunFolder, tmp_path: Pat
         fake("b", "meet", writes="qa/b", params={"at": two, "other": one}),
     ]
     assert go(folder, steps).state == "done"
+
+
+def test_a_step_that_waits_for_the_disk_leaves_its_core_to_another(
+    folder: RunFolder, tmp_path: Path
+) -> None:
+    began = str(tmp_path / "began")
+    slow = fake("slow", "sync", writes="qa/slow", params={"hold": began})
+    other = fake("other", writes="qa/other", params={"at": began})
+    after = fake("after", reads="qa/slow qa/other", writes="qa/after")
+    events: Events = []
+    assert go(folder, [slow, other, after], events, cores=1).state == "done"
+    told = [(e["event"], e["step"]) for e in events if e["event"] in ("step-started", "step-done")]
+    assert told[:2] == [("step-started", "slow"), ("step-started", "other")]
+    # What needs its product still waits until that is on the disk.
+    assert told[-2:] == [("step-started", "after"), ("step-done", "after")]
+
+
+def test_a_step_that_dies_leaves_no_word(folder: RunFolder) -> None:
+    executor = LocalExecutor((NAME,))
+    job = Job(fake("a", "once", writes="qa/a", params={"how": "kill", "counter": "/dev/null"}),
+              folder.root, actions=NAME)  # fmt: skip
+    try:
+        executor.start(job)
+        ended: list[Ended] = []
+        while not ended:
+            assert executor.leaving() == []
+            ended = executor.wait(10.0)
+    finally:
+        executor.close()
+    assert ended[0].result["cause"] == Cause.SIGNAL
+    assert executor.leaving() == []
 
 
 def test_a_step_sees_what_it_declared_and_nothing_else(folder: RunFolder, tmp_path: Path) -> None:

@@ -95,6 +95,14 @@ def test_it_waits_no_longer_than_it_would_have_to() -> None:
     assert not foresight.better_waits("continuum", {"dirty": 0.0})
 
 
+def test_what_is_done_but_for_the_disk_ends_soon_however_long_it_took() -> None:
+    plan, clock = cube_and_continuum(), Clock()
+    foresight = Foresight(plan, turns(plan, 2), 2, {}, clock)
+    clock.now = 9.0
+    assert not foresight.better_waits("continuum", {"dirty": 0.0})
+    assert foresight.better_waits("continuum", {"dirty": 0.0}, ["dirty"])
+
+
 def test_times_are_those_of_the_run_so_far() -> None:
     """Four times as fast as planned, after 0.1 s of 2 s there are 0.4 s left, not 1.9 s."""
     cube = (step("dirty", 2), step("clean0", 8, ["dirty"]), step("clean1", 8, ["dirty"]))

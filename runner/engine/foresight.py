@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final
 
 from ..plan import Plan
@@ -70,7 +70,9 @@ class Foresight:
             self._taken_s += wall_s
             self._foreseen_s += self._expected[step_id]
 
-    def better_waits(self, step_id: str, running: Mapping[str, float]) -> bool:
+    def better_waits(
+        self, step_id: str, running: Mapping[str, float], leaving: Collection[str] = ()
+    ) -> bool:
         """Say whether a ready step should leave its core free for now.
 
         Parameters
@@ -79,12 +81,14 @@ class Foresight:
             The step.
         running : mapping of str to float
             When each of the steps that run was started, by `clock`.
+        leaving : collection of str
+            Those of them that are about to end and need no core for that.
         """
         now = self._clock()
         horizon = SHARE * self._seconds(step_id)
         if not running or now - self._waits.get(step_id, now) > horizon:
             return False
-        soon, ending = self._soon(step_id, running, now, horizon)
+        soon, ending = self._soon(step_id, running, leaving, now, horizon)
         free = self._cores - len(running) - 1 + ending
         if soon <= free:
             return False
@@ -97,13 +101,18 @@ class Foresight:
         return rate * self._expected[step_id]
 
     def _soon(
-        self, step_id: str, running: Mapping[str, float], now: float, horizon: float
+        self,
+        step_id: str,
+        running: Mapping[str, float],
+        leaving: Collection[str],
+        now: float,
+        horizon: float,
     ) -> tuple[int, int]:
         """Return how many better steps are ready in time, and how many that run have ended."""
-        ends: dict[str, float] = {}
+        ends: dict[str, float] = dict.fromkeys(leaving, 0.0)
         for one, started in running.items():
             passed, expected = now - started, self._seconds(one)
-            if passed <= _LATE * expected:
+            if one not in ends and passed <= _LATE * expected:
                 ends[one] = max(0.0, expected - passed)
         todo = [one for one, end in ends.items() if end <= horizon]
         ending, soon = len(todo), 0

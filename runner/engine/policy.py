@@ -210,6 +210,12 @@ class Room:
             if times >= most:
                 self._turn = min(self._turn, self._place[other])
 
+    def give_cores_back(self, step_id: str) -> None:
+        """Take a step's cores back, which needs them no more; its memory stays its own."""
+        cores, memory_bytes = self._inside[step_id]
+        self._inside[step_id] = (0, memory_bytes)
+        self._cores -= cores
+
     def leave(self, step_id: str) -> None:
         """Give a step's share back."""
         cores, memory_bytes = self._inside.pop(step_id)

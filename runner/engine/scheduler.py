@@ -269,6 +269,8 @@ class _Run:
                 return
             for ended in self._executor.wait(self._patience()):
                 self._take(ended)
+            for step_id in self._executor.leaving():
+                self._room.give_cores_back(step_id)
             self._report_progress()
 
     def _patience(self) -> float:
@@ -286,7 +288,7 @@ class _Run:
             del self._later[again]
             self._walker.put_back(again)
         waiting: list[str] = []
-        short = False
+        short, leaving = False, self._executor.leaving()
         while len(waiting) < _LOOK_AHEAD and not self._stop.is_set():
             step_id = self._walker.take()
             if step_id is None:
@@ -296,7 +298,7 @@ class _Run:
             elif (
                 self._room.full
                 or (short := short or self._disk.short())
-                or self._foresight.better_waits(step_id, self._started_s())
+                or self._foresight.better_waits(step_id, self._started_s(), leaving)
                 or not self._room.enter(self._plan.by_id[step_id], alone=self._alone(step_id))
             ):
                 waiting.append(step_id)

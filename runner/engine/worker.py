@@ -13,7 +13,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -40,18 +40,25 @@ DISK_FULL_EXIT: Final = 73
 _PR_SET_PDEATHSIG: Final = 1
 
 
-def main(job: Mapping[str, Any]) -> None:
+def main(job: Mapping[str, Any], word: Connection) -> None:
     """Run one attempt and leave the process.
 
     Parameters
     ----------
     job : mapping
         As `casarun.engine.executors.Job.to_json` gives it.
+    word : Connection
+        Is told when nothing is left to do but what waits for the disk.
     """
     code = NO_RESULT_EXIT
+
+    def leave() -> None:
+        with word, contextlib.suppress(OSError):
+            word.send_bytes(b"leaving")
+
     try:
         _be_a_child()
-        run(job)
+        run(job, leave)
         code = 0
     except BaseException as error:
         if cause_of(error) is Cause.DISK_FULL:
@@ -90,11 +97,18 @@ def _be_a_child() -> None:
         os._exit(NO_RESULT_EXIT)
 
 
-def run(job: Mapping[str, Any]) -> dict[str, Any]:
+def run(job: Mapping[str, Any], leave: Callable[[], None] = lambda: None) -> dict[str, Any]:
     """Run one attempt, write its result and return it.
 
     It changes the current folder and where standard output goes, so it is for a process of
     its own.
+
+    Parameters
+    ----------
+    job : mapping
+        As of `main`.
+    leave : callable
+        Is called when its products are made and proven, and go to the disk.
     """
     step = Step.from_json(job["step"])
     folder = RunFolder(Path(job["folder"]), *job.get("place", ()))
@@ -108,7 +122,7 @@ def run(job: Mapping[str, Any]) -> dict[str, Any]:
     place = Workplace(folder.root, folder.work(step.id), step)
     result = {**failure(Cause.UNKNOWN, ""), "fallback": job["fallback"]}
     try:
-        _attempt(job, step, place, logs, result)
+        _attempt(job, step, place, logs, result, leave)
     except BaseException as error:
         # On a full disk the log cannot grow either.
         with contextlib.suppress(OSError):
@@ -124,7 +138,12 @@ def run(job: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _attempt(
-    job: Mapping[str, Any], step: Step, place: Workplace, logs: Path, result: dict[str, Any]
+    job: Mapping[str, Any],
+    step: Step,
+    place: Workplace,
+    logs: Path,
+    result: dict[str, Any],
+    leave: Callable[[], None],
 ) -> None:
     """Do the step, prove it and move its products into place; fill in its result."""
     root, spent = Path(job["folder"]), _Spent(result["spent_s"])
@@ -154,6 +173,7 @@ def _attempt(
     if not idle:
         _check_read(job, step)
     spent.on("prove")
+    leave()
     absent = outcome.get("_absent", ()) if isinstance(outcome, Mapping) else ()
     os.chdir(place.work)
     result["writes"] = place.place(absent, touched=not idle)

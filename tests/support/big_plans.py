@@ -129,6 +129,9 @@ class InstantExecutor:
     def kill(self, step_id: str, cause: Cause | None) -> None:
         """Have nothing to end."""
 
+    def leaving(self) -> list[str]:
+        return []
+
     def end_stale(self, placed: Mapping[str, Any]) -> None:
         """Have nothing to end."""
 

@@ -13,11 +13,12 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
+from casarun.engine import workplace
 from casarun.engine.executors.local import LocalExecutor
 from casarun.engine.policy import Budget, RetryPolicy
 from casarun.engine.scene import Scene
@@ -106,6 +107,19 @@ def _meet(step: Step, params: dict[str, Any], scene: Scene) -> dict[str, Any]:
         if time.monotonic() > until:
             raise StepFailedError(Cause.PARAMETER, "nobody came")
         time.sleep(0.005)
+    return _make(step, {}, scene)
+
+
+def _sync(step: Step, params: dict[str, Any], scene: Scene) -> dict[str, Any]:
+    """Do as ``make``, with a disk that takes it only when the file ``hold`` is there."""
+    sync = workplace.sync_trees
+
+    def slow(paths: Iterable[Path]) -> None:
+        _hold(params, scene)
+        sync(paths)
+
+    # The process is this step's own.
+    workplace.sync_trees = slow
     return _make(step, {}, scene)
 
 
@@ -224,6 +238,7 @@ _ACTIONS = {
     "look": _look,
     "replace": _replace,
     "print": _print,
+    "sync": _sync,
 }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -109,6 +109,9 @@ class Executor(Protocol):
 
     def usage(self) -> Mapping[str, int]:
         """Return the memory in bytes that each running step uses, where it is known."""
+
+    def leaving(self) -> Collection[str]:
+        """Return the running steps that are done but for the disk, and need no core for that."""
 
     def kill(self, step_id: str, cause: Cause | None) -> None:
         """End an attempt by force; `wait` reports it with this cause, or as stopped if None."""

@@ -64,12 +64,13 @@ _SERVER_DIED: Final = 255
 _DISK_ADVICE: Final = "Free some space and run the same command to go on."
 
 
-@dataclass
+@dataclass(eq=False)
 class _Running:
     """An attempt that is under way."""
 
     job: Job
     process: ForkServerProcess
+    word: connection.Connection | None
     watched: psutil.Process | None
     deadline: float
     started: float
@@ -80,8 +81,19 @@ class _Running:
     family: list[psutil.Process] = field(default_factory=list)
     killed: Cause | None = None
     stopped: bool = False
+    leaving: bool = False
     busy: _Busy | None = None
     holders: list[Holder] = field(default_factory=list)
+
+    def hear(self) -> None:
+        """Take its one word: that it is done but for the disk; or its end without a word."""
+        if self.word is None:
+            return
+        with contextlib.suppress(EOFError, OSError):
+            self.word.recv_bytes()
+            self.leaving = True
+        self.word.close()
+        self.word = None
 
 
 @dataclass(frozen=True)
@@ -170,15 +182,16 @@ class LocalExecutor:
         ooms = oom_kills()
         clear_result(RunFolder(job.folder), job.step.id, job.attempt)
         self.warm_up()
-        process = self._context.Process(target=worker.main, args=(job.to_json(),), daemon=True)
-        with _signals_blocked(), _anonymous_main():
+        receive, send = self._context.Pipe(duplex=False)
+        process = self._context.Process(target=worker.main, args=(job.to_json(), send), daemon=True)
+        with send, _signals_blocked(), _anonymous_main():
             process.start()
         now = time.monotonic()
         watched = None
         with contextlib.suppress(psutil.Error):
             watched = psutil.Process(process.pid)
         self._running[job.step.id] = _Running(
-            job, process, watched, now + job.step.resources.time_limit_s, now, ooms
+            job, process, receive, watched, now + job.step.resources.time_limit_s, now, ooms
         )
         return process_mark(process.pid or 0)
 
@@ -186,18 +199,26 @@ class LocalExecutor:
         """Return what ended; see `Executor.wait`."""
         self._watch()
         sentinels = {r.process.sentinel: step_id for step_id, r in self._running.items()}
+        words = {r.word: r for r in self._running.values() if r.word is not None}
         if not sentinels:
             time.sleep(max(timeout_s, 0.0))
             return []
         until = min(r.deadline for r in self._running.values()) - time.monotonic()
         timeout = max(0.0, min(timeout_s, until))
-        ready = connection.wait(list(sentinels), timeout)
+        ready = connection.wait([*sentinels, *words], timeout)
         self._watch()
+        for word, running in words.items():
+            if word in ready:
+                running.hear()
         return [self._end(sentinels[handle]) for handle in ready if isinstance(handle, int)]
 
     def usage(self) -> Mapping[str, int]:
         """Return the memory in use by step; see `Executor.usage`."""
         return {step_id: running.memory_bytes for step_id, running in self._running.items()}
+
+    def leaving(self) -> list[str]:
+        """Return the steps that need no core any more; see `Executor.leaving`."""
+        return [step_id for step_id, running in self._running.items() if running.leaving]
 
     def kill(self, step_id: str, cause: Cause | None) -> None:
         """End an attempt by force; see `Executor.kill`."""
@@ -277,6 +298,8 @@ class LocalExecutor:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(_pid(running), signal.SIGKILL)
         running.process.close()
+        if running.word is not None:
+            running.word.close()
         result = read_result(folder, step_id, job.attempt)
         if result is None:
             with contextlib.suppress(OSError):
