@@ -155,6 +155,23 @@ def test_other_files_are_neither_read_nor_shown(folder: Path, name: str) -> None
     assert done.stderr
 
 
+PIPES = {
+    "a mask": '[[image]]\nname = "x"\nmask = "odd"\n',
+    "regions": '[[image]]\nname = "x"\nregions = ["odd"]\n',
+    "data": '[[dataset]]\nvis = "odd"\n',
+    "data that match": '[[dataset]]\nvis = "od*"\n',
+}
+
+
+@pytest.mark.parametrize("name", PIPES)
+def test_a_pipe_in_place_of_a_file_is_not_opened(folder: Path, name: str) -> None:
+    os.mkfifo(folder / "odd")
+    done = check(folder, PIPES[name])
+    assert done.returncode == 2
+    assert f"{str(folder / 'odd')!r} is a pipe or a device, not a file\n" in done.stderr
+    assert "no such file" not in done.stderr
+
+
 @pytest.mark.parametrize("what", ["folder", "pipe"])
 def test_what_is_no_file_does_not_hold_the_check_up(folder: Path, what: str) -> None:
     path = folder / "odd.toml"

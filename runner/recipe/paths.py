@@ -319,8 +319,10 @@ class Paths:
         expanded = self._expanded(text, key)
         if expanded is not None:
             path = self.folder / expanded
-            if self.portable or _exists(path):
+            if self._readable(path, key) and (self.portable or _exists(path)):
                 return str(_plain(path))
+            if _exists(path):
+                return text
             near = did_you_mean(Path(text).name, words)
             self._problem(f"no such file: {_path(path)}{near or self._near(path)}", key)
         return text
@@ -333,7 +335,7 @@ class Paths:
             return []
         path = folder / expanded
         if self.portable or _exists(path):
-            return [_plain(path)]
+            return [_plain(path)] if self._readable(path, key) else []
         if not glob.has_magic(rest):
             if not may_be_none:
                 self._problem(f"no such file: {_path(path)}{self._near(path)}", key)
@@ -341,7 +343,14 @@ class Paths:
         found = sorted({_plain(Path(match)) for match in glob.glob(self._pattern(text, key))})  # noqa: PTH207
         if not found and not may_be_none:
             self._problem(f"{_path(path)} matches nothing", key)
-        return found
+        return [one for one in found if self._readable(one, key)]
+
+    def _readable(self, path: Path, key: KeyPath) -> bool:
+        """Tell whether a path may be read; else say so: to open a pipe may take for ever."""
+        odd = _exists(path) and not (path.is_file() or path.is_dir())
+        if odd:
+            self._problem(f"{_path(path)} is a pipe or a device, not a file", key)
+        return not odd
 
     def _pattern(self, text: str, key: KeyPath) -> str:
         """Return a `vis` as a pattern of absolute paths.
