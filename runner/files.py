@@ -119,6 +119,11 @@ def write_json(path: Path, data: Json, *, durable: bool = True) -> None:
     write_atomic(path, json.dumps(data, indent=1, default=str) + "\n", durable=durable)
 
 
+def write_product(path: str | Path, data: Json) -> None:
+    """Write data as JSON that a step makes: it becomes durable where all its products do."""
+    write_json(Path(path), data, durable=False)
+
+
 def read_json(path: Path) -> Json:
     """Read a JSON file.
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from ..casa import checks, fits_object, invoke, logscan, metadata, table_files
 from ..errors import Cause, DataError, StepFailedError, with_advice
-from ..files import copy_tree, write_json
+from ..files import copy_tree, write_product
 from ..plan import Check, Step
 from ..quantities import parse
 from . import provenance
@@ -179,7 +179,7 @@ def _fluxscale(params: Params) -> Outcome:
                 "calibrate.solint.amp, or leave the field out of calibrators.phase.",
             )
     outcome = call("fluxscale", params)
-    write_json(Path(f"{params['fluxtable']}.json"), outcome)
+    write_product(f"{params['fluxtable']}.json", outcome)
     return outcome
 
 
@@ -274,7 +274,7 @@ def _observe(params: Params) -> Outcome:
         observation = metadata.read(Path(params["vis"]))
     except DataError as error:
         raise StepFailedError(Cause.POSTCONDITION, str(error)) from error
-    write_json(Path(params["out"]), observation.to_json())
+    write_product(params["out"], observation.to_json())
     return {"n_rows": observation.n_rows, "n_fields": len(observation.fields)}
 
 

@@ -105,7 +105,8 @@ def numbers(params: Params) -> dict[str, Any]:
         ``setup``, ``pieces``, ``table`` (to write).
     """
     rows = channel_rows(params["pieces"])
-    write_atomic(Path(params["table"]), ecsv(rows, _chain(params)[0].source.unit))
+    text = ecsv(rows, _chain(params)[0].source.unit)
+    write_atomic(Path(params["table"]), text, durable=False)
     return {"channels": len(rows)}
 
 

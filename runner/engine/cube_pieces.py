@@ -23,7 +23,7 @@ from ..cubes.convolve import Plane, Smoother
 from ..cubes.masks import Clipped
 from ..cubes.moments import Maps
 from ..cubes.spectral import hanning
-from ..files import write_json
+from ..files import write_product
 from . import cube_setup
 
 Params = Mapping[str, Any]
@@ -85,7 +85,7 @@ def piece(params: Params) -> dict[str, Any]:
         made = _Piece(chain, params, cube)
         numbers = made.write(out, first, last)
         direct = cube.direct
-    write_json(out / NUMBERS, numbers)
+    write_product(out / NUMBERS, numbers)
     return {"channels": [first, last], "at_once": made.at_once, "read_directly": direct}
 
 

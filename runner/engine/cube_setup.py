@@ -16,7 +16,7 @@ from ..cubes.beams import Beam
 from ..cubes.chain import Chain, Cube
 from ..cubes.spectral import Axis
 from ..errors import Cause, DataError, StepFailedError
-from ..files import read_json, write_json
+from ..files import read_json, write_product
 
 Params = Mapping[str, Any]
 
@@ -43,7 +43,7 @@ def inspect(params: Params) -> dict[str, Any]:
     """
     with _opened(str(params["cube"])) as cube:
         about = cube_of(cube.header)
-    write_json(Path(params["out"]), about.to_json())
+    write_product(params["out"], about.to_json())
     return {"n_chan": about.axis.n_chan, "n_x": about.n_x, "n_y": about.n_y}
 
 
@@ -76,7 +76,7 @@ def begin(params: Params) -> dict[str, Any]:
         key = ".".join(("cube", str(params["settings"]["name"]), *wrong[0].key))
         raise StepFailedError(Cause.PARAMETER, f"{key}: {wrong[0].message}")
     _lay_out(chain, params, out)
-    write_json(out / SETUP, to_json(chain))
+    write_product(out / SETUP, to_json(chain))
     return {
         "shape": [*chain.shape[::-1], chain.axis.n_chan],
         "beams": [asdict(beam) for beam in chain.result_beams[:1]],

@@ -12,7 +12,7 @@ import numpy as np
 from .. import heuristics
 from ..casa.channel_range import ChannelRange
 from ..errors import Cause, StepFailedError
-from ..files import write_json
+from ..files import write_product
 from ..quantities import parse
 from .range_place import (
     Outcome,
@@ -83,7 +83,7 @@ def clean(params: Params) -> Outcome:
     if params["settling"]:
         pb, mask = f"{params['dirty']}.pb", f"{prefix}.mask"
         numbers |= measured(f"{prefix}.residual", pb, mask, place)
-    write_json(Path(params["out"]), numbers)
+    write_product(params["out"], numbers)
     cut_links(params)
     how = {"source": source, "tclean": _difference(params["tclean"], settings), **descent.how}
     absent = [path for path in params["products"] if not Path(path).exists()]
@@ -251,7 +251,7 @@ def settle(params: Params) -> Outcome:
     """
     before = read_numbers(params["state"]) if params["state"] else {}
     if before.get("next") == "end":
-        write_json(Path(params["out"]), before)
+        write_product(params["out"], before)
         return {**before, SKIPPED: before["reason"], "_absent": []}
     latest = [_latest(rounds) for rounds in params["ranges"]]
     ranges = [one for one in latest if one is not None]
@@ -260,7 +260,7 @@ def settle(params: Params) -> Outcome:
         # The last round is for what is done again: a limit must never hang on the ranges.
         state |= {"next": "end", "reason": f"after {params['round']} rounds"}
         state["threshold_jy"] = state["thresholds_jy"][-1]
-    write_json(Path(params["out"]), state)
+    write_product(params["out"], state)
     return state
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ..casa.channel_range import Axis, ChannelRange
-from ..files import copy_tree, read_json, write_json
+from ..files import copy_tree, read_json, write_product
 from ..qa import image_scan
 from .results import SKIPPED
 
@@ -45,7 +45,7 @@ class Place:
 
 def idle(params: Params, why: str, products: Iterable[str]) -> Outcome:
     """Write that nothing was to be done, and return it."""
-    write_json(Path(params["out"]), {"skipped": why})
+    write_product(params["out"], {"skipped": why})
     return {SKIPPED: why, "_absent": list(products)}
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ..casa import channel_range, range_images
 from ..errors import Cause, StepFailedError
-from ..files import remove_tree, write_json
+from ..files import remove_tree, write_product
 from ..qa import metrics
 from .range_cleaning import clean, settle
 from .range_place import (
@@ -40,7 +40,7 @@ def axis(params: Params) -> Outcome:
         `tclean`, its parameters of the whole cube; `out`, the JSON to write.
     """
     found = channel_range.axis(params["tclean"])
-    write_json(Path(params["out"]), asdict(found))
+    write_product(params["out"], asdict(found))
     ends = found.frequencies_hz
     return {"n_chan": found.n_chan, "first_hz": ends[0], "last_hz": ends[-1]}
 
@@ -75,7 +75,7 @@ def dirty(params: Params) -> Outcome:
         "beams": place.own(range_images.beams(f"{prefix}.psf")),
         **measured(f"{prefix}.residual", f"{prefix}.pb", "", place),
     }
-    write_json(Path(params["out"]), numbers)
+    write_product(params["out"], numbers)
     return {key: value for key, value in numbers.items() if not isinstance(value, list)} | {
         "_absent": [path for path in params["products"] if not Path(path).exists()]
     }
@@ -125,7 +125,7 @@ def gather(params: Params) -> Outcome:
         "threshold_jy": None,
         "next": {"sources": "dirty"},
     }
-    write_json(Path(params["out"]), numbers)
+    write_product(params["out"], numbers)
     return {key: value for key, value in numbers.items() if key != "per_channel"}
 
 

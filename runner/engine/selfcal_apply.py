@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ..casa import first_flags, gain_solutions, invoke, read
-from ..files import read_json, write_json
+from ..files import read_json, write_product
 from ..heuristics import spwmap as nearest_windows
 from ..observation import SpectralWindow
 from .results import SKIPPED
@@ -191,7 +191,7 @@ def finish(params: Params) -> Outcome:
         "script": params["script"],
         "mask": f"{after['prefix']}.mask" if after and not after.get("empty") else None,
     }
-    write_json(Path(params["out"]), summary)
+    write_product(params["out"], summary)
     return {"best_round": best, "kept_first": not entries, "called": called}
 
 

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from ..casa import channel_range, invoke, read, selfcal_image, solution_snr
 from ..casa.mask_image import rectangles
 from ..casa.standing_imager import StandingImager
-from ..files import copy_tree, read_json, remove_tree, write_json
+from ..files import copy_tree, read_json, remove_tree, write_product
 from ..qa import metrics, selfcal, selfcal_mask
 from .results import SKIPPED
 from .selfcal_apply import why_not
@@ -81,7 +81,7 @@ def image(params: Params) -> Outcome:
     """
     if why := why_not(params):
         idle = {"round": params["round"], "skipped": why}
-        write_json(Path(params["out"]), idle)
+        write_product(params["out"], idle)
         return idle | {SKIPPED: why, "_absent": _products(params)}
     thermal = _thermal(params)
     with StandingImager(_settings(params)) as imager:
@@ -90,7 +90,7 @@ def image(params: Params) -> Outcome:
     cleaning.finish()
     measured = {"round": params["round"], "skipped": "", **_measured(params, cleaning)}
     numbers: dict[str, Any] = invoke.plain(measured)
-    write_json(Path(params["out"]), numbers)
+    write_product(params["out"], numbers)
     absent = [path for path in _products(params) if not Path(path).exists()]
     how = {"tclean": _settings(params), "cleans": cleaning.cleans}
     return numbers | {"how": how, "_absent": absent}
@@ -117,7 +117,7 @@ def judge(params: Params) -> Outcome:
     state = selfcal.judge(
         int(params["round"]), states, numbers, solve, params["limits"], params["ladder"]
     )
-    write_json(Path(params["out"]), state)
+    write_product(params["out"], state)
     told = {key: state[key] for key in ("accepted", "reason", "next", "ended")}
     return told | ({SKIPPED: state["skipped"], "_absent": []} if state["skipped"] else {})
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..files import read_json, write_json
+from ..files import read_json, write_product
 from ..qa import selfcal_plots, viewer_data
 
 Params = Mapping[str, Any]
@@ -37,7 +37,7 @@ def draw(params: Params) -> Outcome:
         read_json(Path(params["summary"])), params["prefixes"], params["tables"], folder,
         viewer_data.most_bytes(params),
     )  # fmt: skip
-    write_json(folder / PLOTS, {"plots": drawn})
+    write_product(folder / PLOTS, {"plots": drawn})
     return {"plots": len(drawn)}
 
 

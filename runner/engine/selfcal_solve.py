@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from ..casa import gain_solutions, invoke, metadata, model_image, read, solution_snr
 from ..errors import Cause, StepFailedError
-from ..files import copy_tree, read_json, write_json
+from ..files import copy_tree, read_json, write_product
 from ..heuristics import refant as central_antennas
 from ..heuristics import selfcal as choice
 from . import selfcal_apply
@@ -131,7 +131,7 @@ def _solve(params: Params) -> Outcome:
         return _not_solved(params, record, "; ".join(failed))
     _gather(record, runs)
     record["tables"] = dict(params["tables"])
-    write_json(Path(params["out"]), record)
+    write_product(params["out"], record)
     told = {key: record[key] for key in ("solint", "calmode", "gaintype", "combine")}
     return told | {"called": [call for run in runs for call in run["called"]]}
 
@@ -139,7 +139,7 @@ def _solve(params: Params) -> Outcome:
 def _not_solved(params: Params, record: dict[str, Any], why: str) -> Outcome:
     for table in params["tables"].values():
         shutil.rmtree(table, ignore_errors=True)
-    write_json(Path(params["out"]), record | {"skipped": why})
+    write_product(params["out"], record | {"skipped": why})
     return {SKIPPED: why, "_absent": list(params["tables"].values())}
 
 

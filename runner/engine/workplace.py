@@ -32,6 +32,7 @@ class Workplace:
         self._step = step
         self.work = work
         self._links: dict[Path, Path] = {}
+        self._folders: dict[Path, Path] = {}
 
     def make(self) -> None:
         """Make the folder with its links.
@@ -46,7 +47,8 @@ class Workplace:
         step = self._step
         for path in _relative((*step.reads, *step.writes, *step.updates)):
             self._real(path)
-            (self.work / path).parent.mkdir(parents=True, exist_ok=True)
+        for folder in {(self.work / path).parent for path in _relative(self._all())}:
+            folder.mkdir(parents=True, exist_ok=True)
         for path in _relative(step.updates):
             if not (self._root / path).exists():
                 raise StepFailedError(Cause.LOST_INPUT, f"{path}, to be changed, does not exist")
@@ -56,9 +58,9 @@ class Workplace:
 
     def _link(self, path: str) -> None:
         place, real = self.work / path, self._root / path
-        if not real.exists() or any(above in self._links for above in (place, *place.parents)):
+        if not real.exists() or self._is_linked(path):
             return
-        inside = [p for p in self._step.writes if PurePosixPath(p).is_relative_to(path)]
+        inside = any(f"{written}/".startswith(f"{path}/") for written in self._step.writes)
         if inside and real.is_dir():
             # A step that writes into a folder that it reads gets a real folder of links,
             # else it would write past the work folder.
@@ -77,9 +79,21 @@ class Workplace:
         place.symlink_to(target)
         self._links[place] = target
 
+    def _is_linked(self, path: str) -> bool:
+        """Say whether a path, or a folder that it is in, is there as a link already."""
+        parts = path.split("/")
+        inside = ("/".join(parts[:n]) for n in range(1, len(parts) + 1))
+        return any(self.work / above in self._links for above in inside)
+
     def _real(self, path: str) -> Path:
         """Return where a product really is; it must be in the run folder."""
-        real = (self._root / path).resolve()
+        place = self._root / path
+        folder = self._folders.get(place.parent)
+        if folder is None:
+            folder = self._folders[place.parent] = place.parent.resolve()
+        real = folder / place.name
+        if real.is_symlink():
+            real = real.resolve()
         if not real.is_relative_to(self._root) or ".." in PurePosixPath(path).parts:
             raise StepFailedError(
                 Cause.PARAMETER,
@@ -153,11 +167,12 @@ class Workplace:
     def undeclared(self) -> list[str]:
         """Return what the step left in the work folder without having declared it."""
         known = {self.work / ".replaced", *(self.work / path for path in self._step.writes)}
-        folders = {
-            above
-            for place in (*known, *self._links, *(self.work / p for p in _relative(self._all())))
-            for above in place.parents
-        }
+        folders: set[Path] = set()
+        for place in (*known, *self._links, *(self.work / p for p in _relative(self._all()))):
+            for above in place.parents:
+                if above in folders:
+                    break
+                folders.add(above)
         found: list[str] = []
 
         def visit(path: Path) -> bool:

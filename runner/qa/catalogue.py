@@ -248,7 +248,7 @@ def write(found: Catalogue, prefix: str) -> list[str]:
     """Write the tables and regions; return their paths."""
     texts = {".ecsv": ecsv(found), ".xml": votable(found), ".reg": regions(found)}
     for suffix, text in texts.items():
-        write_atomic(Path(f"{prefix}{suffix}"), text)
+        write_atomic(Path(f"{prefix}{suffix}"), text, durable=False)
     return [f"{prefix}{suffix}" for suffix in texts]
 
 

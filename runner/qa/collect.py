@@ -121,5 +121,6 @@ def measure_cube(params: Params, cube: Cube, rows: list[dict[str, Any]]) -> dict
 def _write(content: dict[str, Any], path: str) -> dict[str, Any]:
     """Write JSON in one move, so that a killed worker leaves no half a file."""
     if path:
-        write_atomic(Path(path), json.dumps(content, indent=1, allow_nan=False) + "\n")
+        text = json.dumps(content, indent=1, allow_nan=False) + "\n"
+        write_atomic(Path(path), text, durable=False)
     return content
