@@ -222,6 +222,37 @@ def test_numbers_equal_those_of_the_fits_files(demo: tuple[Path, str]) -> None:
         assert image["peak_jy_per_beam"] == pytest.approx(np.nanmax(data), rel=1e-5)
 
 
+def test_numbers_equal_those_of_casa(demo: tuple[Path, str]) -> None:
+    configure()
+    from casatasks import flagdata, imstat
+
+    run, _ = demo
+    for name in ("continuum", "hi"):
+        image = metrics(run)["images"]["N5921_2"][name]
+        theirs = imstat(str(run / f"images/N5921_2.{name}.image"))
+        assert image["peak_jy_per_beam"] == pytest.approx(theirs["max"][0], rel=1e-6)
+        assert image["min_jy_per_beam"] == pytest.approx(theirs["min"][0], rel=1e-6)
+        place = image["peak_position"]
+        assert [*place["pixel"], place["channel"]] == [theirs["maxpos"][axis] for axis in (0, 1, 3)]
+    flagged = metrics(run)["datasets"]["apr13"]["flagged_fraction"]
+    counted = flagdata(str(run / "raw/apr13.ms"), mode="summary", antenna="*&*")
+    assert flagged["total"] == pytest.approx(counted["flagged"] / counted["total"], rel=1e-9)
+    for kind in ("field", "antenna", "spw", "scan"):
+        theirs = {name: one["flagged"] / one["total"] for name, one in counted[kind].items()}
+        assert flagged[kind] == pytest.approx(theirs, rel=1e-9)
+
+
+def test_calibrators_are_held_against_their_places_in_the_sky(demo: tuple[Path, str]) -> None:
+    found = metrics(demo[0])["datasets"]["apr13"]["calibrators"]
+    for name, known in (("1331+30500002_0", "1328+307"), ("1445+09900002_0", "1442+101")):
+        assert known in found[name]["catalogue"]["name"]
+        # The VLA's calibrator list of the time is right to some hundredths of an arcsec.
+        assert abs(found[name]["catalogue"]["east_arcsec"]) < 0.1
+        assert abs(found[name]["catalogue"]["north_arcsec"]) < 0.1
+    page = (demo[0] / "qa/index.html").read_text()
+    assert "1442+101 J144516.4+095836" in page
+
+
 @needs_browser
 def test_the_pictures_of_the_report_read_what_casa_reads(demo: tuple[Path, str]) -> None:
     run, _ = demo

@@ -144,10 +144,10 @@ def _channels(
                 spectrum, where = peak, "the largest pixel of each channel"
     masked = "flux_in_mask_jy" in rows[0]
     total = _column(rows, "flux_in_mask_jy" if masked else "flux_jy")
+    what = "sum in the mask" if masked else "sum of all pixels"
     path = sky.spectrum(
         folder / "channels.png", (x, label), (spectrum, where),
-        (total, "in the mask" if masked else "in all") if np.isfinite(total).any() else None,
-        _column(rows, "noise"),
+        (total, what) if np.isfinite(total).any() else None, _column(rows, "noise"),
     )  # fmt: skip
     return plot("cube", path, "Spectrum and noise", "Grey: the noise of each channel, one sigma.")
 

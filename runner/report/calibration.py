@@ -149,7 +149,7 @@ def points(numbers: Mapping[str, Any]) -> list[dict[str, str]]:
 def _offset(east: float | None, north: float | None) -> str:
     if east is None or north is None:
         return words.UNKNOWN
-    return f"{east:+.3f}″ east, {north:+.3f}″ north"
+    return f"{round(east, 3) + 0.0:+.3f}″ east, {round(north, 3) + 0.0:+.3f}″ north"
 
 
 def _known(place: Mapping[str, Any] | None) -> str:

@@ -26,6 +26,8 @@ def cube(
     """
     title = f"{target}: {name}" if target else name
     shown: dict[str, Any] = {
+        "target": target,
+        "name": name,
         "title": title,
         "anchor": f"cube-{quote(f'{target}.{name}', safe='')}",
         "plots": plots(numbers).get("cube", []),
@@ -34,7 +36,13 @@ def cube(
     if not numbers:
         return shown
     fits = str(numbers.get("fits") or "")
+    unit = str(numbers.get("unit", ""))
     return shown | {
+        "summary": {
+            "peak": _brightness(numbers, "peak", unit),
+            "noise": _brightness(numbers, "rms_noise", unit),
+            "beam": words.synthesized_beam(dict(numbers)),
+        },
         "done": [str(one) for one in numbers.get("done", ())],
         "of": str(numbers.get("of", "")),
         "rows": _rows(numbers),
