@@ -2,7 +2,9 @@
 
 In turns, each from the start of its process to its end: a loop over datasets, as one writes first;
 a ``multiprocessing.Pool`` over them; both with CASA's own number of threads, and with one thread,
-for those who know to set it; and casarun with checks, journal, plots and report.
+for those who know to set it; such a pool with a process for each dataset, which is what ``Pool()``
+comes to on a shared node, where Python counts the host's cores and not those that a job has; and
+casarun with checks, journal, plots and report.
 
 The limit is the CPU time of the tasks over the cores: of casarun's own steps, as the run recorded
 them, and of the loop with one thread, which has no overhead but the import of CASA.
@@ -28,7 +30,7 @@ import measuring
 from measuring import CASARUN, Figure, Part, Sample
 
 LOOP, LOOP_ONE = "script", "script, one thread"
-POOL, POOL_ONE = "pool", "pool, one thread"
+POOL, POOL_ONE, POOL_EACH = "pool", "pool, one thread", "pool, a process a dataset"
 OURS = "casarun"
 EFFICIENCY, FASTER = 0.9, 3.0
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
@@ -91,7 +93,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             return sample
 
         times = 1 if options.quick else options.times
-        part.samples += measuring.in_turns(times, (LOOP, LOOP_ONE, POOL, POOL_ONE, OURS), turn)
+        part.samples += measuring.in_turns(
+            times, (LOOP, LOOP_ONE, POOL, POOL_ONE, POOL_EACH, OURS), turn
+        )
     part.wrong = differences(peaks)
     wall_s, limit_s = part.median(OURS), statistics.median(tasks) / cores
     part.figures = [
@@ -103,6 +107,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             part.median(LOOP_ONE, "cpu_s") / cores / wall_s,
         ),
         Figure("times faster than the pool", part.ratio(POOL, OURS), least=FASTER),
+        Figure(
+            "times faster than the pool with a process a dataset",
+            part.ratio(POOL_EACH, OURS),
+            least=FASTER,
+        ),
         Figure("times faster than the pool with one thread", part.ratio(POOL_ONE, OURS)),
         Figure("times faster than the script", part.ratio(LOOP, OURS)),
         Figure("times faster than the script with one thread", part.ratio(LOOP_ONE, OURS)),
@@ -129,6 +138,8 @@ def run(who: str, folder: Path, data: Sequence[Path], cores: int) -> Sample:
     env = measuring.bare_environment() | (ONE_THREAD if who in (LOOP_ONE, POOL_ONE) else {})
     processes = cores if who in (POOL, POOL_ONE) else 1
     script = measuring.HERE / "eight_script.py"
+    if who == POOL_EACH:
+        processes = len(data)
     command = [sys.executable, script, folder, str(processes), *data]
     return measuring.timed(who, command, env=env, limit_s=LIMIT_S)
 
