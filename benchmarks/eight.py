@@ -32,6 +32,7 @@ from measuring import CASARUN, Figure, Part, Sample
 LOOP, LOOP_ONE = "script", "script, one thread"
 POOL, POOL_ONE, POOL_EACH = "pool", "pool, one thread", "pool, a process a dataset"
 OURS = "casarun"
+EVERYONE = (LOOP, LOOP_ONE, POOL, POOL_ONE, POOL_EACH, OURS)
 EFFICIENCY, FASTER = 0.9, 3.0
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 LIMIT_S = 900.0
@@ -93,9 +94,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return sample
 
         times = 1 if options.quick else options.times
-        part.samples += measuring.in_turns(
-            times, (LOOP, LOOP_ONE, POOL, POOL_ONE, POOL_EACH, OURS), turn
-        )
+        part.samples += measuring.in_turns(times, EVERYONE, turn)
     part.wrong = differences(peaks)
     wall_s, limit_s = part.median(OURS), statistics.median(tasks) / cores
     part.figures = [
@@ -136,10 +135,8 @@ def run(who: str, folder: Path, data: Sequence[Path], cores: int) -> Sample:
         command = [*CASARUN, data[0].parent / "recipe.toml", "--output", folder]
         return measuring.timed(who, command, limit_s=LIMIT_S)
     env = measuring.bare_environment() | (ONE_THREAD if who in (LOOP_ONE, POOL_ONE) else {})
-    processes = cores if who in (POOL, POOL_ONE) else 1
+    processes = {POOL: cores, POOL_ONE: cores, POOL_EACH: len(data)}.get(who, 1)
     script = measuring.HERE / "eight_script.py"
-    if who == POOL_EACH:
-        processes = len(data)
     command = [sys.executable, script, folder, str(processes), *data]
     return measuring.timed(who, command, env=env, limit_s=LIMIT_S)
 
