@@ -59,7 +59,7 @@ def test_how_far_it_is_from_there_is_that_of_the_field_and_that_of_the_fit() -> 
         "off its place in the ICRF (0003-066 J000613.8-062335): 3.3 arcsec (error 0.01)"
     )
     shown = calibration.points({"calibrators": {"x": numbers}})[0]
-    assert shown["known"] == "+3.250″ east, +0.500″ north of 0003-066 J000613.8-062335"
+    assert shown["known"] == "+3.250″, +0.500″ (0003-066)"
 
 
 def test_what_is_in_no_catalogue_is_held_against_its_field() -> None:

@@ -250,7 +250,7 @@ def test_calibrators_are_held_against_their_places_in_the_sky(demo: tuple[Path, 
         assert abs(found[name]["catalogue"]["east_arcsec"]) < 0.1
         assert abs(found[name]["catalogue"]["north_arcsec"]) < 0.1
     page = (demo[0] / "qa/index.html").read_text()
-    assert "1442+101 J144516.4+095836" in page
+    assert "″ (1442+101)</td>" in page
 
 
 @needs_browser

@@ -149,14 +149,14 @@ def points(numbers: Mapping[str, Any]) -> list[dict[str, str]]:
 def _offset(east: float | None, north: float | None) -> str:
     if east is None or north is None:
         return words.UNKNOWN
-    return f"{round(east, 3) + 0.0:+.3f}″ east, {round(north, 3) + 0.0:+.3f}″ north"
+    return f"{round(east, 3) + 0.0:+.3f}″, {round(north, 3) + 0.0:+.3f}″"
 
 
 def _known(place: Mapping[str, Any] | None) -> str:
-    """Write how far a calibrator is from its place in the catalogue, which it may not be in."""
+    """Write how far a calibrator is from its place in the catalogue, where it is in that."""
     if not place:
         return words.NONE
-    return f"{_offset(place['east_arcsec'], place['north_arcsec'])} of {place['name']}"
+    return f"{_offset(place['east_arcsec'], place['north_arcsec'])} ({place['name'].split()[0]})"
 
 
 def _arcsec(value: float | None) -> str:

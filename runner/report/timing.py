@@ -42,7 +42,8 @@ def chart(rows: Sequence[Row]) -> dict[str, Any] | None:
     height = 26 + n_lanes * _LANE + 2 * (_STRIP + 14) + 30
     canvas = charts.Canvas(charts.WIDTH, height, "Steps against time, with memory and cores")
     x = charts.Scale(0.0, last or 1.0, _LEFT, charts.WIDTH - _RIGHT)
-    colours = _colours([row for _, _, row in spans])
+    drawn = {row["stage"] for _, _, row in spans}
+    colours = _colours([row for row in rows if row["stage"] in drawn])
     canvas.legend = [(stage, colour) for stage, colour in colours.items()]
     for (start, end, row), lane in zip(spans, lanes, strict=True):
         left, right = x(start - zero), x(end - zero)
