@@ -327,7 +327,7 @@ def test_the_command_line(tmp_path: Path) -> None:
     done = casarun("verify", "out", cwd=tmp_path)
     assert done.returncode == 3
     assert done.stdout == (
-        "out: recipe.toml is not as it was packed\n1 problem in a bundle of 18 files\n"
+        "out: recipe.toml is not as it was packed\n1 problem; files looked at: 18\n"
     )
     done = casarun("crate", "nowhere", cwd=tmp_path)
     assert done.returncode == 2

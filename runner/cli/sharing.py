@@ -50,9 +50,7 @@ def verify(path: Path, unpack: Path | None) -> ExitCode:
         click.echo(printable(f"{path}: {problem}"))
     if found.problems:
         number = len(found.problems)
-        click.echo(
-            f"{number} problem{'s' if number > 1 else ''} in a bundle of {found.files} files"
-        )
+        click.echo(f"{number} problem{'s' if number > 1 else ''}; files looked at: {found.files}")
         return ExitCode.DIFFER
     click.echo(printable(f"{path}: {found.files} files, all as they were packed"))
     if unpack is not None:
