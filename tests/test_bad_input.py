@@ -197,6 +197,27 @@ def test_a_folder_that_holds_no_run(tmp_path: Path, command: str) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_what_is_taken_for_a_run_folder(tmp_path: Path) -> None:
+    (tmp_path / "r.toml").touch()
+    said = "r.toml is a file, not a run folder: `casarun r.toml` would run it as a recipe\n"
+    refused(casarun("status", "r.toml", cwd=tmp_path), said)
+    refused(casarun("status", "m31", cwd=tmp_path), "m31: there is no such folder\n")
+    (tmp_path / "runs" / "m31" / ".casarun").mkdir(parents=True)
+    (tmp_path / "runs" / "m31" / ".casarun" / "journal.jsonl").touch()
+    said = "m31: there is no such folder; did you mean runs/m31?\n"
+    refused(casarun("log", "m31", cwd=tmp_path), said)
+
+
+@pytest.mark.casa
+def test_what_is_no_dataset_is_told_without_a_recipe(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("hello\n")
+    refused(
+        casarun("init", "notes.txt", cwd=tmp_path),
+        f"{tmp_path}/notes.txt: expected a UVFITS file, but it is a text file, whatever its name "
+        "says\n",
+    )
+
+
 def test_an_unknown_task(tmp_path: Path) -> None:
     refused(
         casarun("task", "tcleen", cwd=tmp_path),

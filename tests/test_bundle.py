@@ -331,7 +331,7 @@ def test_the_command_line(tmp_path: Path) -> None:
     )
     done = casarun("crate", "nowhere", cwd=tmp_path)
     assert done.returncode == 2
-    assert "not a run folder" in done.stderr
+    assert "there is no such folder" in done.stderr
 
 
 def test_without_the_library_it_says_what_to_install(

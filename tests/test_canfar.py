@@ -219,7 +219,7 @@ def test_an_image_must_be_configured(there: Platform, tmp_path: Path) -> None:
     with pytest.raises(RefusedError) as error:
         hand_in(dry_run=True)
     assert str(error.value) == (
-        f"which container image the session runs stands in your own {config}: [canfar] image = "
+        f"a session runs in a container: name its image in your own {config}: [canfar] image = "
         '"images.canfar.net/PROJECT/casarun:latest"'
     )
 

@@ -610,7 +610,7 @@ def test_folders_that_cannot_be_compared_are_refused(tmp_path: Path) -> None:
     make(tmp_path / "a")
     (tmp_path / "empty").mkdir()
     no_run = "not a run folder (it has no .casarun/journal.jsonl)"
-    assert refused(tmp_path, "a", "nowhere") == (2, f"nowhere: {no_run}")
+    assert refused(tmp_path, "a", "nowhere") == (2, "nowhere: there is no such folder")
     assert refused(tmp_path, "empty", "a") == (2, f"empty: {no_run}")
     assert refused(tmp_path, "a", "./a") == (2, "/a: both are one run folder")
     make(tmp_path / "killed", Story(state="died"))

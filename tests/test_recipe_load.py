@@ -586,10 +586,18 @@ def test_what_is_no_recipe(folder: Path, content: bytes, message: str) -> None:
 
 def test_what_is_no_file(folder: Path) -> None:
     os.mkfifo("fifo")
-    Path("recipe.toml").touch()
+    for path in ("recipe.toml", "full.ms/table.dat", "full.ms/ANTENNA/table.dat", "asdm/ASDM.xml",
+                 "run/.casarun/journal.jsonl"):  # fmt: skip
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        Path(path).touch()
     messages = {
         "recipes.toml": "recipes.toml: no such file; did you mean 'recipe.toml'?",
         "a.ms": "a.ms: is a folder, not a recipe",
+        "full.ms": "full.ms: is a MeasurementSet, not a recipe: `casarun init full.ms` writes one "
+        "for it",
+        "asdm": "asdm: is an ASDM, not a recipe: `casarun init asdm` writes one for it",
+        "run": "run: is a run folder, not a recipe: `casarun status run` says how it is, and its "
+        "recipe is run/scripts/recipe.toml",
         "fifo": "fifo: is not a regular file",
         "recipe.toml/x": "recipe.toml/x: no such file",
     }

@@ -9,7 +9,7 @@ from ..cubes.chain import Cube
 from ..engine.executors.local import LocalExecutor
 from ..engine.resume import decide, survey
 from ..engine.signals import StopFlag
-from ..errors import CasarunError, DataError, KeyPath, Problem, with_advice
+from ..errors import CasarunError, DataError, KeyPath, Problem, RefusedError, with_advice
 from ..files import read_json
 from ..folder import RunFolder
 from ..observation import Observation
@@ -125,9 +125,12 @@ def info(vis: Path) -> Observation:
         recipe.write_text(
             f"casarun = 1\n[[dataset]]\nname = 'data'\nvis = '''{vis.absolute()}'''\n"
         )
-        reduction = open_recipe(recipe, Options(output=Path(scratch) / "run"))
-        with held(reduction.folder), executor_here() as executor:
-            found, _ = observe(reduction, executor)
+        try:
+            reduction = open_recipe(recipe, Options(output=Path(scratch) / "run"))
+            with held(reduction.folder), executor_here() as executor:
+                found, _ = observe(reduction, executor)
+        except RefusedError as error:  # without the place in a recipe that nobody wrote
+            raise RefusedError(error.problems) from None
         if "data" not in found:
             raise CasarunError(f"{vis}: its metadata were not read")
         return replace(found["data"], vis=str(vis))

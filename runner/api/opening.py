@@ -291,5 +291,16 @@ def run_folder(path: Path) -> RunFolder:
     folder = RunFolder(path.absolute())
     keep_inside(folder)
     if not (folder.journal.is_file() or folder.batch.is_file()):
-        raise DataError(f"{path}: not a run folder (it has no .casarun/journal.jsonl)")
+        raise DataError(_no_run(path))
     return folder
+
+
+def _no_run(path: Path) -> str:
+    """Say what a path is that was taken for a run folder."""
+    if path.is_file():
+        return f"{path} is a file, not a run folder: `casarun {path}` would run it as a recipe"
+    if path.exists():
+        return f"{path}: not a run folder (it has no .casarun/journal.jsonl)"
+    near = Path("runs") / path.name
+    hint = f"; did you mean {near}?" if RunFolder(near).journal.is_file() else ""
+    return f"{path}: there is no such folder{hint}"

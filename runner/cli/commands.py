@@ -52,7 +52,8 @@ def _over_recipe(command: _F) -> _F:
         click.option("--output", "-o", type=click.Path(path_type=Path), help="The run folder."),
         click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE",
                      help="Override a value: image.hi.niter=500. Repeatable."),
-        click.option("--until", default="", metavar="STAGE", help="Stop after this stage."),
+        click.option("--until", default="", metavar="STAGE",
+                     help="Stop after this stage: import, flag, calibrate, ..., image."),
         click.option("--only", default="", metavar="DATASET", help="Only this dataset."),
     ):  # fmt: skip
         command = option(command)
@@ -385,7 +386,13 @@ def _plot_options(command: _F) -> _F:
     "--y", multiple=True, metavar="AXIS", help="The vertical axis; again for more panels."
 )
 @click.option("--scalar", is_flag=True, help="Average amplitudes, not vectors.")
-@click.option("--out", "-o", type=click.Path(path_type=Path), help="The picture: .png, .pdf, .svg.")
+@click.option(
+    "--out",
+    "--output",
+    "-o",
+    type=click.Path(path_type=Path),
+    help="The picture: .png, .pdf, .svg.",
+)
 def plot(vis: Path, y: tuple[str, ...], scalar: bool, out: Path | None, **words: str) -> None:
     """Plot VIS, a MeasurementSet or calibration table, of any size.
 

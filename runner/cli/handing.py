@@ -12,7 +12,11 @@ from .commands import executor_option, recipe_options
 @click.command()
 @recipe_options
 @click.option(
-    "--to", "engine", type=click.Choice(["slurm", "canfar"]), required=True, help="To what."
+    "--to",
+    "engine",
+    type=click.Choice(["slurm", "canfar"]),
+    required=True,
+    help="The batch system.",
 )
 @executor_option
 @click.option("--jobs", "-j", type=click.IntRange(1), help="How many steps may run at once.")

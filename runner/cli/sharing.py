@@ -24,7 +24,7 @@ def crate(run: Path) -> None:
 
 @click.command()
 @_RUN
-@click.option("--output", type=click.Path(path_type=Path), metavar="FILE",
+@click.option("--output", "-o", type=click.Path(path_type=Path), metavar="FILE",
               help="The archive. Default: <name of RUN>.crate.zip here.")  # fmt: skip
 @click.option("--data", is_flag=True, help="Pack the data that it was made from, too.")
 @click.option("--all", "everything", is_flag=True,

@@ -54,7 +54,7 @@ def read(path: Path, name: str = "", kind: str = "a recipe", most: int = bounds.
 
     try:
         if path.is_dir():
-            raise refused(f"is a folder, not {kind}")
+            raise refused(f"{_what(path)}, not {kind}{_instead(path, name)}")
         if path.exists() and not path.is_file():
             raise refused("is not a regular file")
         with path.open("rb") as file:
@@ -111,6 +111,26 @@ def named(folder: Path, text: str, inside: str, suffixes: Sequence[str]) -> Path
         target = shown(str(path.resolve()), 300)
         raise ValueError(f"{shown(text)} is a link to {target}, which is not named {wanted}")
     return path
+
+
+def _what(folder: Path) -> str:
+    """Say what a folder is that was taken for a recipe."""
+    if (folder / ".casarun" / "journal.jsonl").is_file():
+        return "is a run folder"
+    if (folder / "ASDM.xml").is_file():
+        return "is an ASDM"
+    subtables = (folder / "table.dat").is_file() and (folder / "ANTENNA").is_dir()
+    return "is a MeasurementSet" if subtables else "is a folder"
+
+
+def _instead(folder: Path, name: str) -> str:
+    """Say what to do with a folder that was taken for a recipe."""
+    shown_as = name or str(folder)
+    return {
+        "is a run folder": f": `casarun status {shown_as}` says how it is, and its recipe is "
+        f"{shown_as}/scripts/recipe.toml",
+        "is a folder": "",
+    }.get(_what(folder), f": `casarun init {shown_as}` writes one for it")
 
 
 def near(path: Path) -> str:

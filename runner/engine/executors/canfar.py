@@ -73,7 +73,7 @@ class Canfar:
         image = str(self.own.get("image", ""))
         if not image:
             raise refuse(
-                f"which container image the session runs stands in your own {configured().path}: "
+                f"a session runs in a container: name its image in your own {configured().path}: "
                 '[canfar] image = "images.canfar.net/PROJECT/casarun:latest"'
             )
         asked: dict[str, Any] = {"name": session_name(ask.name), "image": image}
@@ -292,7 +292,7 @@ def _client() -> Iterator[Any]:
     except Exception as error:  # of any of its libraries: settings, certificates, network
         said = str(error).strip().splitlines()
         raise BatchError(
-            f"CANFAR cannot be asked: {said[0] if said else type(error).__name__}. "
+            f"CANFAR cannot be asked: {said[0].rstrip('.') if said else type(error).__name__}. "
             "`canfar login` renews your credentials"
         ) from error
     finally:
