@@ -159,7 +159,8 @@ def test_the_data_that_came_in_stay_as_they_were(phases: Phases) -> None:
 def test_images_are_of_the_calibrated_copy(phases: Phases) -> None:
     plan = json.loads((phases.run / "scripts/plan.json").read_text())
     params = {step["id"]: step["params"] for step in plan["steps"]}
-    for settings in (params["target.deep.dirty"], params["target.deep.clean"]["tclean"]):
+    for step in ("target.deep.dirty", "target.deep.clean"):
+        settings = params[step]["tclean"]
         assert (settings["vis"], settings["datacolumn"]) == ([WORK], "corrected")
     corrected, data = (column(phases.run / WORK, n) for n in ("CORRECTED_DATA", "DATA"))
     # A point source at the centre: what is left to see of it once its phases are gone.

@@ -123,7 +123,7 @@ def test_a_round_that_does_not_take_place_has_no_image(here: Path) -> None:
     assert found["_skipped"] == "it ended"
     assert found["_absent"] == [
         f"T.1.{kind}"
-        for kind in ("image", "residual", "model", "psf", "sumwt", "weight", "pb", "mask")
+        for kind in ("image", "residual", "dirty", "model", "psf", "sumwt", "weight", "pb", "mask")
     ]
     assert read_json(here / "1.image.json") == {"round": 1, "skipped": "it ended"}
 

@@ -326,7 +326,7 @@ def test_own_parameters_of_tclean_are_over_those_of_the_image() -> None:
     assert "niter" not in found
     by_id = {step.id: step for step in result.steps}
     assert by_id["N5921.selfcal.0.image"].params["niter"] == 5
-    dirty = by_id["N5921.flat.dirty"].params
+    dirty = by_id["N5921.flat.dirty"].params  # other pixels than those of the rounds
     assert (dirty["cell"], dirty["gain"]) == ("5arcsec", 0.2)
 
 
@@ -348,6 +348,41 @@ def test_an_image_of_the_same_weights_is_cleaned_to_the_noise_that_was_reached()
     subtracted = replace(sigma, source="contsub")
     fit = Contsub(fitspec="0:4~6")
     assert depth(image=(subtracted,), contsub=fit) == ("", "rms_jy_per_beam")
+
+
+def begun(**tables: Any) -> tuple[str, bool]:
+    """Return how the dirty image is made, and whether the clean begins with a round's model."""
+    found = steps(**tables)
+    dirty, clean = found["N5921.flat.dirty"], found["N5921.flat.clean"]
+    rounds = {path for step in found.values() if step.action == "selfcal.image"
+              for path in step.writes if path.startswith("images/selfcal/")}  # fmt: skip
+    summary = "qa/data/selfcal/N5921.json"
+    assert (rounds | {summary} <= set(dirty.reads)) is (dirty.action == "selfcal.dirty")
+    assert (rounds | {summary} <= set(clean.reads)) is ("selfcal" in clean.params)
+    return dirty.action, clean.params.get("selfcal") == summary
+
+
+def test_an_image_of_the_same_weights_begins_with_the_best_round() -> None:
+    sigma = replace(FLAT, threshold="3sigma")
+    assert begun(image=(sigma,)) == ("selfcal.dirty", True)
+    for other in ({"threshold": "1mJy"}, {"mask": "auto-multithresh"}):
+        assert begun(image=(replace(sigma, **other),)) == ("selfcal.dirty", False)
+    own = Selfcal("N5921", tclean={"robust": 0.5})
+    assert begun(image=(sigma,), selfcal=(own,)) == ("casa:tclean", False)
+    late = {"vis": "{vis}"}
+    flags = CustomStep("statwt", after="selfcal", per="target", params=late)
+    assert begun(image=(sigma,), step=(flags,)) == ("casa:tclean", False)
+    found = compiled(image=(sigma,))
+    [chosen] = [auto for auto in found.autos if auto.key == "image.tclean.startmodel"]
+    assert (chosen.subject, chosen.value) == ("N5921.flat", "the model")
+    assert chosen.reason == "of the best round of the self-calibration, whose weights are the same"
+
+
+def test_images_of_rounds_take_the_weights_of_the_first() -> None:
+    image = steps()["N5921.selfcal.1.image"]
+    assert image.params["like"] == "images/selfcal/N5921.0"
+    weights = {f"images/selfcal/N5921.0.{kind}" for kind in ("psf", "pb", "sumwt")}
+    assert weights == {path for path in image.reads if path.startswith("images/")}
 
 
 def test_all_data_are_calibrated_whatever_the_image_selects() -> None:

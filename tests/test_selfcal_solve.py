@@ -21,6 +21,7 @@ from casarun.engine.results import SKIPPED
 from casarun.engine.selfcal_script import apply_script
 from casarun.errors import StepFailedError
 from casarun.heuristics import selfcal as choice
+from casarun.heuristics.selfcal_tables import composed
 from support import selfcal_skies
 from support.skies import Source, Spw
 
@@ -139,21 +140,21 @@ def rounds_of(entries):
 
 
 def test_new_phases_replace_phases_and_new_amplitudes_amplitudes():
-    first = choice.composed([], entry(1, "p"))
-    second = choice.composed(first, entry(2, "p"))
+    first = composed([], entry(1, "p"))
+    second = composed(first, entry(2, "p"))
     assert rounds_of(second) == [2]
-    third = choice.composed(second, entry(3, "a"))
+    third = composed(second, entry(3, "a"))
     assert rounds_of(third) == [2, 3]
-    assert rounds_of(choice.composed(third, entry(4, "p"))) == [3, 4]
-    assert rounds_of(choice.composed(third, entry(5, "ap"))) == [2, 5]
+    assert rounds_of(composed(third, entry(4, "p"))) == [3, 4]
+    assert rounds_of(composed(third, entry(5, "ap"))) == [2, 5]
 
 
 def test_phases_of_each_window_stay_below_phases_common_to_the_windows():
-    offsets = choice.composed([], entry(1, "p"))
-    common = choice.composed(offsets, entry(2, "p", "spw"))
+    offsets = composed([], entry(1, "p"))
+    common = composed(offsets, entry(2, "p", "spw"))
     assert rounds_of(common) == [1, 2]
-    assert rounds_of(choice.composed(common, entry(3, "p", "spw"))) == [1, 3]
-    assert rounds_of(choice.composed(common, entry(4, "p"))) == [4]
+    assert rounds_of(composed(common, entry(3, "p", "spw"))) == [1, 3]
+    assert rounds_of(composed(common, entry(4, "p"))) == [4]
 
 
 def phases(n_antennas, n_times, scatter):
@@ -503,6 +504,8 @@ def test_two_datasets_are_solved_alike_and_the_script_repeats_it(here):
     better = {"prefix": "images/t.1", "snr": 900.0, "near_snr": 800.0, "empty": False}
     first = state(image=image)
     last = state(1, None, solved["apply"], image=better, solve=solved)
+    loop.apply(state())
+    applied = {name: column(vis, "CORRECTED_DATA") for name, vis in loop.vis.items()}
     summary = loop.finish([first, last], 1)
     assert (summary["best_round"], summary["kept_first"]) == (1, False)
     assert summary["tables"] == {"d0": ["caltables/t.1.d0"], "d1": ["caltables/t.1.d1"]}
@@ -511,11 +514,31 @@ def test_two_datasets_are_solved_alike_and_the_script_repeats_it(here):
         "round 1 is the best: near-field S/N 41 -> 800; the ladder is at its end"
     )
     after = {name: column(vis, "CORRECTED_DATA") for name, vis in loop.vis.items()}
-    for vis in loop.vis.values():
+    for name, vis in loop.vis.items():
+        assert np.array_equal(after[name], applied[name])
         invoke.task("clearcal", {"vis": vis})
     exec(compile(Path("scripts/t.selfcal.py").read_text(), "script", "exec"), {})
     for name, vis in loop.vis.items():
         assert np.array_equal(column(vis, "CORRECTED_DATA"), after[name])
+
+
+@pytest.mark.casa
+def test_a_round_that_was_taken_back_is_undone_at_the_end(here):
+    loop = Loop([SHORT])
+    loop.predict(state())
+    _, first = loop.solve(state())
+    loop.apply(state())
+    wanted = column(loop.vis["d0"], "CORRECTED_DATA")
+    image = {"prefix": "images/t.0", "snr": 40.0}
+    after_one = state(1, PHASES | {"solint": "inf"}, first["apply"], image=image, solve=first)
+    _, second = loop.solve(after_one)
+    loop.apply(after_one)
+    assert not np.array_equal(column(loop.vis["d0"], "CORRECTED_DATA"), wanted)
+    last = state(2, None, first["apply"], image=image, solve=second)
+    last |= {"accepted": False, "best_round": 1}
+    summary = loop.finish([state(image=image), after_one, last], 2)
+    assert (summary["best_round"], summary["kept_first"]) == (1, False)
+    assert np.array_equal(column(loop.vis["d0"], "CORRECTED_DATA"), wanted)
 
 
 @pytest.mark.casa

@@ -151,6 +151,10 @@ class OpenImager:
         self._imager.makePB()
         self._imager.runMajorCycle(isCleanCycle=False)
 
+    def predict(self) -> None:
+        """Write the model into the data, as `savemodel` says."""
+        self._imager.predictModel()
+
 
 class ChannelRange(OpenImager):
     """Channels of a cube, being imaged.

@@ -10,6 +10,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+
 from .tables import open_table
 
 COLUMNS: Final = {"FLAG": "SELFCAL_FIRST_FLAG", "FLAG_ROW": "SELFCAL_FIRST_FLAG_ROW"}
@@ -34,6 +36,25 @@ def keep_or_restore(vis: Path | str) -> None:
         for part in _windows(main):
             for start in range(0, int(part.nrows()), _ROWS):
                 _transfer(part, start, back=kept)
+
+
+def unchanged(vis: Path | str) -> bool:
+    """Tell whether the flags of an MS are known to be those before self-calibration.
+
+    Parameters
+    ----------
+    vis : Path or str
+        The MS; it is read only.
+    """
+    with open_table(vis) as main:
+        if not set(COLUMNS.values()) <= set(main.colnames()):
+            return False
+        return all(
+            np.array_equal(part.getcol(column, start, _ROWS), part.getcol(copy, start, _ROWS))
+            for part in _windows(main)
+            for start in range(0, int(part.nrows()), _ROWS)
+            for column, copy in COLUMNS.items()
+        )
 
 
 def _add_column(main: Any, column: str, copy: str) -> None:

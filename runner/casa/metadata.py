@@ -55,6 +55,20 @@ def read(vis: Path) -> Observation:
         ) from error
 
 
+def antennas(vis: Path) -> tuple[Antenna, ...]:
+    """Read the antennas of an MS that have data, and nothing else of it.
+
+    Parameters
+    ----------
+    vis : Path
+        The MeasurementSet; it is not changed, and known to be sound.
+    """
+    found = _Antennas(vis)
+    with open_table(vis) as main:
+        found.count(main, int(main.nrows()))
+    return found.table()
+
+
 def _read(vis: Path) -> Observation:
     from casatools import msmetadata
 
@@ -68,8 +82,8 @@ def _read(vis: Path) -> Observation:
                 "get the data again, or name another MS"
             )
         integrity.read_ends(vis, main, sorted({0, n_rows - 1}))
-        antennas = _Antennas(vis)
-        antennas.count(main, n_rows)
+        counted = _Antennas(vis)
+        counted.count(main, n_rows)
         shapes = _shapes(vis)
         try:
             sample = sampling.take(main, len(shapes), "", shapes)
@@ -79,14 +93,14 @@ def _read(vis: Path) -> Observation:
     tool.open(str(vis))
     try:
         spws = _spws(vis, tool)
-        scans = _scans(tool, {spw.id for spw in spws}, antennas)
+        scans = _scans(tool, {spw.id for spw in spws}, counted)
         times = tool.timerangeforobs(0)
         telescope = str(tool.observatorynames()[0])
         observer = str(tool.observers()[0])
-        fields = _fields(tool, antennas, sample)
+        fields = _fields(tool, counted, sample)
     finally:
         tool.close()
-    shortest, longest = antennas.baselines()
+    shortest, longest = counted.baselines()
     if fields and all(one.flagged_fraction >= 1 for one in fields if one.n_rows):
         raise DataError(
             f"{vis}: all data are flagged: restore the flags as they were (CASA's flagmanager), "
@@ -98,9 +112,9 @@ def _read(vis: Path) -> Observation:
         end_mjd_s=max((s.end_mjd_s for s in scans), default=times["end"]["m0"]["value"]),
         n_rows=n_rows, size_bytes=sum(p.lstat().st_size for p in vis.rglob("*") if p.is_file()),
         shortest_baseline_m=shortest, longest_baseline_m=longest, columns=columns,
-        fields=fields, spws=spws, scans=scans, antennas=antennas.table(),
+        fields=fields, spws=spws, scans=scans, antennas=counted.table(),
         measures_until_mjd_s=measures_until(),
-        warnings=(*antennas.oddities(), *_no_uvw(sample)),
+        warnings=(*counted.oddities(), *_no_uvw(sample)),
         has_model=integrity.has_model(vis),
     )  # fmt: skip
 
@@ -373,8 +387,10 @@ class _Antennas:
             self.samples += np.bincount(ids, minlength=len(self.names))
             self.flagged += np.bincount(ids, weights=flags[cross], minlength=len(self.names))
             good = cross & (flags < 1)
-            for antenna, scan in np.unique(np.stack([columns[name][good], scans[good]]), axis=1).T:
-                self.scans[int(antenna)].add(int(scan))
+            numbers = np.asarray(columns[name][good], np.int64)
+            for scan in np.unique(scans[good]).tolist():
+                for antenna in np.flatnonzero(np.bincount(numbers[scans[good] == scan])).tolist():
+                    self.scans[antenna].add(scan)
 
     def with_data(self) -> npt.NDArray[np.intp]:
         """Return the ids of the antennas that have cross-correlations."""

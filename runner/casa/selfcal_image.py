@@ -84,6 +84,40 @@ def write_mask(template: Path | str, mask: Bools, path: Path | str) -> None:
         source.done()
 
 
+def stored(path: Path | str) -> Floats:
+    """Return the pixels of an image of one plane as they are, shape (n_y, n_x)."""
+    configure()
+    from casatools import image
+
+    tool = image()
+    tool.open(str(path))
+    try:
+        return np.asarray(tool.getchunk(dropdeg=True)).T
+    finally:
+        tool.done()
+
+
+def write_plane(path: Path | str, pixels: Floats | Bools) -> None:
+    """Replace the pixels of an image of one plane.
+
+    Parameters
+    ----------
+    path : Path or str
+        The image.
+    pixels : array, shape (n_y, n_x)
+        What it shall hold.
+    """
+    configure()
+    from casatools import image
+
+    tool = image()
+    tool.open(str(path))
+    try:
+        tool.putchunk(pixels.T.astype(float).reshape(tool.shape()))
+    finally:
+        tool.done()
+
+
 def imaged_parts(vis: str, spw: str) -> dict[int, float]:
     """Return which part of each spectral window's channels a selection takes.
 

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from ..casa import checks, fits_object, invoke, logscan, metadata, table_files
+from ..casa.image_copies import WEIGHTS, copy_images
 from ..errors import Cause, DataError, StepFailedError, with_advice
-from ..files import copy_tree, write_product
+from ..files import copy_tree, read_json, write_product
 from ..plan import Check, Step
 from ..quantities import parse
 from . import provenance
@@ -124,9 +125,9 @@ def idle(step: Step, params: Params) -> bool:
     """Say whether a step will find nothing to do, and so change nothing."""
     if not step.action.startswith("selfcal."):
         return False
-    from . import selfcal_apply, selfcal_solve
+    from . import selfcal_idle, selfcal_solve
 
-    return step.action in selfcal_solve.ACTIONS and bool(selfcal_apply.why_not(params))
+    return step.action in selfcal_solve.ACTIONS and bool(selfcal_idle.why_not(params))
 
 
 def leaves(step: Step, path: str) -> frozenset[str]:
@@ -192,15 +193,28 @@ def _clean(params: Params) -> Outcome:
     thermal noise, every peak of which had become a component.
     """
     settings = dict(params["tclean"])
-    dirty, imagename = Path(params["dirty"]), Path(settings["imagename"])
-    for source in sorted(dirty.parent.glob(f"{dirty.name}.*")):
-        copy_tree(source, imagename.parent / (imagename.name + source.name[len(dirty.name) :]))
+    imagename, began = str(settings["imagename"]), _model(params)
+    kinds = {**WEIGHTS, "residual": "residual"} | ({"model": "model"} if began else {})
+    copy_images(began or str(params["dirty"]), imagename, kinds)
     outcome = call("tclean", settings)
+    if began:
+        outcome["began"] = began
     if "until" in params:
         outcome |= _clean_on(settings, outcome, **params["until"])
     optional = [f"{imagename}.{suffix}" for suffix in ("mask", "alpha", "alpha.error")]
     outcome["_absent"] = [path for path in optional if not Path(path).exists()]
     return outcome
+
+
+def _model(params: Params) -> str:
+    """Return the prefix of a self-calibration's images whose model a clean goes on from, if any.
+
+    Of data that no round made better it goes on from the dirty image, as without it.
+    """
+    if "selfcal" not in params:
+        return ""
+    summary = read_json(Path(params["selfcal"]))
+    return "" if summary["kept_first"] else str(summary["after"]["prefix"])
 
 
 _SETTLED = 0.2

@@ -22,6 +22,7 @@ from .outcome import Failure, Outcome
 from .policy import Budget, RetryPolicy, Room, fallback
 from .results import SKIPPED, attempt_folder
 from .resume import Decision, Restore, decide, survey
+from .selfcal_idle import passed_over
 from .signals import StopFlag
 from .slices import of_slice
 from .soundness import check_plan
@@ -366,10 +367,14 @@ class _Run:
             fingerprint=self._plan.fingerprints[step_id],
             **laid,
         )
-        placed = self._executor.start(job)
+        result = passed_over(job) if self._actions == ACTIONS else None
+        placed = self._executor.start(job) if result is None else {}
         started = time.monotonic()
         self._running[step_id] = Attempt(number, started, now(), started)
-        self._tell("step-placed", {"step": step_id, **placed}, durable=False)
+        if result is None:
+            self._tell("step-placed", {"step": step_id, **placed}, durable=False)
+        else:
+            self._take(Ended(step_id, result))
 
     def _take(self, ended: Ended) -> None:
         """Take note of the end of an attempt."""

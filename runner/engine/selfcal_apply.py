@@ -11,6 +11,7 @@ from ..files import read_json, write_product
 from ..heuristics import spwmap as nearest_windows
 from ..observation import SpectralWindow
 from .results import SKIPPED
+from .selfcal_idle import known_dead, why_not
 from .selfcal_script import apply_script
 
 Params = Mapping[str, Any]
@@ -19,33 +20,6 @@ Call = tuple[str, dict[str, Any]]
 
 _FIRST_FLAGS: Final = "first_flags"
 """The one thing called that is no task: `first_flags.keep_or_restore`."""
-
-
-def idle(state: Mapping[str, Any]) -> str:
-    """Return why the round after a state does not take place, or nothing."""
-    return "" if state["next"] else str(state["ended"] or "self-calibration has ended")
-
-
-def why_not(params: Params) -> str:
-    """Return why a step of a round has nothing to do, or nothing.
-
-    The round does not take place, or it was not solved. The first image has no round before it.
-
-    Parameters
-    ----------
-    params : mapping
-        `state` of the round before and `solve`, paths of JSON, as far as the step has them.
-    """
-    if not params.get("state"):
-        return ""
-    if why := idle(read_json(Path(params["state"]))):
-        return why
-    return str(read_json(Path(params["solve"]))["skipped"]) if params.get("solve") else ""
-
-
-def known_dead(state: Mapping[str, Any]) -> dict[str, list[str]]:
-    """Return the antennas that were found without signal so far, by dataset."""
-    return dict((state["solve"] or {}).get("dead_by_dataset") or {})
 
 
 def applied(
@@ -106,22 +80,23 @@ def apply(params: Params) -> Outcome:
     solve = read_json(Path(params["solve"]))
     called = list[Call]()
     for name, vis in params["vis"].items():
-        called += _correct(vis, name, params, solve["apply"], known_dead({"solve": solve}))
+        dead = known_dead({"solve": solve})
+        called += _correcting(vis, name, params, solve["apply"], dead)
+    _do(called)
     return {
         "applied": solve["apply"], "flagged_antennas": solve["dead_antennas"], "called": called
     }  # fmt: skip
 
 
-def _correct(
+def _correcting(
     vis: str,
     name: str,
     params: Params,
     entries: Sequence[Mapping[str, Any]],
     dead: Mapping[str, Sequence[str]],
 ) -> list[Call]:
-    """Make CORRECTED_DATA of DATA, with the flags that the MS first had; return what did so."""
-    first_flags.keep_or_restore(vis)
-    called = [("flagdata", _flagging(vis, one)) for one in _selectable(vis, dead.get(name, ()))]
+    """Return what makes CORRECTED_DATA of DATA, with the flags that the MS first had."""
+    flagging = [("flagdata", _flagging(vis, one)) for one in _selectable(vis, dead.get(name, ()))]
     settings = {
         "vis": vis,
         **applied(vis, entries, {key: one[name] for key, one in params["tables"].items()}),
@@ -129,10 +104,20 @@ def _correct(
         "flagbackup": False,
         "applymode": params["mode"],
     }
-    called.append(("applycal", settings))
-    for task, given in called:
-        invoke.task(task, given)
-    return [(_FIRST_FLAGS, {"vis": vis}), *called]
+    return [(_FIRST_FLAGS, {"vis": vis}), *flagging, ("applycal", settings)]
+
+
+def _uncorrecting(vis: str) -> list[Call]:
+    """Return what leaves an MS as it first was."""
+    return [(_FIRST_FLAGS, {"vis": vis}), ("clearcal", {"vis": vis, "addmodel": False})]
+
+
+def _do(calls: Sequence[Call]) -> None:
+    for name, given in calls:
+        if name == _FIRST_FLAGS:
+            first_flags.keep_or_restore(given["vis"])
+        else:
+            invoke.task(name, given)
 
 
 def _flagging(vis: str, antenna: str) -> dict[str, Any]:
@@ -172,7 +157,8 @@ def finish(params: Params) -> Outcome:
     if worse:
         best, after = 0, before
     dead = known_dead(states[best]) if best else {}
-    called = _leave(params, entries, dead)
+    stands = bool(entries) and entries == _last_applied(states)
+    called = _leave(params, entries, dead, stands=stands)
     summary = {
         "target": params["target"],
         "datasets": list(params["vis"]),
@@ -195,26 +181,43 @@ def finish(params: Params) -> Outcome:
     return {"best_round": best, "kept_first": not entries, "called": called}
 
 
+def _last_applied(states: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return the tables that the data are corrected by now: those of the last round solved."""
+    solved = [state["solve"] for state in states if state["solve"]]
+    return next((solve["apply"] for solve in reversed(solved) if not solve["skipped"]), [])
+
+
 def _leave(
-    params: Params, entries: Sequence[Mapping[str, Any]], dead: Mapping[str, Sequence[str]]
+    params: Params,
+    entries: Sequence[Mapping[str, Any]],
+    dead: Mapping[str, Sequence[str]],
+    *,
+    stands: bool,
 ) -> list[Call]:
-    """Leave the data corrected by these tables, or as they were, and the script for it."""
+    """Leave the data corrected by these tables, or as they were, and the script for it.
+
+    Parameters
+    ----------
+    params : mapping
+        Those of the step.
+    entries : sequence of mapping
+        The tables.
+    dead : mapping
+        Antennas without signal, by dataset.
+    stands : bool
+        Whether the last round left the data so.
+    """
     called = list[Call]()
     for name, vis in params["vis"].items():
-        called += _correct(vis, name, params, entries, dead) if entries else _uncorrected(vis)
+        given = (vis, name, params, entries, dead)
+        called += _correcting(*given) if entries else _uncorrecting(vis)
+    if not stands:
+        _do(called)
     applying = [call for call in called if entries and call[0] != _FIRST_FLAGS]
     script = Path(params["script"])
     script.parent.mkdir(parents=True, exist_ok=True)
     script.write_text(apply_script(params["target"], applying), "utf-8")
     return called
-
-
-def _uncorrected(vis: str) -> list[Call]:
-    """Leave an MS as it first was; return what did so."""
-    first_flags.keep_or_restore(vis)
-    clearing = {"vis": vis, "addmodel": False}
-    invoke.task("clearcal", clearing)
-    return [(_FIRST_FLAGS, {"vis": vis}), ("clearcal", clearing)]
 
 
 _JUDGED: Final = (

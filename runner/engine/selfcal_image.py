@@ -16,17 +16,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..casa import channel_range, invoke, read, selfcal_image, solution_snr
+from ..casa import channel_range, first_flags, invoke, read, selfcal_image, solution_snr
+from ..casa.image_copies import WEIGHTS, copy_images
 from ..casa.mask_image import rectangles
-from ..casa.standing_imager import StandingImager
-from ..files import copy_tree, read_json, remove_tree, write_product
-from ..qa import metrics, selfcal, selfcal_mask
+from ..casa.standing_imager import CLOSE, Cleaned, StandingImager
+from ..files import read_json, write_product
+from ..qa import metrics, selfcal_mask
 from .results import SKIPPED
-from .selfcal_apply import why_not
+from .selfcal_idle import judged, no_image, why_not
 
 Params = Mapping[str, Any]
 Outcome = dict[str, Any]
 Bools = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.float64]
 
 DEPTH = 3.0
 """A clean goes down to this many times the noise of what it leaves, ..."""
@@ -55,12 +57,19 @@ to `DEPTH` times it whatever that does to it."""
 AT_NOISE = 1.1
 """Nothing is left to gain where the noise is that of the data alone, to this factor."""
 
+ESTIMATE = 1e-3
+"""What a minor cycle leaves, taken from the PSF, is an estimate of the residual: its error off the
+mask is this part of the flux that was taken since the last major cycle, ..."""
+
+TRUSTED = 0.3
+"""... and it is looked at while that is no more than this part of the noise. What the error really
+is each major cycle tells (1e-6 to 1e-5 of a sky of points)."""
+
+_COVERED = 0.25
 _SETTLED = 1.5
-_MOST_CLEANS = 16
+_MOST_CLEANS = 24
 _CHANGED = ("model", "residual", "mask")
-_SAVED = "kept"
 _GOES_ON = (0, 2, 8)  # a threshold was reached: not the iterations' limit, no divergence
-_QUICK = {"cyclefactor": 0.5, "minpsffraction": 0.01}
 
 
 def image(params: Params) -> Outcome:
@@ -70,8 +79,9 @@ def image(params: Params) -> Outcome:
     ----------
     params : mapping
         `round`; `vis` and `datacolumn`; `tclean`, its parameters of grid and deconvolver;
-        `prefix` of the images; `state` of the round before and `solve`, paths of JSON, empty
-        for the first image; `niter`, the most iterations; `out`, where the numbers are written.
+        `prefix` of the images; `like`, that of the first image, empty for itself; `state` of the
+        round before and `solve`, paths of JSON, empty for the first image; `niter`, the most
+        iterations; `out`, where the numbers are written.
 
     Returns
     -------
@@ -80,14 +90,14 @@ def image(params: Params) -> Outcome:
         ``_skipped`` where the round does not take place.
     """
     if why := why_not(params):
-        idle = {"round": params["round"], "skipped": why}
-        write_product(params["out"], idle)
-        return idle | {SKIPPED: why, "_absent": _products(params)}
+        told = no_image(params, why)
+        write_product(params["out"], told)
+        return told | {SKIPPED: why, "_absent": _products(params)}
     thermal = _thermal(params)
     with StandingImager(_settings(params)) as imager:
         cleaning = _Cleaning(params, thermal, imager)
         cleaning.clean()
-    cleaning.finish()
+    channel_range.restore(_settings(params))
     measured = {"round": params["round"], "skipped": "", **_measured(params, cleaning)}
     numbers: dict[str, Any] = invoke.plain(measured)
     write_product(params["out"], numbers)
@@ -111,12 +121,7 @@ def judge(params: Params) -> Outcome:
         Whether it was accepted, the reason and what comes next; ``_skipped`` where the round
         did not take place.
     """
-    states = [read_json(Path(path)) for path in params.get("states", ())]
-    solve = read_json(Path(params["solve"])) if params.get("solve") else None
-    numbers = read_json(Path(params["image"]))
-    state = selfcal.judge(
-        int(params["round"]), states, numbers, solve, params["limits"], params["ladder"]
-    )
+    state = judged(params)
     write_product(params["out"], state)
     told = {key: state[key] for key in ("accepted", "reason", "next", "ended")}
     return told | ({SKIPPED: state["skipped"], "_absent": []} if state["skipped"] else {})
@@ -130,17 +135,35 @@ def _settings(params: Params) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _like(params: Params) -> str:
+    """Return the prefix of images of the same weights, or nothing where there are none."""
+    like = str(params.get("like", ""))
+    return like if like and all(map(first_flags.unchanged, params["vis"])) else ""
+
+
 def _products(params: Params) -> list[str]:
     """Return the images that tclean may write."""
     tclean, prefix = params["tclean"], params["prefix"]
-    kinds = ["image", "residual", "model", "psf", "sumwt", "weight", "pb"]
+    kinds = ["image", "residual", "dirty", "model", "psf", "sumwt", "weight", "pb"]
     if tclean.get("deconvolver") != "mtmfs":
         return [f"{prefix}.{kind}" for kind in [*kinds, "mask"]]
     terms = int(tclean.get("nterms", 2))
     found = [f"{prefix}.mask", f"{prefix}.pb.tt0"]
-    found += [f"{prefix}.{kind}.tt{t}" for kind in kinds[:3] for t in range(terms)]
-    found += [f"{prefix}.{kind}.tt{t}" for kind in kinds[3:6] for t in range(2 * terms - 1)]
+    found += [f"{prefix}.{kind}.tt{t}" for kind in kinds[:4] for t in range(terms)]
+    found += [f"{prefix}.{kind}.tt{t}" for kind in kinds[4:7] for t in range(2 * terms - 1)]
     return found + ([f"{prefix}.alpha", f"{prefix}.alpha.error"] if terms > 1 else [])
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """How far a clean had come, its images aside."""
+
+    threshold: float
+    mask: Bools
+    stopcode: int
+    estimated: bool
+    done: tuple[int, int]
+    """Its cleans, and cycles of the last of them."""
 
 
 @dataclass
@@ -152,26 +175,36 @@ class _Cleaning:
     imager: StandingImager
     mask: Bools = field(init=False)
     sidelobe: float = field(init=False)
+    estimates: bool = field(init=False)
     width_pixels: float = field(init=False)
     threshold: float | None = None
     kept_noise: float | None = None
-    kept: tuple[float, Bools, int] = field(init=False)
+    kept: _Kept = field(init=False)
+    saved: dict[Path, Floats] = field(default_factory=dict)
     iterations: int = 0
     stopcode: int = 0
     in_vain: bool = False
     cleans: list[dict[str, Any]] = field(default_factory=list)
+    estimated: bool = False
+    error: float = ESTIMATE
+    since: float = field(init=False)
 
     def __post_init__(self) -> None:
         """Make the dirty image."""
         self.deconvolver = self.params["tclean"].get("deconvolver")
         self.suffix = ".tt0" if self.deconvolver == "mtmfs" else ""
-        self.imager.dirty()
+        self.imager.dirty(_like(self.params))
+        prefix = str(self.params["prefix"])
+        copy_images(prefix, prefix, {"residual": "dirty"})
         psf = self.plane("psf")
         self.beam = psf.beam
         self.cell_arcsec = psf.cell_arcsec
         self.width_pixels = psf.beam[0] / psf.cell_arcsec if psf.beam else math.nan
         self.sidelobe = selfcal_mask.sidelobe(psf.pixels, self.width_pixels)
         self.mask = np.zeros(psf.pixels.shape, bool)
+        self.since = float(np.abs(self.plane("residual").pixels).max())
+        plain = self.params["tclean"].get("gridder", "standard") == "standard"
+        self.estimates = plain and self.deconvolver == "hogbom"
 
     def plane(self, kind: str) -> selfcal_image.Plane:
         """Read an image of this clean."""
@@ -180,28 +213,64 @@ class _Cleaning:
     def clean(self) -> None:
         """Clean down, step by step, to the noise that is left, extending the mask."""
         for _ in range(_MOST_CLEANS):
+            if self.estimated and not self._trusted():
+                self._major()
             threshold = self._next_threshold()
-            left = int(self.params["niter"]) - self.iterations
-            if threshold is None or left <= 0 or self.stopcode not in _GOES_ON:
+            if threshold is None and self.estimated and not self.in_vain:
+                self._major()  # and what is really left is looked at
+                continue
+            if threshold is None or self._left <= 0 or self.stopcode not in _GOES_ON:
                 break
-            self._clean_to(threshold, left)
-
-    def finish(self) -> None:
-        """Take the last step back if it was in vain, and restore; the imager is closed by now."""
+            self._clean_to(threshold)
         if self.in_vain:
             self._back()
-            self.cleans.pop()
-        remove_tree(Path(_SAVED))
-        channel_range.restore(_settings(self.params))
+        if self.estimated:
+            self._major()
+
+    @property
+    def _left(self) -> int:
+        """The iterations that are left."""
+        return int(self.params["niter"]) - self.iterations
+
+    def _trusted(self) -> bool:
+        """Tell whether the estimated residual is as good as the real one."""
+        residual = self.plane("residual")
+        off = self._off(residual)
+        if np.count_nonzero(off) < _COVERED * off.size:
+            return False
+        noise = selfcal_mask.noise(residual.pixels[off]) or 0.0
+        return self.error * self.since <= TRUSTED * noise
+
+    def _off(self, residual: selfcal_image.Plane) -> Bools:
+        """Return the pixels off the mask that an estimate is good for, too."""
+        return residual.valid & ~self.mask & selfcal_mask.covered(self.mask)
+
+    def _major(self) -> None:
+        """Make the residual anew, and clean again what is still above the threshold."""
+        before = self.plane("residual")
+        self.imager.major()
+        after = self.plane("residual")
+        off = self._off(after)
+        self.error = float((after.pixels - before.pixels)[off].std()) / self.since
+        self.since = float(np.abs(after.pixels).max())
+        self.estimated = False
+        left = float(np.abs(after.pixels[self.mask]).max())
+        if self.threshold is not None and left > CLOSE * self.threshold and self._left > 0:
+            self._took(self.imager.down(self.threshold, self._left))
+
+    def _took(self, cleaned: Cleaned) -> None:
+        self.iterations += cleaned.iterations
+        self.stopcode = cleaned.stopcode
 
     def _next_threshold(self) -> float | None:
         """Look at the residual; return how far to clean now, in Jy, or None at the end."""
         residual = self.plane("residual")
-        found = selfcal_mask.emission(residual.pixels, residual.valid, self.mask, self.sidelobe)
+        known = residual.valid & (selfcal_mask.covered(self.mask) if self.estimated else True)
+        found = selfcal_mask.emission(residual.pixels, known, self.mask, self.sidelobe)
         self.mask = found.mask
         if not self.mask.any():
             return None
-        noise = selfcal_mask.noise(residual.pixels[residual.valid & ~self.mask]) or 0.0
+        noise = selfcal_mask.noise(residual.pixels[self._off(residual)]) or 0.0
         if self._paid_nothing(noise, grew=found.grew):
             self.in_vain = True
             return None
@@ -222,24 +291,28 @@ class _Cleaning:
         near = self.thermal is not None and noise <= NEAR_NOISE * self.thermal
         if near and self.threshold > (DEPTH - 0.1) * noise:
             return False
-        quarters = math.log(max(self.kept[0] / self.threshold, 1.0)) / math.log(1 / ON)
+        quarters = math.log(max(self.kept.threshold / self.threshold, 1.0)) / math.log(1 / ON)
         return noise > SCATTER * (1.0 if grew else FALLS**quarters) * self.kept_noise
 
     def _keep(self, noise: float) -> None:
         """Remember the clean as it is now."""
         self.kept_noise = noise
-        self.kept = (self.threshold or math.inf, self.mask.copy(), self.stopcode)
-        remove_tree(Path(_SAVED))
-        Path(_SAVED).mkdir()
-        for path in self._changing():
-            copy_tree(path, Path(_SAVED) / path.name)
+        done = (len(self.cleans), len(self.imager.cycles))
+        self.kept = _Kept(
+            self.threshold or math.inf, self.mask.copy(), self.stopcode, self.estimated, done
+        )
+        self.saved = {path: selfcal_image.stored(path) for path in self._changing()}
 
     def _back(self) -> None:
         """Take the last step back."""
-        self.threshold, self.mask, self.stopcode = self.kept
-        for path in self._changing():
-            remove_tree(path)
-            copy_tree(Path(_SAVED) / path.name, path)
+        kept = self.kept
+        self.threshold, self.mask = kept.threshold, kept.mask
+        self.stopcode, self.estimated = kept.stopcode, kept.estimated
+        del self.cleans[kept.done[0] :]
+        self.imager.cycles = self.cleans[-1]["cycles"]
+        del self.imager.cycles[kept.done[1] :]
+        for path, pixels in self.saved.items():
+            selfcal_image.write_plane(path, pixels)
 
     def _changing(self) -> list[Path]:
         """Return the images that a clean changes."""
@@ -247,20 +320,25 @@ class _Cleaning:
         found = sorted(prefix.parent.glob(f"{prefix.name}.*"))
         return [path for path in found if path.name[len(prefix.name) + 1 :].startswith(_CHANGED)]
 
-    def _clean_to(self, threshold: float, niter: int) -> None:
+    def _clean_to(self, threshold: float) -> None:
         prefix = str(self.params["prefix"])
-        template, mask = f"{prefix}.residual{self.suffix}", f"{prefix}.region"
-        selfcal_image.write_mask(template, self.mask, mask)
-        # tclean keeps the mask that it made of the one before.
-        remove_tree(Path(f"{prefix}.mask"))
-        quick = _QUICK if self.deconvolver == "hogbom" else {}
-        more = {"niter": niter, "threshold": f"{threshold:.9g}Jy"}
-        cleaned = self.imager.clean({**quick, **more, "usemask": "user", "mask": mask})
-        remove_tree(Path(mask))
-        self.cleans.append({"mask": rectangles(self.mask), "tclean": {**quick, **more}})
+        mask = f"{prefix}.mask"
+        if Path(mask).exists():
+            selfcal_image.write_plane(mask, self.mask)
+        else:
+            selfcal_image.write_mask(f"{prefix}.residual{self.suffix}", self.mask, mask)
+        cycles = self.imager.cycles = list[Any]()
+        self.cleans.append({"mask": rectangles(self.mask), "cycles": cycles})
         self.threshold = threshold
-        self.iterations += cleaned.iterations
-        self.stopcode = cleaned.stopcode
+        if self.estimates:
+            self._took(self.imager.minor(threshold, self._left))
+            self.estimated = True
+        elif self.deconvolver == "hogbom":
+            self._took(self.imager.down(threshold, self._left))
+        else:
+            more = {"niter": self._left, "threshold": f"{threshold:.9g}Jy"}
+            self.cleans[-1]["tclean"] = more
+            self._took(self.imager.clean({**more, "usemask": "user"}))
 
 
 def _measured(params: Params, cleaning: _Cleaning) -> dict[str, Any]:
@@ -330,7 +408,27 @@ def _samples(vis: str) -> dict[int, int]:
     return found
 
 
+def dirty(params: Params) -> Outcome:
+    """Take over the dirty image of the round that is kept: of the same data, with their weights.
+
+    Parameters
+    ----------
+    params : mapping
+        `summary`, what `selfcal.finish` wrote; `tclean`, the parameters of a call that would make
+        the same.
+
+    Returns
+    -------
+    dict
+        `source`, the prefix of the round's images.
+    """
+    source = str(read_json(Path(params["summary"]))["after"]["prefix"])
+    copy_images(source, params["tclean"]["imagename"], {**WEIGHTS, "dirty": "residual"})
+    return {"source": source}
+
+
 ACTIONS: dict[str, Callable[[Params], Outcome]] = {
+    "selfcal.dirty": dirty,
     "selfcal.image": image,
     "selfcal.judge": judge,
 }

@@ -15,23 +15,29 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from ..casa import gain_solutions, invoke, metadata, model_image, read, solution_snr
+from ..casa import (
+    gain_solutions,
+    invoke,
+    metadata,
+    model_image,
+    read,
+    solution_snr,
+    standing_imager,
+)
+from ..casa.image_copies import WEIGHTS, copy_images
 from ..errors import Cause, StepFailedError
-from ..files import copy_tree, read_json, write_product
-from ..heuristics import refant as central_antennas
+from ..files import read_json, write_product
+from ..heuristics import central_antennas
 from ..heuristics import selfcal as choice
+from ..heuristics.selfcal_tables import composed
 from . import selfcal_apply
 from .results import SKIPPED
-from .selfcal_apply import applied, idle, known_dead
+from .selfcal_apply import applied
+from .selfcal_idle import idle, unsolved
 
 Params = Mapping[str, Any]
 Outcome = dict[str, Any]
 
-_SOLVE: Final = (
-    "calmode", "solint", "solint_s", "gaintype", "combine", "minsnr", "refant", "consistency",
-    "flagged_fraction", "solution_snr_median", "phase_rms_deg", "amplitude_rms",
-    "flux_bias_expected",
-)  # fmt: skip
 _FLUX_BIAS: Final = 0.83
 """Phases that are solved on noise raise a flux by this over the square of the signal to noise of a
 solution (simulated: 7 to 43 antennas, signal to noise of 2 to 20)."""
@@ -47,28 +53,26 @@ _FEW_DEAD: Final = 1 / 3
 def _predict(params: Params) -> Outcome:
     """Write the model of the best image so far into MODEL_DATA.
 
-    Works on a copy of the image's products: tclean adds to the history of all that it opens.
+    Works on a copy of the image's products, which CASA changes on the way.
     """
     state = read_json(Path(params["state"]))
     if why := idle(state):
         return {SKIPPED: why, "_absent": []}
     source = Path(params["prefixes"][str(state["best_round"])])
     scratch = Path("selfcal-predict")
-    for product in sorted(source.parent.glob(f"{source.name}.*")):
-        copy_tree(product.resolve(), Path(f"{scratch}{product.name[len(source.name) :]}"))
-    left_out = None
-    if state["next"]["calmode"] != "p":
-        left_out = model_image.leave_out_faint(scratch)
-    # A virtual model would be believed instead of the column.
-    called = [("delmod", {"vis": vis, "otf": True, "scr": False}) for vis in params["vis"]]
+    phases = state["next"]["calmode"] == "p"
+    kinds = ("model", *WEIGHTS, *(() if phases else ("residual", "mask")))
+    copy_images(str(source), str(scratch), dict(zip(kinds, kinds, strict=True)))
+    left_out = None if phases else model_image.leave_out_faint(scratch)
     settings = {
         **params["tclean"], "vis": list(params["vis"]), "imagename": str(scratch),
         "datacolumn": "data", "niter": 0, "calcres": False, "calcpsf": False,
         "restoration": False, "savemodel": "modelcolumn",
     }  # fmt: skip
+    standing_imager.predict(settings)
+    # Tasks that do the same. A virtual model would be believed instead of the column.
+    called = [("delmod", {"vis": vis, "otf": True, "scr": False}) for vis in params["vis"]]
     called.append(("tclean", settings))
-    for task, given in called:
-        invoke.task(task, given)
     for product in sorted(Path().glob(f"{scratch}.*")):
         shutil.rmtree(product)
     spw = _selection(params["tclean"].get("spw", ""))
@@ -99,13 +103,7 @@ def _require_model(vis: str, spw: str, image: str) -> None:
 def _solve(params: Params) -> Outcome:
     """Choose how to solve, solve, and measure what came of it."""
     state = read_json(Path(params["state"]))
-    record: dict[str, Any] = {
-        "round": params["round"], "skipped": "", "candidates": [],
-        "predicted_snr": {"median": None, "min": None, "by_antenna": {}},
-        "flagged_by_antenna": {}, "dead_antennas": [], "dead_by_dataset": known_dead(state),
-        "tables": {}, "apply": [], "preparatory": False, "offsets_tried": _offsets_tried(state),
-        **dict.fromkeys(_SOLVE), "minsnr": params["minsnr"],
-    }  # fmt: skip
+    record = unsolved(int(params["round"]), state, float(params["minsnr"]))
     if why := idle(state):
         return _not_solved(params, record, why)
     powers = {name: _power(vis, params["spw"]) for name, vis in params["vis"].items()}
@@ -124,7 +122,7 @@ def _solve(params: Params) -> Outcome:
         "gaintype": chosen.gaintype, "combine": chosen.combine,
     }  # fmt: skip
     record |= _described(chosen, powers, entry) | {"reason": why}
-    record["apply"] = choice.composed(state["apply"], entry)
+    record["apply"] = composed(state["apply"], entry)
     runs = [_run(name, params, chosen, record, powers[name]) for name in params["vis"]]
     if failed := [run["failed"] for run in runs if run.get("failed")]:
         record["apply"] = []
@@ -189,10 +187,6 @@ def _choose(
 
 _OFFSETS_RAD2: Final = 0.0076
 """Variance (5 deg squared) of phases between windows from which on they are solved first."""
-
-
-def _offsets_tried(state: Mapping[str, Any]) -> bool:
-    return bool((state["solve"] or {}).get("offsets_tried"))
 
 
 def _offsets_first(
@@ -329,7 +323,7 @@ def _settings(
     paths = {number: tables[name] for number, tables in params["earlier"].items()}
     refant = str(params["refant"])
     if refant == "auto":
-        refant = str(central_antennas(metadata.read(Path(vis))).value)
+        refant = str(central_antennas(metadata.antennas(Path(vis))).value)
     return {
         "vis": vis, "caltable": params["tables"][name], "spw": params["spw"],
         "uvrange": params.get("uvrange", ""), "solint": chosen.solint,

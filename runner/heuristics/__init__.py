@@ -5,6 +5,7 @@ from __future__ import annotations
 from .calibration import (
     MODEL_BANDS,
     calwt,
+    central_antennas,
     coherence_s,
     delay,
     edge_channels,
@@ -47,6 +48,7 @@ __all__ = [
     "automask",
     "calwt",
     "cell",
+    "central_antennas",
     "chunk",
     "coherence_s",
     "deconvolver",

@@ -47,20 +47,33 @@ def refant(observation: Observation, count: int = 3) -> Choice:
     Choice
         Comma-separated antenna names, best first.
     """
-    farthest = max((antenna.distance_m for antenna in observation.antennas), default=0.0) or 1.0
+    return central_antennas(observation.antennas, count)
+
+
+def central_antennas(antennas: Sequence[Antenna], count: int = 3) -> Choice:
+    """Choose reference antennas; see `refant`.
+
+    Parameters
+    ----------
+    antennas : sequence of Antenna
+        Those that have data.
+    count : int
+        How many to name.
+    """
+    farthest = max((antenna.distance_m for antenna in antennas), default=0.0) or 1.0
 
     def score(antenna: Antenna) -> tuple[float, int]:
         badness = antenna.distance_m / farthest + antenna.flagged_fraction
         return round(badness + 2 * (1 - antenna.present_fraction), 9), antenna.id
 
-    ranked = sorted(observation.antennas, key=score)
+    ranked = sorted(antennas, key=score)
     if not ranked:
         return Choice("", "the dataset has no antenna with cross-correlations")
     best = ranked[0]
     reason = f"{best.name} is {best.distance_m:.0f} m from the array's centre, {_state(best)}"
-    central = min(observation.antennas, key=lambda antenna: (antenna.distance_m, antenna.id))
-    if central.distance_m < best.distance_m:
-        reason += f"; {central.name} is nearer ({central.distance_m:.0f} m), but {_state(central)}"
+    nearest = min(antennas, key=lambda antenna: (antenna.distance_m, antenna.id))
+    if nearest.distance_m < best.distance_m:
+        reason += f"; {nearest.name} is nearer ({nearest.distance_m:.0f} m), but {_state(nearest)}"
     return Choice(",".join(antenna.name for antenna in ranked[:count]), reason)
 
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import itertools
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -190,28 +190,3 @@ def ways(
         found.append(("inf", types[-1], "scan"))
         found += [("inf", types[-1], "spw,scan")] if several else []
     return found
-
-
-def composed(accepted: Sequence[Mapping[str, Any]], new: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the tables that are applied with a new one: those accepted that it does not replace.
-
-    All rounds are solved against the original data. New phases replace earlier ones; only
-    phases of each window stay below phases that are common to the windows. New amplitudes replace
-    earlier ones, and phases stay.
-
-    Parameters
-    ----------
-    accepted : sequence of mapping
-        Tables in the order of applying: ``round``, ``calmode``, ``interp``, ``gaintype``,
-        ``combine``.
-    new : mapping
-        The new one, described likewise.
-    """
-    common = "spw" in new["combine"]
-
-    def stays(table: Mapping[str, Any]) -> bool:
-        if new["calmode"] != "p":
-            return bool(table["calmode"] == "p")
-        return bool(table["calmode"] != "p" or (common and "spw" not in table["combine"]))
-
-    return [dict(table) for table in accepted if stays(table)] + [dict(new)]

@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..heuristics.selfcal import composed
+from ..heuristics.selfcal_tables import composed
 from . import selfcal_ladder
 
 Numbers = Mapping[str, Any]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Sequence, Set
 from importlib import resources
 from pathlib import PurePosixPath
 from typing import Final
@@ -54,7 +54,9 @@ _TASKS: Final = {
     "unpack": ("importasdm", "importuvfits"),
     "selfcal.finish": script_selfcal.TASKS,
 }
-_MODULES: Final[Mapping[str, Set[str]]] = {"ranges": {"glob", "inspect"}, "selfcal": {"glob"}}
+_MODULES: Final = {"glob", "inspect"}
+"""Of Python, for all kinds of steps that have functions of their own."""
+
 _TOOLS: Final = {
     "ranges": ("coordsys", "image", "regionmanager", "synthesisimager"),
     "selfcal": ("image", "table"),
@@ -75,14 +77,14 @@ def imports(steps: Sequence[Step]) -> tuple[list[str], list[str]]:
     actions = {step.action for step in steps}
     kinds = _kinds(actions)
     modules = {"os", "shutil"} | ({"tarfile"} if "unpack" in actions else set())
-    modules = modules.union(*(_MODULES[kind] for kind in kinds))
+    modules |= _MODULES if kinds else set()
     tasks = {action.removeprefix("casa:") for action in actions if action.startswith("casa:")}
     tasks |= {task for action in actions for task in _TASKS.get(action, ())}
     named = [f"from casatasks import {', '.join(sorted(tasks))}"] if tasks else []
     if named and len(named[0]) > 100:
         named = ["from casatasks import (", *(f"    {task}," for task in sorted(tasks)), ")"]
     numpy = ["import numpy as np"] if "selfcal" in kinds else []
-    parts = _IMAGER_PARTS if "ranges" in kinds else ()
+    parts = _IMAGER_PARTS if kinds else ()
     tools = sorted({tool for kind in kinds for tool in _TOOLS[kind]})
     named += [*parts, f"from casatools import {', '.join(tools)}"] if tools else []
     return sorted(modules), ["import casatasks", *numpy, *named]
@@ -115,6 +117,7 @@ def definitions(steps: Sequence[Step], *, known: bool) -> Iterator[str]:
         yield _IMAGES
     if "mask" in actions:
         yield _RUN
-    for kind in _kinds(actions):
+    kinds = _kinds(actions)
+    for kind in (["imager"] if kinds else []) + kinds:
         text = resources.files("casarun") / "templates" / f"casa_script_{kind}.txt"
         yield text.read_text("utf-8")

@@ -49,16 +49,23 @@ def _image(steps: Steps, step: Step) -> Lines:
     said = [] if noise is None else comment(f"rms_noise_jy_per_beam = {noise!r}")
     lines = [*said, *steps.call(f"{name} = dict", how["tclean"])]
     lines += _tclean(steps, name, {"niter": 0, "restoration": False})
+    lines.append(f"keep_dirty({quoted(prefix)})")
     drawn = None
     for clean in how["cleans"]:
-        mask = {} if clean["mask"] == drawn else {"mask": f"{prefix}.region"}
-        if mask:
+        if drawn != clean["mask"]:
             lines += _with_rectangles("write_mask", [prefix, _suffix(step)], clean["mask"])
         drawn = clean["mask"]
-        more = {**clean["tclean"], "usemask": "user", **mask}
-        lines += _tclean(steps, name, {**more, **_GOING_ON, "restoration": False})
-    lines += _tclean(steps, name, {"niter": 0, **_GOING_ON})
-    return [*lines, f"shutil.rmtree({quoted(f'{prefix}.region')}, ignore_errors=True)"]
+        if "tclean" in clean:
+            more = {**clean["tclean"], "usemask": "user", **_GOING_ON, "restoration": False}
+            lines += _tclean(steps, name, more)
+        else:
+            lines += filled("clean_in_cycles", [name, *map(_cycle, clean["cycles"])])
+    return lines + _tclean(steps, name, {"niter": 0, **_GOING_ON})
+
+
+def _cycle(cycle: Sequence[float] | None) -> str:
+    """Return a cycle of a clean as an argument: depth and iterations, or None for a major one."""
+    return "None" if cycle is None else f"({cycle[0]!r}, {cycle[1]!r})"
 
 
 def _tclean(steps: Steps, settings: str, more: Mapping[str, Any]) -> Lines:
@@ -131,8 +138,14 @@ def _nothing(steps: Steps, step: Step) -> Lines:
     return []
 
 
+def _dirty(steps: Steps, step: Step) -> Lines:
+    """Make anew what the run took over from a round: tclean makes the same of the same data."""
+    return steps.call("tclean", step.params["tclean"])
+
+
 ACTIONS: Final[Mapping[str, Callable[[Steps, Step], Lines]]] = {
     "selfcal.apply": _apply,
+    "selfcal.dirty": _dirty,
     "selfcal.finish": _finish,
     "selfcal.image": _image,
     "selfcal.judge": _judge,

@@ -152,14 +152,27 @@ class Steps:
     def _fluxscale(self, step: Step) -> Lines:
         return self._task(step, "fluxscale")
 
+    def _begun(self, step: Step, began: str, imagename: str) -> Lines:
+        """Take the model that a clean began with from a round's image."""
+        if "selfcal" in step.params and not self.known:
+            return comment("It begins with the model of the best round: known at run time.")
+        models = [p.removeprefix(f"{began}.") for p in step.reads if p.startswith(f"{began}.model")]
+        if not began:
+            return []
+        given = f"{literal(began)}, {literal(imagename)}, {literal(models)}"
+        return [*comment("It began with the model of the best round."), f"copy_images({given})"]
+
     def _clean(self, step: Step) -> Lines:
         """Go on from the dirty image, and on again where the noise of what was left had fallen."""
         params, told = self.params(step), self.outcome(step)
         dirty, tclean = params["dirty"], params["tclean"]
         kinds = sorted(p.removeprefix(f"{dirty}.") for p in step.reads if p.startswith(f"{dirty}."))
         source, target = literal(dirty), literal(tclean["imagename"])
+        began = str(told.get("began", ""))
+        first = {**tclean, "calcres": True} if began else tclean
         lines = [*self.fallback(step), f"copy_images({source}, {target}, {literal(kinds)})",
-                 *late_words(step.params["tclean"]), *self.call("tclean", tclean)]  # fmt: skip
+                 *self._begun(step, began, str(tclean["imagename"])),
+                 *late_words(step.params["tclean"]), *self.call("tclean", first)]  # fmt: skip
         if "until" in params and not self.known:
             lines += comment(
                 f"And on, down to {params['until']['sigmas']:g} times the noise of what is left, "

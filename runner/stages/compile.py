@@ -98,7 +98,7 @@ def full(
     loops = selfcal.loops(draft, subjects, pictures)
     for loop in loops:
         selfcal.steps(draft, loop)
-    pictures = selfcal.knowing(pictures, loops)
+    pictures = selfcal.knowing(draft, pictures, loops)
     for subject in subjects:
         contsub.steps(draft, subject)
         measure.dataset(draft, subject, tables[subject.name])

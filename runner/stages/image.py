@@ -103,13 +103,18 @@ def suffixes(picture: Picture, *, cleaned: bool) -> list[str]:
 def _dirty(draft: Draft, picture: Picture, params: Mapping[str, Any]) -> None:
     prefix = picture.dirty
     made = tuple(f"{prefix}.{suffix}" for suffix in suffixes(picture, cleaned=False))
+    action, reads = "casa:tclean", picture.vis
+    given = {**params, "imagename": prefix, "niter": 0, "restoration": not picture.cleaned}
+    if picture.reached and picture.reached.images:
+        action, given = "selfcal.dirty", {"summary": picture.reached.summary, "tclean": given}
+        reads = (*reads, picture.reached.summary, *picture.reached.images)
     draft.add(
         f"{picture.name}.dirty",
-        "casa:tclean",
-        {**params, "imagename": prefix, "niter": 0, "restoration": not picture.cleaned},
+        action,
+        given,
         stage="image",
         title=f"dirty {_what(picture)}",
-        reads=picture.vis,
+        reads=reads,
         writes=made,
         intermediates=made if picture.cleaned else (),
         checks=(check("dirty", prefix=prefix, suffix=picture.first),),
@@ -119,16 +124,17 @@ def _dirty(draft: Draft, picture: Picture, params: Mapping[str, Any]) -> None:
 
 
 def _noise(draft: Draft, picture: Picture) -> None:
+    reached = picture.reached
     residual = f"{picture.dirty}.residual{picture.first}"
     pb = f"{picture.dirty}.pb{picture.first}"
     draft.add(
         f"{picture.name}.noise",
         "noise",
         {"image": residual, "pb": pb, "out": picture.noise}
-        | ({"reached": picture.reached} if picture.reached else {}),
+        | ({"reached": reached.summary} if reached else {}),
         stage="image",
         title=f"noise of the dirty {_what(picture)}",
-        reads=(residual, pb, *([picture.reached] if picture.reached else [])),
+        reads=(residual, pb, *([reached.summary] if reached else [])),
         writes=(picture.noise,),
         target=picture.target,
         image=picture.image.name,
@@ -144,6 +150,9 @@ def _clean(draft: Draft, picture: Picture, params: Mapping[str, Any]) -> None:
     given: dict[str, Any] = {"dirty": picture.dirty, "tclean": settings}
     if sigmas:
         given["until"] = {"sigmas": sigmas, "suffix": picture.first}
+    begins = picture.reached if picture.reached and picture.reached.begins else None
+    if begins:
+        given["selfcal"] = begins.summary
     dirty = [f"{picture.dirty}.{suffix}" for suffix in suffixes(picture, cleaned=False)]
     mask = drawn_mask.mask_of(picture)
     draft.add(
@@ -154,6 +163,7 @@ def _clean(draft: Draft, picture: Picture, params: Mapping[str, Any]) -> None:
         title=f"clean {_what(picture)}",
         reads=(
             *picture.vis, *dirty, *([mask] if mask else []), *([picture.noise] if sigmas else []),
+            *([begins.summary, *begins.images] if begins else []),
         ),
         writes=tuple(f"{prefix}.{suffix}" for suffix in suffixes(picture, cleaned=True)),
         checks=(

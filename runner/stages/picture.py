@@ -52,13 +52,27 @@ class Band:
 
 
 @dataclass(frozen=True)
+class Reached:
+    """What a self-calibration has of an image's own pixels and weights.
+
+    `summary` is where it says which round is the best, and what noise its image has. `images`
+    are those of all rounds, where the data stay as the best one left them; the dirty image is
+    then one of theirs. If the clean `begins` with a model, that of the best round is it.
+    """
+
+    summary: str
+    images: tuple[str, ...] = ()
+    begins: bool = False
+
+
+@dataclass(frozen=True)
 class Picture:
     """One image of one target: its settings, its datasets, its place.
 
     `image` holds the recipe's settings without any ``auto``; `index` is its place in the recipe,
     among the tables of the array `table`. With `selfcal` the target is self-calibrated; with
-    `averages`, one for each dataset, it is made of data that are averaged. `reached` is where the
-    self-calibration says which noise its own image of the same weights has, if there is one.
+    `averages`, one for each dataset, it is made of data that are averaged. `reached` is what a
+    self-calibration has of the same pixels and weights, if there is one.
     """
 
     image: Image
@@ -68,7 +82,7 @@ class Picture:
     selfcal: bool = False
     table: str = "image"
     averages: tuple[Averaged, ...] = ()
-    reached: str = ""
+    reached: Reached | None = None
 
     @property
     def name(self) -> str:

@@ -14,13 +14,14 @@ from functools import cached_property
 from typing import Any, Final
 
 from .. import heuristics
+from ..casa.image_copies import WEIGHTS
 from ..folder import file_safe
 from ..plan import Json
 from ..recipe.model import Image, Selfcal
 from ..recipe.rules import OF_AN_IMAGE, OF_SOME_DATA
 from .draft import Draft, Subject, check
 from .image import grid, suffixes
-from .picture import Picture, decided, mosaicked
+from .picture import Picture, Reached, decided, mosaicked
 from .split import selfcal_of
 from .split import targets as targets_of
 
@@ -83,10 +84,16 @@ class Loop:
         return f"qa/data/selfcal/{self.safe}.json"
 
     def products(self, round_: int) -> tuple[str, ...]:
-        """Return the images of a round."""
-        made = suffixes(self.picture, cleaned=True)
-        prefix = self.prefix(round_)
-        return tuple(f"{prefix}.{each}" for each in made if each not in _NOT_KEPT)
+        """Return the images of a round; the dirty one is called ``dirty``."""
+        made = [each for each in suffixes(self.picture, cleaned=True) if each not in _NOT_KEPT]
+        made += [each.replace("residual", "dirty") for each in made if "residual" in each]
+        return tuple(f"{self.prefix(round_)}.{each}" for each in made)
+
+    def some(self, round_: int, *kinds: str) -> tuple[str, ...]:
+        """Return the images of a round of these kinds, all Taylor terms of each."""
+        prefix = f"{self.prefix(round_)}."
+        found = self.products(round_)
+        return tuple(path for path in found if path[len(prefix) :].split(".")[0] in kinds)
 
     @cached_property
     def tclean(self) -> dict[str, Any]:
@@ -234,19 +241,40 @@ def _one_plane(draft: Draft, picture: Picture) -> Image:
     return replace(image, stokes="I")
 
 
-def knowing(pictures: Sequence[Picture], loops: Sequence[Loop]) -> list[Picture]:
-    """Return the images, those of a self-calibration's own weights with where it says its noise."""
-    return [_knowing(picture, loops) for picture in pictures]
+def knowing(draft: Draft, pictures: Sequence[Picture], loops: Sequence[Loop]) -> list[Picture]:
+    """Return the images, those of a self-calibration's own weights with what they can begin with.
+
+    Parameters
+    ----------
+    draft : Draft
+        Takes the choices.
+    pictures : sequence of Picture
+        All images.
+    loops : sequence of Loop
+        The self-calibrations.
+    """
+    return [_knowing(draft, picture, loops) for picture in pictures]
 
 
-def _knowing(picture: Picture, loops: Sequence[Loop]) -> Picture:
-    if picture.cube or picture.averages or picture.image.source == "contsub":
+def _knowing(draft: Draft, picture: Picture, loops: Sequence[Loop]) -> Picture:
+    image = picture.image
+    if picture.cube or picture.averages or image.source == "contsub":
         return picture
-    settings = grid(picture) | dict(picture.image.tclean)
+    settings = grid(picture) | dict(image.tclean)
     own = {name: value for name, value in settings.items() if name not in _GRIDDED}
     for loop in loops:
-        if loop.target == picture.target and loop.tclean == own:
-            return replace(picture, reached=loop.summary)
+        if loop.target != picture.target or loop.tclean != own:
+            continue
+        # Steps of the recipe's own may change the data once they are self-calibrated.
+        if not picture.cleaned or draft.recipe.step or picture.vis != tuple(loop.vis.values()):
+            return replace(picture, reached=Reached(loop.summary))
+        images = [path for round_ in (0, *loop.rounds) for path in loop.products(round_)]
+        begins = image.mask == "none" and image.threshold.endswith("sigma")
+        if begins and "startmodel" not in own:
+            why = "of the best round of the self-calibration, whose weights are the same"
+            model = heuristics.Choice("the model", why)
+            draft.choose("image.tclean.startmodel", picture.name, model)
+        return replace(picture, reached=Reached(loop.summary, tuple(images), begins))
     return picture
 
 
@@ -308,6 +336,7 @@ def _image(draft: Draft, loop: Loop, round_: int) -> None:
         "datacolumn": "corrected" if round_ else "data",
         "tclean": loop.tclean,
         "prefix": loop.prefix(round_),
+        "like": loop.prefix(0) if round_ else "",
         "state": state,
         "solve": solve,
         "out": out,
@@ -316,7 +345,7 @@ def _image(draft: Draft, loop: Loop, round_: int) -> None:
     title = f"image {loop.target} {'after' if round_ else 'before self-calibration'}"
     _add(
         draft, loop, f"{round_}.image", params, f"{title} round {round_}" if round_ else title,
-        reads=(*loop.vis.values(), *([state, solve] if round_ else [])),
+        reads=(*loop.vis.values(), *([state, solve, *loop.some(0, *WEIGHTS)] if round_ else [])),
         writes=(*loop.products(round_), out),
         intermediates=loop.products(round_),
     )  # fmt: skip
