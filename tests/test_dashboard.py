@@ -411,6 +411,11 @@ def test_the_table_sorts_and_narrows_in_a_browser(nights: Path, tmp_path: Path) 
     names = f"{nights_shown}.map(cell => cell.textContent.split('/').pop())"
     with browser() as page:
         page.open(tmp_path / "page" / "index.html")
+        assert page.run("""[...document.querySelectorAll('.key li')].every((item) => {
+            const point = item.closest('figure').querySelector(`a.${item.className} circle`);
+            return getComputedStyle(item.querySelector('i')).backgroundColor
+                === getComputedStyle(point).fill;
+        })""")
         page.run("document.querySelectorAll('#runs thead button')[6].focus()")
         assert page.run("document.activeElement.textContent") == "noise"
         page.press("Enter", 13)
