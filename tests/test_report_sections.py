@@ -326,3 +326,17 @@ def test_a_table_s_outliers_are_named_and_marked():
         "S/N against time", "flagged against time",
     ]  # fmt: skip
     assert calibration.of_table({}) == {"outliers": [], "by_antenna": [], "against": []}
+
+
+def test_the_log_of_a_step_that_failed_is_open(tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    for step in PLAN.steps[:2]:
+        log = folder.log(step.id) / "attempt-1" / "casa.log"
+        log.parent.mkdir(parents=True)
+        log.write_text("SEVERE no solutions")
+    about = meta(state="failed")
+    about["steps"][PLAN.steps[1].id] |= {"state": "failed", "attempts": 1}
+    render(folder, PLAN, {}, about)
+    text = (folder.report.parent / "logs.html").read_text()
+    assert f'<details id="{PLAN.steps[0].id}">' in text
+    assert f'<details id="{PLAN.steps[1].id}" open>' in text

@@ -108,7 +108,9 @@ class Comparison:
         if self.differing:
             said.append(f"{len(self.differing)} of {n_numbers} numbers are not {within}")
         if self.only:
-            said.append(f"{len(self.only)} things are in one of them only")
+            number = len(self.only)
+            one = "1 thing is" if number == 1 else f"{number} things are"
+            said.append(f"{one} in one of them only")
         if self.unknown:
             said.append(f"{len(self.unknown)} could not be compared")
         return f"they differ: {'; '.join(said)}"
