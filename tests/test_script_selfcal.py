@@ -15,6 +15,7 @@ from casarun.casa import model_image, selfcal_image
 from casarun.casa.config import configure
 from casarun.casa.mask_image import rectangles
 from casarun.engine.results import SKIPPED
+from casarun.errors import DataError
 from casarun.plan import Step
 from casarun.share.script_steps import Steps
 
@@ -84,6 +85,23 @@ def test_what_is_not_known_is_said() -> None:
     assert lines("selfcal.image", {}, {"rms_noise_jy_per_beam": 1.0}) == [
         "# NOT REPEATED: s: no record says how it was done"
     ]
+
+
+CODE = "__import__('os').system('touch owned')"
+
+
+@pytest.mark.parametrize(
+    ("action", "outcome"),
+    [
+        ("selfcal.apply", {"called": [[CODE, {}]]}),
+        ("selfcal.image", {"how": {"tclean": {}, "cleans": [
+            {"mask": [], "tclean": {f"x={CODE}, y": 1}}]}}),
+    ],
+)  # fmt: skip
+def test_a_record_that_was_edited_becomes_no_code(action: str, outcome: dict[str, Any]) -> None:
+    params = {"prefix": "images/selfcal/t.0", "tclean": {}}
+    with pytest.raises(DataError, match="was edited"):
+        lines(action, params, outcome)
 
 
 # -- what the functions of a script do, beside what a run does

@@ -14,6 +14,8 @@ from keyword import iskeyword
 from pathlib import PurePosixPath
 from typing import Any, Final
 
+from ..errors import DataError
+
 WIDTH: Final = 100
 """Characters of a line, where it can be broken."""
 
@@ -108,6 +110,19 @@ def call(function: str, params: Mapping[str, Any], names: Variables = {}) -> lis
     if not all(key.isidentifier() and not iskeyword(key) for key in params):
         return [f"{function}(**{literal(params, names)})"]
     return filled(function, [f"{key}={literal(value, names)}" for key, value in params.items()])
+
+
+def argument(name: str, value: Any, names: Variables = {}) -> str:  # noqa: B006
+    """Write an argument by keyword.
+
+    Raises
+    ------
+    DataError
+        If the keyword is none: names come from records of a run, which may be someone else's.
+    """
+    if not name.isidentifier() or iskeyword(name):
+        raise DataError(f"{name!r} is no parameter of a task: a record in logs/ was edited")
+    return f"{name}={literal(value, names)}"
 
 
 def from_run(path: str) -> list[str]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ..engine.results import SKIPPED
 from ..plan import Step
 from .late_source import late, late_words, unresolved
-from .python_source import Expression, Variables, comment, literal, variables
+from .python_source import Expression, Variables, argument, comment, variables
 
 if TYPE_CHECKING:
     from .script_steps import Steps
@@ -41,7 +41,7 @@ class Cubes:
         differ = {n: v for n, v in tclean.items() if v is not None and grid.get(n) != v}
         if not differ:
             return cube
-        words = [cube.text, *(f"{name}={literal(value, names)}" for name, value in differ.items())]
+        words = [cube.text, *(argument(name, value, names) for name, value in differ.items())]
         return Expression(f"dict({', '.join(words)})")
 
 

@@ -10,9 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from ..engine.results import SKIPPED
+from ..errors import DataError
 from ..plan import Step
 from .late_source import late
-from .python_source import comment, filled, literal, quoted, variables
+from .python_source import argument, comment, filled, literal, quoted, variables
 
 if TYPE_CHECKING:
     from .script_steps import Steps
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 Lines = list[str]
 
 TASKS: Final = ("applycal", "clearcal", "delmod", "flagdata", "gaincal", "tclean")
+_OWN: Final = ("divide_gains", "first_flags")
+"""Functions of the template that a run calls."""
+
 _TOLD: Final = ("calmode", "solint", "gaintype", "combine")
 _MODEL: Final = "selfcal-predict"
 _GOING_ON: Final = {"calcpsf": False, "calcres": False}
@@ -70,7 +74,7 @@ def _cycle(cycle: Sequence[float] | None) -> str:
 
 def _tclean(steps: Steps, settings: str, more: Mapping[str, Any]) -> Lines:
     """Return a call of tclean with an image's settings and more over them."""
-    words = [f"{name}={literal(value, steps.names)}" for name, value in more.items()]
+    words = [argument(name, value, steps.names) for name, value in more.items()]
     lines = filled("tclean(**dict", [settings, *words])
     return [*lines[:-1], f"{lines[-1]})"]
 
@@ -129,8 +133,17 @@ def _finish(steps: Steps, step: Step) -> Lines:
 
 
 def _called(steps: Steps, step: Step) -> Lines:
-    """Return what a step called, in order."""
+    """Return what a step called, in order.
+
+    Raises
+    ------
+    DataError
+        If its record has something else: that may be someone else's.
+    """
     calls: list[tuple[str, Mapping[str, Any]]] = steps.outcome(step).get("called", [])
+    for function, _ in calls:
+        if function not in (*TASKS, *_OWN):
+            raise DataError(f"{function!r} is no task of {step.id}: its record in logs/ was edited")
     return [line for function, params in calls for line in steps.call(function, params)]
 
 
