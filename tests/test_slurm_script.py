@@ -289,6 +289,15 @@ def test_refusals_come_with_the_way_out(said: Callable[..., list[list[str]]]) ->
     )
 
 
+def test_commands_without_a_cluster_say_what_is_missing(
+    said: Callable[..., list[list[str]]],
+) -> None:
+    """As of a machine that has Slurm's package, and no slurm.conf."""
+    said(sbatch=(1, "", "sbatch: fatal: Could not establish a configuration source"))
+    with pytest.raises(BatchError, match=r"source\. Slurm's commands are here, but no slurm\.conf"):
+        slurm.Slurm().submit(Path("x.sh"))
+
+
 def test_a_machine_without_slurm_says_so(said: Callable[..., list[list[str]]]) -> None:
     said()
     with pytest.raises(BatchError, match="there is no sbatch on the PATH: this machine submits"):

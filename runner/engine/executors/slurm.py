@@ -305,6 +305,8 @@ def _advice(said: str) -> str:
         ("Memory specification can not", "Lower cluster.memory or set cluster.partition."),
         ("Invalid feature", "Set cluster.constraint to features that nodes have; "
          "`sinfo -o %f` lists them."),
+        ("Could not establish a configuration source", "Slurm's commands are here, but no "
+         "slurm.conf that names a cluster: submit from the cluster's own login machine."),
     ):  # fmt: skip
         if words.casefold() in said.casefold():
             return way
