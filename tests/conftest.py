@@ -9,7 +9,15 @@ from typing import Any
 
 import pytest
 from casarun.casa.logscan import LogFindings, scan
+from hypothesis import HealthCheck, settings
 from support import skies
+
+# How long an example takes says how busy the machine is, and a suite that draws new examples each
+# time fails when nothing has changed. To look for more: --hypothesis-profile=search.
+_UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("search", _UNHURRIED)
+settings.register_profile("same", _UNHURRIED, derandomize=True)
+settings.load_profile("same")
 
 _LONGEST = ("test_run_", "test_custom_steps_casa", "test_starter", "test_costs", "test_faults")
 

@@ -70,7 +70,7 @@ def test_a_run_that_goes_on_is_left_alone(home: Path) -> None:
     first = from_cron(home, "--quiet", "--until", "flag")
     while not (run / ".casarun" / "journal.jsonl").exists():
         assert first.poll() is None
-        time.sleep(0.05)
+        time.sleep(0.005)
     os.killpg(first.pid, signal.SIGSTOP)  # it takes its time
     try:
         second = end_of(from_cron(home, "--quiet", "--until", "flag"))

@@ -99,8 +99,8 @@ def result(folder: RunFolder, step_id: str) -> dict[str, Any]:
     return found
 
 
-def until(true: Callable[[], bool], seconds: float = 20) -> None:
-    end = time.monotonic() + seconds
+def until(true: Callable[[], bool]) -> None:
+    end = time.monotonic() + 120
     while not true():
         assert time.monotonic() < end, "it never came true"
         time.sleep(0.01)
@@ -206,7 +206,7 @@ def test_a_result_tells_what_was_used(folder: RunFolder) -> None:
     assert found["ok"] is True
     assert found["checks"] == {"ran": True}
     assert found["peak_memory_bytes"] > 80e6
-    assert 1 <= found["wall_s"] < 30
+    assert 1 <= found["wall_s"] < 300  # not in ms
     assert found["cpu_s"] > 0
     done = next(e for e in events if e["event"] == "step-done")
     assert done["peak_memory_bytes"] > 80e6
@@ -274,9 +274,11 @@ def test_a_step_ends_at_its_time_limit(folder: RunFolder, tmp_path: Path) -> Non
     assert failed.attempts == 1
 
 
-def test_a_step_ends_at_its_memory_limit_if_that_is_enforced(folder: RunFolder) -> None:
+def test_a_step_ends_at_its_memory_limit_if_that_is_enforced(
+    folder: RunFolder, tmp_path: Path
+) -> None:
     limit = Resources(memory_bytes=100_000_000)
-    params = {"megabytes": 300, "sleep": 3}
+    params = {"megabytes": 300, "hold": str(tmp_path / "never")}
     greedy = fake("greedy", "eat", writes="qa/x", params=params, resources=limit)
     failed = go(folder, [greedy], attempts=1, enforce_memory=True).failed["greedy"]
     assert failed.cause is Cause.OUT_OF_MEMORY
@@ -284,13 +286,25 @@ def test_a_step_ends_at_its_memory_limit_if_that_is_enforced(folder: RunFolder) 
     assert failed.message.endswith("of memory; 100 MB were expected")
 
 
-def test_steps_that_use_too_much_together_are_not_left_to_the_kernel(folder: RunFolder) -> None:
+def test_steps_that_use_too_much_together_are_not_left_to_the_kernel(
+    folder: RunFolder, tmp_path: Path
+) -> None:
     """The one farthest over its share ends; alone it has room."""
-    events: Events = []
+
+    class Heard(list[dict[str, Any]]):
+        """The events; both steps may end once one of them has failed."""
+
+        def append(self, event: dict[str, Any]) -> None:
+            super().append(event)
+            if event["event"] == "step-failed":
+                (tmp_path / "over").touch()
+
+    events = Heard()
+    hold = {"hold": str(tmp_path / "over")}
     declared = Resources(memory_bytes=400_000_000)
-    modest = fake("modest", "eat", writes="qa/m", params={"megabytes": 300, "sleep": 4},
+    modest = fake("modest", "eat", writes="qa/m", params={"megabytes": 300, **hold},
                   resources=declared)  # fmt: skip
-    greedy = fake("greedy", "eat", writes="qa/g", params={"megabytes": 500, "sleep": 2})
+    greedy = fake("greedy", "eat", writes="qa/g", params={"megabytes": 500, **hold})
     outcome = go(folder, [modest, greedy], events, memory_bytes=700_000_000)
     failures = [e for e in events if e["event"] == "step-failed"]
     assert [(e["step"], e["cause"]) for e in failures] == [("greedy", "out-of-memory")]
@@ -439,7 +453,7 @@ class Runner:
 
     def end(self, number: int) -> int:
         self.process.send_signal(number)
-        self.process.communicate(timeout=30)
+        self.process.communicate(timeout=120)
         return self.process.returncode
 
 
@@ -461,7 +475,7 @@ def test_a_runner_killed_in_the_middle_of_a_change(folder: RunFolder, tmp_path: 
     until(lambda: (tmp_path / "at").read_text() != "")
     child = int((tmp_path / "at").read_text())
     assert runner.end(signal.SIGKILL) == -9
-    until(lambda: gone(child), 1.0)
+    until(lambda: gone(child))
     assert content(folder.root / "raw/x.ms").endswith("|half")
     with folder.journal.open("ab") as stream:
         stream.write(b'{"t":"2026-01-01T00:00:00Z","event":"step-do')
@@ -500,7 +514,7 @@ def test_a_process_left_by_a_killed_runner_is_ended_first(
             folder.private.mkdir(parents=True)
             folder.journal.write_text("".join(json.dumps(line) + "\n" for line in lines))
             assert go(folder, [fake("a", writes="qa/a")]).done == ["a"]
-            assert left.wait(5) == -signal.SIGKILL
+            assert left.wait(60) == -signal.SIGKILL
         finally:
             left.kill()
 
@@ -509,7 +523,7 @@ def test_a_second_runner_is_told_who_was_first(folder: RunFolder, tmp_path: Path
     first = Runner(folder, held_steps(tmp_path), tmp_path)
     until((tmp_path / "at").exists)
     second = Runner(folder, chain(), tmp_path)
-    said, _ = second.process.communicate(timeout=30)
+    said, _ = second.process.communicate(timeout=120)
     assert second.process.returncode == 1
     assert f"another run works in {folder.root}: process {first.process.pid} on " in said
     first.end(signal.SIGKILL)

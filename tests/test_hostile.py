@@ -37,7 +37,7 @@ def check(folder: Path, *arguments: str) -> Done:
         capture_output=True,
         text=True,
         stdin=subprocess.DEVNULL,
-        timeout=30,
+        timeout=120,
         check=False,
         env=os.environ | {"OMP_NUM_THREADS": "1", "SCRATCH": "/scratch", "EMPTY": ""},
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES)),
@@ -309,7 +309,7 @@ def test_a_link_that_leads_out_of_a_run_folder(tmp_path: Path, name: str) -> Non
 def test_a_pipe_in_a_run_folder_blocks_nothing(tmp_path: Path) -> None:
     folder = run_folder(tmp_path)
     os.mkfifo(folder.plan)
-    done = casarun("report", "run", cwd=tmp_path, timeout=20)
+    done = casarun("report", "run", cwd=tmp_path, timeout=120)
     assert done.stderr.startswith(f"{folder.plan} is no regular file: casarun makes none")
     assert done.returncode == 2
 

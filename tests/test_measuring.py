@@ -33,8 +33,25 @@ def test_a_process_counts_with_all_that_it_starts(measuring: Any) -> None:
     assert sample.cpu_s > 0.3
 
 
-def test_memory_of_all_processes_is_added_up(measuring: Any) -> None:
-    eat = "import time\neaten = b'x' * 100_000_000\ntime.sleep(1)"
+def test_memory_of_all_processes_is_added_up(
+    measuring: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each process ends when both have been seen with what they hold."""
+    large, look = set(), measuring._pss_bytes
+
+    def seen(pid: int) -> int:
+        found: int = look(pid)
+        if found > 100_000_000:
+            large.add(pid)
+        if len(large) == 2:
+            (tmp_path / "both").touch()
+        return found
+
+    monkeypatch.setattr(measuring, "_pss_bytes", seen)
+    eat = (
+        "import pathlib, time\neaten = b'x' * 100_000_000\n"
+        f"while not pathlib.Path({str(tmp_path / 'both')!r}).exists(): time.sleep(0.01)"
+    )
     parent = (
         f"import subprocess, sys\ntwo = [subprocess.Popen([sys.executable, '-c', {eat!r}]) "
         "for _ in range(2)]\n[p.wait() for p in two]"

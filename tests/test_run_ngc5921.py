@@ -6,10 +6,9 @@ import hashlib
 import json
 import math
 import os
+import shutil
 import signal
-import subprocess
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +18,10 @@ import numpy.typing as npt
 import pytest
 from astropy.io import fits
 from casarun.casa.config import configure
-from support import crashes, crates, replay
+from support import crashes, crates, mishaps, replay
 from support.browser import browser, needs_browser
-from support.cli import COMMAND, events, metrics
 from support.cli import casarun as casarun_
+from support.cli import events, metrics
 from support.viewers import Picture, Plots
 
 pytestmark = pytest.mark.casa
@@ -403,6 +402,7 @@ def test_an_imaging_parameter_runs_imaging_again_and_nothing_else(demo: tuple[Pa
     ]  # fmt: skip
 
 
+@mishaps.in_time
 def test_a_run_killed_in_the_middle_ends_with_the_same_bits(
     demo: tuple[Path, str], tmp_path: Path
 ) -> None:
@@ -411,13 +411,13 @@ def test_a_run_killed_in_the_middle_ends_with_the_same_bits(
     settings = ["--output", "run", *less]
     same = casarun_(RECIPE, "--output", demo[0], *less, cwd=demo[0].parent)
     assert same.returncode == 0, same.stdout + same.stderr
-    command = [*COMMAND, str(RECIPE), *settings]
     run = tmp_path / "run"
-    with (tmp_path / "said").open("w") as said:
-        process = subprocess.Popen(
-            command, cwd=tmp_path, stdout=said, stderr=said, start_new_session=True
-        )
-        _wait_for(run, "step-placed", "apr13.apply.1")
+    shutil.rmtree(run, ignore_errors=True)
+    process = crashes.start(RECIPE, run, less[1:])
+    placed = crashes.await_event(process, run, "step-placed", "apr13.apply.1")
+    try:
+        mishaps.hold(placed["pid"])
+    finally:
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
     again = casarun_(RECIPE, *settings, cwd=tmp_path)
@@ -435,23 +435,6 @@ def test_a_run_killed_in_the_middle_ends_with_the_same_bits(
             pixels(run / "images" / f"N5921_2.{name}"),
             pixels(demo[0] / "images" / f"N5921_2.{name}"),
         )
-
-
-def _wait_for(run: Path, event: str, step: str) -> None:
-    """Wait until the journal has an event."""
-    for _ in range(3000):
-        if (run / ".casarun" / "journal.jsonl").exists() and any(
-            e["event"] == event and e["step"] == step for e in _so_far(run)
-        ):
-            return
-        time.sleep(0.05)
-    raise AssertionError(f"{event} of {step} never came")
-
-
-def _so_far(run: Path) -> Sequence[dict[str, Any]]:
-    """Return the events of steps in a journal that is being written."""
-    lines = (run / ".casarun" / "journal.jsonl").read_text().split("\n")[:-1]
-    return [e for e in map(json.loads, lines) if "step" in e]
 
 
 def test_agrees_with_nrao(tmp_path: Path) -> None:

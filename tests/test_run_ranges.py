@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
-import subprocess
-import time
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from support import ranges, skies
-from support.cli import COMMAND, casarun, events, recipe
+from support import crashes, mishaps, ranges, skies
+from support.cli import casarun, events, recipe
 
 pytestmark = pytest.mark.casa
 
@@ -59,20 +58,18 @@ def started(run: Path) -> list[str]:
     return [e["step"] for e in events(run) if e["event"] == "step-started"]
 
 
+@mishaps.in_time
 def test_a_run_killed_within_a_range_ends_with_the_same_bits(folder: Path) -> None:
     path = recipe(folder, RECIPE)
     assert casarun(path, "--output", "whole", cwd=folder).returncode == 0
-    command = [*COMMAND, str(path), "--output", "killed"]
-    process = subprocess.Popen(command, cwd=folder, start_new_session=True,
-                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
-    journal = folder / "killed" / ".casarun" / "journal.jsonl"
-    while process.poll() is None and not (
-        journal.exists() and '"target.c.clean1.0"' in journal.read_text()
-    ):
-        time.sleep(0.01)
-    assert process.poll() is None
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    shutil.rmtree(folder / "killed", ignore_errors=True)
+    process = crashes.start(path, folder / "killed")
+    placed = crashes.await_event(process, folder / "killed", "step-placed", "target.c.clean1.0")
+    try:
+        mishaps.hold(placed["pid"])
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
     before = len(started(folder / "killed"))
     assert casarun(path, "--output", "killed", cwd=folder).returncode == 0
     again = started(folder / "killed")[before:]

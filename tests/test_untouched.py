@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -23,19 +21,21 @@ def table(tmp_path: Path) -> Path:
 
 
 def test_a_table_that_is_just_being_written_anew_is_not_taken_for_a_changed_one(
-    table: Path, tmp_path: Path
+    table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     states = {"images/x.pb": product_state(table) or ""}
     (table / "table.dat").write_bytes(b"")
+    waits: list[float] = []
 
-    def write_again() -> None:
-        time.sleep(0.08)
-        (table / "table.dat").write_bytes(b"columns")
+    def write_again_at_the_second(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == 2:
+            (table / "table.dat").write_bytes(b"columns")
 
-    writer = threading.Thread(target=write_again)
-    writer.start()
+    monkeypatch.setattr(untouched.time, "sleep", write_again_at_the_second)
     untouched.check_products(tmp_path, states)
-    writer.join()
+    assert len(waits) == 2
+    assert min(waits) > 0
 
 
 def test_a_table_that_stays_changed_is_told(table: Path, tmp_path: Path) -> None:

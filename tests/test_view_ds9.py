@@ -54,7 +54,7 @@ def empty(viewer: DS9) -> DS9:
 
 
 def view(place: Path, env: dict[str, str], *words: str | Path) -> Done:
-    return casarun("view", *words, "--with", "ds9", cwd=place, env=env, timeout=60)
+    return casarun("view", *words, "--with", "ds9", cwd=place, env=env)
 
 
 def regions_of(viewer: DS9, *more: str) -> ds9_regions.RegionFile:
@@ -209,7 +209,7 @@ def test_a_ds9_that_is_registered_with_a_samp_hub(place: Path, desk: dict[str, s
     try:
         env = {**desk, "SAMP_HUB": f"std-lockurl:{lock.as_uri()}"}
         with ds9(env, title="registered") as own:
-            end = time.monotonic() + 20
+            end = time.monotonic() + 120
             while len(hub._private_keys) < 2 and time.monotonic() < end:
                 time.sleep(0.1)
             done = view(place, {**env, "XPA_TMPDIR": str(place)}, "other.fits")

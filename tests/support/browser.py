@@ -24,7 +24,7 @@ _OPTIONS = (
 )  # fmt: skip
 
 needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
-_PATIENCE_S = 30
+_PATIENCE_S = 120
 
 
 class Page:

@@ -127,8 +127,8 @@ def strike(process: subprocess.Popen[bytes], whom: str, dice: random.Random) -> 
 
 def await_event(
     process: subprocess.Popen[bytes], run: Path, event: str, step: str, since: int = 0
-) -> None:
-    """Wait until the journal has an event of a step.
+) -> dict[str, Any]:
+    """Wait until the journal has an event of a step, and return it.
 
     Parameters
     ----------
@@ -141,14 +141,16 @@ def await_event(
     since : int
         How many events to pass over.
     """
-    until = time.monotonic() + 120
+    until = time.monotonic() + 300
     while time.monotonic() < until:
-        for entry in events(run)[since:]:
-            if (entry["event"], entry.get("step")) == (event, step):
-                return
+        # Its folder, and with it the journal, may be removed at any time.
+        with contextlib.suppress(OSError):
+            for entry in events(run)[since:]:
+                if (entry["event"], entry.get("step")) == (event, step):
+                    return entry
         if process.poll() is not None:
             break
-        time.sleep(0.01)
+        time.sleep(0.002)
     said = run.with_suffix(".said").read_text()[-2000:]
     raise AssertionError(f"{event} of {step} never came:\n{said}")
 

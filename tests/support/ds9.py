@@ -16,7 +16,7 @@ _NEEDED = ("ds9", "Xvfb", "xpaset", "xpaget", "xpaaccess")
 MISSING = [name for name in _NEEDED if shutil.which(name) is None]
 needs_ds9 = pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}")
 TITLE = "casarun-test"
-_PATIENCE_S = 30
+_PATIENCE_S = 120
 
 
 class DS9:

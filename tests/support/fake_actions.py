@@ -91,7 +91,7 @@ def _hold(params: dict[str, Any], scene: Scene) -> None:
     """Wait while the file ``hold`` is not there, having said so in the file ``at``."""
     if "at" in params:
         Path(params["at"]).write_text(str(os.getpid()))
-    until = time.monotonic() + 60
+    until = time.monotonic() + 120
     while "hold" in params and not Path(params["hold"]).exists():
         if time.monotonic() > until:
             raise TimeoutError("held for ever")
@@ -102,7 +102,7 @@ def _hold(params: dict[str, Any], scene: Scene) -> None:
 def _meet(step: Step, params: dict[str, Any], scene: Scene) -> dict[str, Any]:
     """Succeed only if another step runs at the same time."""
     Path(params["at"]).write_text("here")
-    until = time.monotonic() + 20
+    until = time.monotonic() + 120
     while not Path(params["other"]).exists():
         if time.monotonic() > until:
             raise StepFailedError(Cause.PARAMETER, "nobody came")
@@ -179,10 +179,10 @@ def _clean(step: Step, params: dict[str, Any], scene: Scene) -> dict[str, Any]:
 
 
 def _eat(step: Step, params: dict[str, Any], scene: Scene) -> dict[str, Any]:
-    """Use memory: `megabytes` of it, for a while."""
+    """Use memory: `megabytes` of it, until it is let go."""
     eaten = bytearray(1024 * 1024 * params["megabytes"])
     eaten[::4096] = b"x" * len(eaten[::4096])  # so that the system gives it, page by page
-    time.sleep(params.get("sleep", 5))
+    _hold(params, scene)
     return _make(step, {"say": str(len(eaten))}, scene)
 
 

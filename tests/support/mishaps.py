@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import shutil
 import signal
@@ -10,7 +11,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec
 
 import psutil
 from casarun.engine.results import STDOUT_LOG
@@ -18,7 +19,44 @@ from casarun.engine.results import STDOUT_LOG
 from . import crashes
 from .cli import COMMAND, casarun
 
+P = ParamSpec("P")
+TRIES = 5
 SETTINGS = ("retry.wait=0.1s", "retry.max_wait=0.5s", "resources.cores=2")
+
+
+class TooLateError(Exception):
+    """The moment had passed before anything could be done to the run; on a busy machine it may."""
+
+
+def in_time(test: Callable[P, None]) -> Callable[P, None]:
+    """Make a test begin again where it came too late; it must start from nothing each time."""
+
+    @functools.wraps(test)
+    def tried(*args: P.args, **kwargs: P.kwargs) -> None:
+        for _ in range(TRIES - 1):
+            with contextlib.suppress(TooLateError):
+                return test(*args, **kwargs)
+        return test(*args, **kwargs)
+
+    return tried
+
+
+def hold(pid: int) -> None:
+    """Stop a process, and see that it had not ended before.
+
+    Raises
+    ------
+    TooLateError
+        If it had.
+    """
+    try:
+        os.kill(pid, signal.SIGSTOP)
+        while psutil.Process(pid).status() != psutil.STATUS_STOPPED:
+            if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
+                raise TooLateError
+            time.sleep(0.001)
+    except (ProcessLookupError, psutil.NoSuchProcess):
+        raise TooLateError from None
 
 
 class Run:
@@ -61,16 +99,7 @@ class Run:
 
     def await_step(self, step: str, event: str = "step-placed") -> dict[str, Any]:
         """Wait until the journal has an event of a step, and return it."""
-        until = time.monotonic() + 120
-        while time.monotonic() < until:
-            with contextlib.suppress(OSError):
-                for entry in self.events():
-                    if (entry["event"], entry.get("step")) == (event, step):
-                        return entry
-            if self.process.poll() is not None:
-                break
-            time.sleep(0.002)
-        raise AssertionError(f"{event} of {step} never came:\n{self.said()}")
+        return crashes.await_event(self.process, self.folder, event, step, self._passed)
 
     @contextlib.contextmanager
     def frozen(self, step: str, *, at_work: bool = False) -> Iterator[int]:
@@ -84,7 +113,7 @@ class Run:
             pid = self.when(step, lambda: out.readlink().name == STDOUT_LOG)
         else:
             pid = int(self.await_step(step)["pid"])
-            os.kill(pid, signal.SIGSTOP)
+            hold(pid)
         try:
             yield pid
         finally:
@@ -96,8 +125,12 @@ class Run:
         pid = int(self.await_step(step)["pid"])
         until = time.monotonic() + 60
         while time.monotonic() < until and self.process.poll() is None:
-            if met():
-                os.kill(pid, signal.SIGSTOP)
+            try:
+                now = met()
+            except OSError:
+                raise TooLateError from None
+            if now:
+                hold(pid)
                 return pid
             time.sleep(0.001)
         raise AssertionError(f"it never came to that in {step}:\n{self.said()}")
