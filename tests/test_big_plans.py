@@ -53,6 +53,8 @@ def instructions(function: Callable[[], Any]) -> int:
 
     and_above.cache_clear()
     before = sys.gettrace()
+    # Python 3.12 tells of no instruction as long as no frame of the process has asked for them.
+    sys._getframe().f_trace_opcodes = True
     sys.settrace(trace)
     try:
         function()
