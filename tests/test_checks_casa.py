@@ -435,8 +435,8 @@ class TestImage:
     def test_cube_with_a_blank_channel(self, own_sky: Path, casa: Casa) -> None:
         casa("flagdata", vis=str(own_sky), spw="0:3")
         # In LSRK, which moves, the first channel begins where the data of one integration do, and
-        # holds them or none: the last digit decides, and with it which time of day this process
-        # has converted first (casacore keeps UT1-UTC of that for an hour).
+        # holds them or none: the last digit decides, and with it which time this process has
+        # converted before (casacore keeps UT1-UTC, and more, of that for an hour of data).
         cube = {"specmode": "cube", "outframe": "TOPO", **DIRTY}
         result = casa("tclean", vis=str(own_sky), imagename="i", niter=20, **cube)
         found = run("image", self.given(specmode="cube"), result)
