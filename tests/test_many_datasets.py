@@ -147,7 +147,8 @@ def test_the_first_page_says_what_to_look_at_first_and_where(many: Path, tmp_pat
     report(place / "run")
     first = Page((qa / "index.html").read_text())
     assert "Look at these first flagged visibilities of day0003 ✗ fail 97.0 %" in first.text
-    assert "dataset.day0003.html#flagging" in first.links
+    assert first.links.count("dataset.day0003.html#flagging") == 2  # and in the table
+    assert "flagged visibilities: 97.0 % of all cross-correlations are flagged" in first.text
     page = Page((qa / "dataset.day0003.html").read_text())
     assert "#flagging" in page.links
 

@@ -197,7 +197,7 @@ def _row(part: Part, shown: Mapping[str, Any]) -> dict[str, Any]:
         "state": next((state for state in _STATES if state in states), "done"),
         "verdict": "fail" if "failed" in states else _verdict(part.checks),
         "bad": len(bad),
-        "first": f"{bad[0]['title']}: {bad[0]['text']}" if bad else "",
+        "first": f"{bad[0]['title']}: {bad[0]['value']} {bad[0]['text']}" if bad else "",
         "observed": facts.get("observed", ""),
         "flagged": dataset.get("flagged", ""),
         "images": len(shown["images"]),
@@ -244,7 +244,9 @@ def _first(
         "run": run_of(meta, metrics, states),
         "failures": failed[:_MOST_ROWS],
         "n_failures": len(failed),
-        "checks": checks(bad)[:_MOST_ROWS],
+        "checks": [
+            {**one, "page": owners.get(one["subject"], "")} for one in checks(bad)[:_MOST_ROWS]
+        ],
         "n_bad": len(bad["checks"]),
         "n_checks": len(metrics.get("checks", ())),
         "notes": list(plan.notes)[:_MOST_ROWS],
