@@ -82,6 +82,17 @@ def test_ranges_do_not_wait_for_each_other() -> None:
     assert of["join.weights"] == {"axis", "noise", *(f"dirty.{i}" for i in range(4))}
 
 
+def test_a_clean_to_a_flux_density_restores_where_no_channel_is_cut_away() -> None:
+    clean = "images/chunks/N5921.c.0.clean1.image"
+    found = steps(chunk=10, threshold="5mJy")
+    assert clean in found["clean1.0"].writes
+    assert clean in found["join.image"].reads
+    assert "images/chunks/N5921.c.0.clean2.residual" in found["join.residual"].reads
+    for settled in (steps(chunk=10), steps(chunk=10, threshold="5mJy", start="1.4GHz", nchan=30)):
+        assert clean not in settled["clean1.0"].writes
+        assert "images/chunks/N5921.c.0.restored.image" in settled["join.image"].reads
+
+
 def test_what_is_only_of_ranges_is_intermediate_and_the_cube_is_not() -> None:
     for name, step in steps(chunk=10).items():
         kept = {"noise", "join.image", "join.residual", "join.weights"}

@@ -68,6 +68,22 @@ def test_the_pixels_do_not_depend_on_the_ranges(
         assert ranges.apart(whole, tmp_path, kind) <= ROUNDING, kind
 
 
+def test_a_clean_that_restores_makes_what_a_step_of_its_own_makes(
+    ms: Path, whole: Path, tmp_path: Path
+) -> None:
+    chunks = Path("images/chunks")
+    assert (whole / chunks / "target.c.0.clean1.image").exists()
+    assert not (whole / chunks / "target.c.0.restored.image").exists()
+    told = ranges.make(tmp_path, ms, {"restores": False}, chunk="none", **SETTINGS)
+    assert not (tmp_path / chunks / "target.c.0.clean1.image").exists()
+    assert (tmp_path / chunks / "target.c.0.restored.image").exists()
+    for kind in (*RESULTS, "mask"):
+        assert ranges.apart(whole, tmp_path, kind) == 0, kind
+    beams = [range_images.beams(at / "images/target.c.image") for at in (whole, tmp_path)]
+    assert beams[0] == beams[1]
+    assert told["restore.0"]["how"]["source"] == f"{chunks}/target.c.0.clean1"
+
+
 def test_a_cube_is_that_of_one_tclean_but_for_where_cycles_end(whole: Path, plain: Path) -> None:
     for kind in WEIGHTS:
         assert ranges.apart(whole, plain, kind) == 0, kind

@@ -221,6 +221,10 @@ class ChannelRange(OpenImager):
             )
         return found
 
+    def restore(self) -> None:
+        """Make the restored image, with the beam that it was set up with."""
+        self._imager.restoreImages()
+
     def major(self) -> None:
         """Take the model from the visibilities, and make the residual anew."""
         self._imager.runMajorCycleCore(False)

@@ -105,14 +105,15 @@ def restored(given: Mapping[str, Any], evidence: Evidence) -> dict[str, Json]:
     Parameters
     ----------
     given : mapping
-        ``prefix``; ``dirty``, the prefix of the dirty images.
+        ``out``, the JSON that says the prefix of the range's images.
     evidence : Evidence
         What is known of the step.
     """
-    image = checks_images.require(Path(f"{given['prefix']}.image"), evidence)
+    path = Path(f"{read_json(Path(given['out']))['prefix']}.image")
+    image = checks_images.require(path, evidence)
     if image.n_not_finite:
         raise failed(
-            f"expected finite pixels in {given['prefix']}.image, found {image.n_not_finite} that "
+            f"expected finite pixels in {path}, found {image.n_not_finite} that "
             "are NaN or infinite",
             _LOOK,
         )
@@ -154,7 +155,7 @@ def cube(given: Mapping[str, Any], evidence: Evidence) -> dict[str, Json]:
 
 def _require_parts(evidence: Evidence, kind: str, path: Path) -> None:
     """Refuse a cube whose planes at the edges of its ranges are not those of the ranges."""
-    parts = [Path(f"{prefix}.{kind}") for prefix in evidence.params["parts"]]
+    parts = [Path(f"{prefix}.{kind}") for prefix in range_images.prefixes(evidence.params)]
     lost = range_images.lost_planes([part for part in parts if part.exists()], path)
     if lost:
         raise failed(

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import Cause, StepFailedError
-from ..files import copy_tree
+from ..files import copy_tree, read_json
 from .config import configure
 from .image_planes import open_image
 from .invoke import plain
@@ -25,6 +25,18 @@ def frequencies_hz(path: Path | str) -> tuple[float, ...]:
         finally:
             tool.done()
     return tuple(float(hertz) for hertz in found)
+
+
+def prefixes(params: Mapping[str, Any]) -> list[str]:
+    """Return the prefixes of the ranges' images that a step joins.
+
+    Parameters
+    ----------
+    params : mapping
+        ``parts``, the prefixes; or ``where``, JSON files that say them.
+    """
+    kept = [str(read_json(Path(path))["prefix"]) for path in params["where"]]
+    return kept or list(params["parts"])
 
 
 def join(parts: Sequence[Path], out: Path) -> None:

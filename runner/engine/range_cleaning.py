@@ -44,9 +44,10 @@ def clean(params: Params) -> Outcome:
     params : mapping
         As of `dirty`, with cleaning's parameters in `tclean`; `dirty`, the prefix of the dirty
         images; `own`, the JSON of these; `settling`, whether the noise of what is left counts;
-        `start`, the JSON of `gather`; `state`, that of `settle` of the round before, empty
-        in the first round; `rounds`, by number the prefix and the JSON of this range's earlier
-        rounds; `prefix`, `products`, `out`.
+        `restores`, whether to make the restored image, too, for it may be the last round, and
+        `common`, whether with the beam of all channels; `start`, the JSON of `gather`; `state`,
+        that of `settle` of the round before, empty in the first round; `rounds`, by number the
+        prefix and the JSON of this range's earlier rounds; `prefix`, `products`, `out`.
 
     Returns
     -------
@@ -76,8 +77,11 @@ def clean(params: Params) -> Outcome:
         # CASA scales this by the PSFs of the range alone.
         scale = start["psf_sidelobe"] / own["psf_sidelobe"] if own["psf_sidelobe"] else 1.0
         settings["sidelobethreshold"] = float(settings["sidelobethreshold"]) * scale
-    with place.imaging(settings, cleaning=True) as imaging:
+    beam = {"restoringbeam": start["common_beam"]} if params["common"] else {}
+    with place.imaging({**settings, **beam}, cleaning=True) as imaging:
         descent.go(imaging, place)
+        if params["restores"] and any(descent.rungs):
+            imaging.restore()
     prefix = str(params["prefix"])
     numbers = {"skipped": "", **descent.told}
     if params["settling"]:

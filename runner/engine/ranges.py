@@ -141,7 +141,8 @@ def restore(params: Params) -> Outcome:
         `axis`, `first`, `last`, `margin`, `tclean`, `start` as of `clean`; `dirty`, the prefix of
         the dirty images; `rounds`, by number the prefix and the JSON of the range's cleans, none
         for a dirty cube; `prefix` of what is made, `products`; `common`, whether the beam of all
-        channels is taken.
+        channels is taken; `out`, the JSON that says where the images are: those of a clean that
+        has restored already stay there.
 
     Returns
     -------
@@ -150,6 +151,7 @@ def restore(params: Params) -> Outcome:
     """
     place, prefix = Place(params), Path(params["prefix"])
     if place.empty:
+        write_product(params["out"], {"prefix": str(prefix)})
         return {SKIPPED: "the cube has no such channels", "_absent": list(params["products"])}
     made = [
         one["prefix"]
@@ -157,11 +159,16 @@ def restore(params: Params) -> Outcome:
         if not read_numbers(one["out"])["skipped"]
     ]
     source = made[-1] if made else str(params["dirty"])
-    carry_over(params, source)
     settings = {**params["tclean"], "imagename": str(prefix), "start": "", "width": ""}
     settings |= {"nchan": place.to - place.from_ + 1, "niter": 0}
     if params["common"]:
         settings["restoringbeam"] = read_numbers(params["start"])["common_beam"]
+    how = {"source": source, "restoringbeam": settings.get("restoringbeam", "")}
+    if Path(f"{source}.image").exists():
+        write_product(params["out"], {"prefix": source})
+        return {"how": how, "_absent": list(params["products"])}
+    write_product(params["out"], {"prefix": str(prefix)})
+    carry_over(params, source)
     if settings.get("usemask") == "user":
         settings["mask"] = ""  # there is an image of it, and CASA refuses to make another
     channel_range.restore(settings)
@@ -175,7 +182,7 @@ def restore(params: Params) -> Outcome:
             _remove(path)
     return {
         "_absent": [path for path in params["products"] if not Path(path).exists()],
-        "how": {"source": source, "restoringbeam": settings.get("restoringbeam", "")},
+        "how": how,
     }
 
 
@@ -208,12 +215,12 @@ def join(params: Params) -> Outcome:
     Parameters
     ----------
     params : mapping
-        `parts`, the prefixes of the ranges in order; `kinds` of images; `prefix` of the cube;
-        `state`, the JSON of the last `settle`, or empty.
+        `parts`, the prefixes of the ranges in order, or `where`, the JSON files that say them;
+        `kinds` of images; `prefix` of the cube; `state`, the JSON of the last `settle`, or empty.
     """
     absent, prefix = [], params["prefix"]
     for kind in params["kinds"]:
-        found = [Path(f"{part}.{kind}") for part in params["parts"]]
+        found = [Path(f"{part}.{kind}") for part in range_images.prefixes(params)]
         there = [path.resolve() for path in found if path.exists()]
         out = Path(f"{prefix}.{kind}")
         if there:

@@ -130,9 +130,9 @@ def _polarizations(stokes: str) -> int:
 def disk_of(pixels: float, paths: Iterable[str]) -> float:
     """Return the bytes of images: 4 a pixel, 3 % for masks, and 0.14 MB of tables each.
 
-    ``sumwt`` has no pixels to speak of.
+    ``sumwt`` has no pixels to speak of, and numbers (JSON) have none.
     """
-    paths = list(paths)
+    paths = [path for path in paths if not path.endswith(".json")]
     images = sum(".sumwt" not in path for path in paths)
     return images * 1.03 * _PIXEL_BYTES * pixels + _TABLES_BYTES * len(paths)
 

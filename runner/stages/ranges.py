@@ -67,6 +67,11 @@ class Divided:
         return f"{self.place}.axis.json"
 
     @property
+    def common(self) -> bool:
+        """Whether all channels are restored with one beam."""
+        return bool(self.grid.get("restoringbeam") == "common")
+
+    @property
     def rounds(self) -> range:
         """The rounds of cleaning that there may be."""
         if not self.cleaning:
@@ -114,15 +119,28 @@ class Divided:
 
     def cleaned(self, chunk: Chunk, round_: int) -> tuple[str, ...]:
         """Return the images that a round of cleaning makes of a range."""
-        kinds = ("mask", "model", "residual", "sumwt")
+        made = ("image",) if self.restores(chunk) else ()
+        kinds = ("mask", "model", "residual", "sumwt", *made)
         return self.names(self.prefix(chunk, f"clean{round_}"), kinds)
+
+    def restores(self, chunk: Chunk) -> bool:
+        """Say whether a round of cleaning restores, too: if it may well be the last one.
+
+        Then nothing need be set up again for that. The noise settles in more rounds, and where
+        channels are imaged beside a range's own, they are cut away afterwards.
+        """
+        return not self.sigmas and not chunk.margin
+
+    def where(self, chunk: Chunk) -> str:
+        """Return where is kept which images of a range are the last ones."""
+        return self.numbers(chunk, "restored")
 
     def restored(self, chunk: Chunk) -> tuple[str, ...]:
         """Return a range's images that are joined, but for those that are as they were dirty."""
         kinds = (*self.results, *self.weights) if chunk.margin else self.results
         return self.names(self.prefix(chunk, "restored"), kinds)
 
-    def where(self, chunk: Chunk) -> dict[str, Json]:
+    def channels(self, chunk: Chunk) -> dict[str, Json]:
         """Return what each step of a range must know of its place in the cube."""
         return {
             "axis": self.axis,
@@ -198,7 +216,7 @@ def _dirty(draft: Draft, cube: Divided, chunk: Chunk) -> None:
     products, out = cube.dirty(chunk), cube.numbers(chunk, "dirty")
     prefix = cube.prefix(chunk, "dirty")
     params = {
-        **cube.where(chunk),
+        **cube.channels(chunk),
         "tclean": cube.grid,
         "prefix": prefix,
         "products": list(products),
@@ -229,12 +247,14 @@ def _clean(draft: Draft, cube: Divided, chunk: Chunk, round_: int) -> None:
     own, start, state = cube.numbers(chunk, "dirty"), cube.picture.noise, cube.state(round_ - 1)
     prefix, dirty = cube.prefix(chunk, name), cube.prefix(chunk, "dirty")
     params = {
-        **cube.where(chunk),
+        **cube.channels(chunk),
         "round": round_,
         "tclean": cube.cleaning,
         "dirty": dirty,
         "own": own,
         "settling": bool(cube.sigmas),
+        "restores": cube.restores(chunk),
+        "common": cube.common,
         "start": start,
         "state": state,
         "rounds": cube.earlier(chunk, round_),
@@ -282,16 +302,17 @@ def _settle(draft: Draft, cube: Divided, round_: int) -> None:
 
 def _restore(draft: Draft, cube: Divided, chunk: Chunk) -> None:
     products, prefix = cube.restored(chunk), cube.prefix(chunk, "restored")
-    last, given = (cube.rounds[-1] if cube.rounds else 0), cube.grid.get("restoringbeam", "")
+    last, out = (cube.rounds[-1] if cube.rounds else 0), cube.where(chunk)
     params = {
-        **cube.where(chunk),
+        **cube.channels(chunk),
         "tclean": cube.cleaning or cube.grid,
         "dirty": cube.prefix(chunk, "dirty"),
         "start": cube.picture.noise,
         "rounds": cube.earlier(chunk, last + 1),
         "prefix": prefix,
         "products": list(products),
-        "common": given == "common",
+        "common": cube.common,
+        "out": out,
     }
     state = cube.state(last)
     _add(
@@ -301,11 +322,9 @@ def _restore(draft: Draft, cube: Divided, chunk: Chunk) -> None:
             *((state,) if state else ()),
             *cube.made_before(chunk, last + 1),
         ),
-        writes=products,
-        intermediates=products,
-        checks=(
-            check("range_restored", prefix=prefix, dirty=cube.prefix(chunk, "dirty")),
-        ),
+        writes=(*products, out),
+        intermediates=(*products, out),
+        checks=(check("range_restored", out=out),),
     )  # fmt: skip
 
 
@@ -315,6 +334,14 @@ def _join(draft: Draft, cube: Divided, name: str, kinds: tuple[str, ...]) -> Non
     trimmed = any(chunk.margin for chunk in cube.chunks)
     what = "restored" if name != "weights" or trimmed else "dirty"
     parts = [cube.prefix(chunk, what) for chunk in cube.chunks]
+    where = [cube.where(chunk) for chunk in cube.chunks] if what == "restored" else []
+    cleaned = [
+        path
+        for chunk in cube.chunks
+        if where and cube.restores(chunk)
+        for round_ in cube.rounds
+        for path in cube.cleaned(chunk, round_)
+    ]
     prefix = picture.prefix if picture.cleaned else picture.dirty
     state = cube.state(cube.rounds[-1]) if name == "residual" else ""
     # With the noise the cleans are ready as well, which go first: they take longer.
@@ -322,6 +349,7 @@ def _join(draft: Draft, cube: Divided, name: str, kinds: tuple[str, ...]) -> Non
     params = {
         "axis": cube.axis,
         "parts": parts,
+        "where": where,
         "kinds": list(kinds),
         "prefix": prefix,
         "state": state,
@@ -330,7 +358,8 @@ def _join(draft: Draft, cube: Divided, name: str, kinds: tuple[str, ...]) -> Non
         draft, cube, f"join.{name}", "ranges.join", params, f"join {', '.join(kinds)}",
         reads=(
             cube.axis, *after, *((state,) if state else ()),
-            *(path for part in parts for path in cube.names(part, kinds)),
+            *(path for part in parts for path in cube.names(part, kinds)), *where,
+            *(path for path in cleaned if path.endswith(tuple(f".{kind}" for kind in kinds))),
         ),
         writes=cube.names(prefix, kinds),
         checks=(

@@ -34,8 +34,13 @@ def steps(ms: Path, **settings: Any) -> list[Step]:
     return [step for step in compiled.steps if step.action.startswith("ranges.")]
 
 
-def make(place: Path, ms: Path, **settings: Any) -> dict[str, Mapping[str, Any]]:
-    """Make a cube in a folder; return what came of each step by its name."""
+def make(
+    place: Path, ms: Path, over: Mapping[str, Any] | None = None, **settings: Any
+) -> dict[str, Mapping[str, Any]]:
+    """Make a cube in a folder; return what came of each step by its name.
+
+    What is `over` is laid over the parameters of steps that have them.
+    """
     (place / "calibrated").mkdir(parents=True)
     (place / MS).symlink_to(ms)
     (place / "images" / "chunks").mkdir(parents=True)
@@ -44,14 +49,18 @@ def make(place: Path, ms: Path, **settings: Any) -> dict[str, Mapping[str, Any]]
     os.chdir(place)
     invoke.use_log(place / "casa.log")
     try:
-        return {step.id.removeprefix("target.c."): _done(step) for step in steps(ms, **settings)}
+        return {
+            step.id.removeprefix("target.c."): _done(step, over or {})
+            for step in steps(ms, **settings)
+        }
     finally:
         os.chdir(before)
         invoke.use_log(Path("/dev/null"))
 
 
-def _done(step: Step) -> Mapping[str, Any]:
+def _done(step: Step, over: Mapping[str, Any]) -> Mapping[str, Any]:
     params = late.resolve(step.params, Path())
+    params |= {name: value for name, value in over.items() if name in params}
     outcome = ranges.ACTIONS[step.action](params)
     if SKIPPED not in outcome:
         for check in step.checks:
