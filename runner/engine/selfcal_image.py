@@ -235,23 +235,28 @@ class _Cleaning:
     def _trusted(self) -> bool:
         """Tell whether the estimated residual is as good as the real one."""
         residual = self.plane("residual")
-        off = self._off(residual)
-        if np.count_nonzero(off) < _COVERED * off.size:
-            return False
-        noise = selfcal_mask.noise(residual.pixels[off]) or 0.0
-        return self.error * self.since <= TRUSTED * noise
+        noise = selfcal_mask.noise(residual.pixels[self._off(residual)]) or 0.0
+        return self._reached is not None and self.error * self.since <= TRUSTED * noise
+
+    @property
+    def _reached(self) -> Bools | None:
+        """The pixels that an estimate is good for; None where they are too few for a judgement."""
+        covered = selfcal_mask.covered(self.mask)
+        enough = np.count_nonzero(covered & ~self.mask) >= _COVERED * covered.size
+        return covered if enough else None
 
     def _off(self, residual: selfcal_image.Plane) -> Bools:
-        """Return the pixels off the mask that an estimate is good for, too."""
-        return residual.valid & ~self.mask & selfcal_mask.covered(self.mask)
+        """Return the pixels off the mask; if they are enough, those of a good estimate."""
+        off, reached = residual.valid & ~self.mask, self._reached
+        return off if reached is None else off & reached
 
     def _major(self) -> None:
         """Make the residual anew, and clean again what is still above the threshold."""
         before = self.plane("residual")
         self.imager.major()
         after = self.plane("residual")
-        off = self._off(after)
-        self.error = float((after.pixels - before.pixels)[off].std()) / self.since
+        wrong = (after.pixels - before.pixels)[self._off(after)]
+        self.error = float(np.sqrt(np.mean(wrong**2))) / self.since if wrong.size else math.inf
         self.since = float(np.abs(after.pixels).max())
         self.estimated = False
         left = float(np.abs(after.pixels[self.mask]).max())
@@ -265,7 +270,8 @@ class _Cleaning:
     def _next_threshold(self) -> float | None:
         """Look at the residual; return how far to clean now, in Jy, or None at the end."""
         residual = self.plane("residual")
-        known = residual.valid & (selfcal_mask.covered(self.mask) if self.estimated else True)
+        reached = self._reached if self.estimated else None
+        known = residual.valid if reached is None else residual.valid & reached
         found = selfcal_mask.emission(residual.pixels, known, self.mask, self.sidelobe)
         self.mask = found.mask
         if not self.mask.any():
