@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -13,6 +14,7 @@ import pytest
 from casarun.folder import RunFolder
 from casarun.lock import FolderLock
 from support.cli import COMMAND, Done, casarun, events, recipe
+from support.mishaps import hold, in_time
 
 NGC5921 = """[[dataset]]
 name = "apr13"
@@ -65,13 +67,17 @@ def silent(done: Done) -> bool:
 
 
 @pytest.mark.casa
+@in_time
 def test_a_run_that_goes_on_is_left_alone(home: Path) -> None:
     run = home / "runs" / "recipe"
+    shutil.rmtree(run, ignore_errors=True)
+    (home / "told").unlink(missing_ok=True)
     first = from_cron(home, "--quiet", "--until", "flag")
     while not (run / ".casarun" / "journal.jsonl").exists():
         assert first.poll() is None
         time.sleep(0.005)
-    os.killpg(first.pid, signal.SIGSTOP)  # it takes its time
+    hold(first.pid)  # it takes its time
+    os.killpg(first.pid, signal.SIGSTOP)
     try:
         second = end_of(from_cron(home, "--quiet", "--until", "flag"))
         loud = end_of(from_cron(home, "--until", "flag"))
