@@ -194,7 +194,7 @@ def test_what_a_controller_has_lost_is_handed_in_again(recipe: Path) -> None:
     given = distribute(recipe, options(recipe), batch=batch)
     assert given.fresh
     assert len(batch.jobs) == 22
-    assert batch.cancelled == ["100_0", "100_1", "100_2"]
+    assert batch.cancelled == [*batch.jobs][:11]
     assert batch.released == ["100", "111"]
 
 
@@ -211,8 +211,7 @@ def test_jobs_that_were_never_let_go_are_handed_in_again(recipe: Path) -> None:
     distribute(recipe, options(recipe), batch=batch)
     batch.said = {f"100_{task}": replace(HELD, job=f"100_{task}") for task in range(3)}
     assert distribute(recipe, options(recipe), batch=batch).fresh
-    assert "100_0" in batch.cancelled
-    assert "110" in batch.cancelled
+    assert batch.cancelled == [*batch.jobs][:11]
 
 
 def test_jobs_of_a_whole_run_are_not_asked_for_a_report(recipe: Path) -> None:

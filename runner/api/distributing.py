@@ -156,7 +156,7 @@ def _live(reduction: Reduction, batch: BatchSystem) -> Submission | None:
     elif digest(read_json(folder.recipe)) != digest(reduction.loaded.document):
         said = f"{len(live)} jobs of another version of this recipe wait or run in {root}"
     elif was_lost(folder, submission, states) or held_jobs(submission, states):
-        batch.cancel([job.job for job in live])
+        batch.cancel(batch.marked(submission.mark))
         return None
     else:
         return submission
