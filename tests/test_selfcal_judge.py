@@ -321,17 +321,6 @@ def test_sources_are_the_islands_of_a_mask() -> None:
     assert selfcal_mask.sources(sky, NOWHERE) == []
 
 
-def test_the_psf_of_a_source_off_the_centre_does_not_reach_the_other_edge() -> None:
-    mask = np.zeros((64, 64), bool)
-    assert selfcal_mask.covered(mask).all()
-    mask[32, 32] = True
-    assert selfcal_mask.covered(mask).all()
-    mask[20:23, 32:41] = True
-    covered = selfcal_mask.covered(mask)
-    assert np.flatnonzero(covered.any(axis=1)).tolist() == list(range(52))
-    assert np.flatnonzero(covered.any(axis=0)).tolist() == list(range(8, 64))
-
-
 def test_the_near_field_is_a_ring() -> None:
     mask = NOWHERE.copy()
     mask[64, 64] = True

@@ -90,24 +90,6 @@ def test_weights_are_taken_from_images_of_the_same_data(sky: skies.SelfcalSky) -
         np.testing.assert_array_equal(pixels(f"one.{kind}"), pixels(f"two.{kind}"))
 
 
-def test_a_minor_cycle_estimates_what_a_major_cycle_leaves(sky: skies.SelfcalSky) -> None:
-    with StandingImager({**TCLEAN, "imagename": "one"}) as imager:
-        imager.dirty()
-        square("one")
-        dirty = pixels("one.residual")
-        ended = imager.minor(0.01, 1000)
-        estimated, model = pixels("one.residual"), pixels("one.model")
-        imager.major()
-    real = pixels("one.residual")
-    assert (ended.iterations > 5, ended.stopcode) == (True, 2)
-    assert np.abs(estimated[56:72, 56:72]).max() <= 0.01
-    assert model.sum() == pytest.approx(0.2, rel=0.1)
-    # A source at the centre: of the flux that was taken the PSF explains all but a part.
-    inner = (slice(16, -16), slice(16, -16))
-    assert np.abs(real - estimated)[inner].max() < 1e-4 * dirty.max()
-    assert np.abs(real - dirty)[inner].max() > 0.9 * dirty.max()
-
-
 def test_down_goes_to_the_threshold_or_the_limit(sky: skies.SelfcalSky) -> None:
     with StandingImager({**TCLEAN, "imagename": "one"}) as imager:
         imager.dirty()

@@ -50,7 +50,7 @@ class StandingImager(OpenImager):
     Attributes
     ----------
     cycles : list
-        Takes what `down`, `minor` and `major` do: depth (Jy/beam) and most iterations of a minor
+        Takes what `down` does: depth (Jy/beam) and most iterations of a minor
         cycle, None for a major cycle.
     """
 
@@ -113,19 +113,6 @@ class StandingImager(OpenImager):
                 if peak > _DIVERGED * lowest:
                     return Cleaned(done, DIVERGED)
                 lowest = min(lowest, peak)
-
-    def minor(self, threshold_jy: float, niter: int) -> Cleaned:
-        """Do one minor cycle down to a threshold, which leaves an estimate of the residual.
-
-        Parameters
-        ----------
-        threshold_jy, niter
-            As of `down`.
-        """
-        with self._deconvolving() as tool:
-            found = self._cycle(tool, threshold_jy, niter)
-        limit = ITERATION_LIMIT if found >= niter else REACHED
-        return Cleaned(found, limit if found else NO_CHANGE)
 
     def major(self) -> None:
         """Take the model from the visibilities, and make the residual anew."""

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from ..casa import channel_range, first_flags, invoke, read, selfcal_image, solution_snr
 from ..casa.image_copies import WEIGHTS, copy_images
 from ..casa.mask_image import rectangles
-from ..casa.standing_imager import CLOSE, Cleaned, StandingImager
+from ..casa.standing_imager import Cleaned, StandingImager
 from ..files import read_json, write_product
 from ..qa import metrics, selfcal_mask
 from .results import SKIPPED
@@ -57,17 +57,8 @@ to `DEPTH` times it whatever that does to it."""
 AT_NOISE = 1.1
 """Nothing is left to gain where the noise is that of the data alone, to this factor."""
 
-ESTIMATE = 1e-3
-"""What a minor cycle leaves, taken from the PSF, is an estimate of the residual: its error off the
-mask is this part of the flux that was taken since the last major cycle, ..."""
-
-TRUSTED = 0.3
-"""... and it is looked at while that is no more than this part of the noise. What the error really
-is each major cycle tells (1e-6 to 1e-5 of a sky of points)."""
-
-_COVERED = 0.25
 _SETTLED = 1.5
-_MOST_CLEANS = 24
+_MOST_CLEANS = 16
 _CHANGED = ("model", "residual", "mask")
 _GOES_ON = (0, 2, 8)  # a threshold was reached: not the iterations' limit, no divergence
 
@@ -161,7 +152,6 @@ class _Kept:
     threshold: float
     mask: Bools
     stopcode: int
-    estimated: bool
     done: tuple[int, int]
     """Its cleans, and cycles of the last of them."""
 
@@ -175,7 +165,6 @@ class _Cleaning:
     imager: StandingImager
     mask: Bools = field(init=False)
     sidelobe: float = field(init=False)
-    estimates: bool = field(init=False)
     width_pixels: float = field(init=False)
     threshold: float | None = None
     kept_noise: float | None = None
@@ -185,9 +174,6 @@ class _Cleaning:
     stopcode: int = 0
     in_vain: bool = False
     cleans: list[dict[str, Any]] = field(default_factory=list)
-    estimated: bool = False
-    error: float = ESTIMATE
-    since: float = field(init=False)
 
     def __post_init__(self) -> None:
         """Make the dirty image."""
@@ -202,9 +188,6 @@ class _Cleaning:
         self.width_pixels = psf.beam[0] / psf.cell_arcsec if psf.beam else math.nan
         self.sidelobe = selfcal_mask.sidelobe(psf.pixels, self.width_pixels)
         self.mask = np.zeros(psf.pixels.shape, bool)
-        self.since = float(np.abs(self.plane("residual").pixels).max())
-        plain = self.params["tclean"].get("gridder", "standard") == "standard"
-        self.estimates = plain and self.deconvolver == "hogbom"
 
     def plane(self, kind: str) -> selfcal_image.Plane:
         """Read an image of this clean."""
@@ -213,55 +196,17 @@ class _Cleaning:
     def clean(self) -> None:
         """Clean down, step by step, to the noise that is left, extending the mask."""
         for _ in range(_MOST_CLEANS):
-            if self.estimated and not self._trusted():
-                self._major()
             threshold = self._next_threshold()
-            if threshold is None and self.estimated and not self.in_vain:
-                self._major()  # and what is really left is looked at
-                continue
             if threshold is None or self._left <= 0 or self.stopcode not in _GOES_ON:
                 break
             self._clean_to(threshold)
         if self.in_vain:
             self._back()
-        if self.estimated:
-            self._major()
 
     @property
     def _left(self) -> int:
         """The iterations that are left."""
         return int(self.params["niter"]) - self.iterations
-
-    def _trusted(self) -> bool:
-        """Tell whether the estimated residual is as good as the real one."""
-        residual = self.plane("residual")
-        noise = selfcal_mask.noise(residual.pixels[self._off(residual)]) or 0.0
-        return self._reached is not None and self.error * self.since <= TRUSTED * noise
-
-    @property
-    def _reached(self) -> Bools | None:
-        """The pixels that an estimate is good for; None where they are too few for a judgement."""
-        covered = selfcal_mask.covered(self.mask)
-        enough = np.count_nonzero(covered & ~self.mask) >= _COVERED * covered.size
-        return covered if enough else None
-
-    def _off(self, residual: selfcal_image.Plane) -> Bools:
-        """Return the pixels off the mask; if they are enough, those of a good estimate."""
-        off, reached = residual.valid & ~self.mask, self._reached
-        return off if reached is None else off & reached
-
-    def _major(self) -> None:
-        """Make the residual anew, and clean again what is still above the threshold."""
-        before = self.plane("residual")
-        self.imager.major()
-        after = self.plane("residual")
-        wrong = (after.pixels - before.pixels)[self._off(after)]
-        self.error = float(np.sqrt(np.mean(wrong**2))) / self.since if wrong.size else math.inf
-        self.since = float(np.abs(after.pixels).max())
-        self.estimated = False
-        left = float(np.abs(after.pixels[self.mask]).max())
-        if self.threshold is not None and left > CLOSE * self.threshold and self._left > 0:
-            self._took(self.imager.down(self.threshold, self._left))
 
     def _took(self, cleaned: Cleaned) -> None:
         self.iterations += cleaned.iterations
@@ -270,13 +215,11 @@ class _Cleaning:
     def _next_threshold(self) -> float | None:
         """Look at the residual; return how far to clean now, in Jy, or None at the end."""
         residual = self.plane("residual")
-        reached = self._reached if self.estimated else None
-        known = residual.valid if reached is None else residual.valid & reached
-        found = selfcal_mask.emission(residual.pixels, known, self.mask, self.sidelobe)
+        found = selfcal_mask.emission(residual.pixels, residual.valid, self.mask, self.sidelobe)
         self.mask = found.mask
         if not self.mask.any():
             return None
-        noise = selfcal_mask.noise(residual.pixels[self._off(residual)]) or 0.0
+        noise = selfcal_mask.noise(residual.pixels[residual.valid & ~self.mask]) or 0.0
         if self._paid_nothing(noise, grew=found.grew):
             self.in_vain = True
             return None
@@ -304,16 +247,14 @@ class _Cleaning:
         """Remember the clean as it is now."""
         self.kept_noise = noise
         done = (len(self.cleans), len(self.imager.cycles))
-        self.kept = _Kept(
-            self.threshold or math.inf, self.mask.copy(), self.stopcode, self.estimated, done
-        )
+        self.kept = _Kept(self.threshold or math.inf, self.mask.copy(), self.stopcode, done)
         self.saved = {path: selfcal_image.stored(path) for path in self._changing()}
 
     def _back(self) -> None:
         """Take the last step back."""
         kept = self.kept
         self.threshold, self.mask = kept.threshold, kept.mask
-        self.stopcode, self.estimated = kept.stopcode, kept.estimated
+        self.stopcode = kept.stopcode
         del self.cleans[kept.done[0] :]
         self.imager.cycles = self.cleans[-1]["cycles"]
         del self.imager.cycles[kept.done[1] :]
@@ -336,10 +277,7 @@ class _Cleaning:
         cycles = self.imager.cycles = list[Any]()
         self.cleans.append({"mask": rectangles(self.mask), "cycles": cycles})
         self.threshold = threshold
-        if self.estimates:
-            self._took(self.imager.minor(threshold, self._left))
-            self.estimated = True
-        elif self.deconvolver == "hogbom":
+        if self.deconvolver == "hogbom":
             self._took(self.imager.down(threshold, self._left))
         else:
             more = {"niter": self._left, "threshold": f"{threshold:.9g}Jy"}

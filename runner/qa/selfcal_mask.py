@@ -122,27 +122,6 @@ def emission(residual: Floats, valid: Bools, mask: Bools, sidelobe: float) -> Em
     return Emission(mask | grown, level, grew=bool((grown & ~mask).any()))
 
 
-def covered(mask: Bools) -> Bools:
-    """Return the pixels to which the PSF reaches from every pixel of a mask.
-
-    A minor cycle subtracts the PSF of an image as large as the image, so that of a source off the
-    centre the sidelobes at the other edge stay in the residual until the next major cycle.
-
-    Parameters
-    ----------
-    mask : array of bool, shape (n_y, n_x)
-        Where the clean components are.
-    """
-    found = np.ones_like(mask)
-    for axis, size in enumerate(mask.shape):
-        at = np.flatnonzero(mask.any(axis=1 - axis))
-        if len(at):
-            inside = np.arange(size)
-            reached = (inside >= at[-1] - size // 2) & (inside < at[0] + size // 2)
-            found &= reached[:, None] if axis == 0 else reached[None, :]
-    return found
-
-
 def near_field(mask: Bools, valid: Bools, width_pixels: float) -> Bools:
     """Return the pixels about a mask, `NEAR` synthesized beams off it.
 
