@@ -11,6 +11,7 @@ import statistics
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from ..casa import channel_range, range_images
 from ..errors import Cause, StepFailedError
@@ -168,6 +169,15 @@ def restore(params: Params) -> Outcome:
         write_product(params["out"], {"prefix": source})
         return {"how": how, "_absent": list(params["products"])}
     write_product(params["out"], {"prefix": str(prefix)})
+    _restore(params, place, source, settings)
+    return {
+        "_absent": [path for path in params["products"] if not Path(path).exists()],
+        "how": how,
+    }
+
+
+def _restore(params: Params, place: Place, source: str, settings: dict[str, Any]) -> None:
+    """Restore copies of a range's images, and leave the products only."""
     carry_over(params, source)
     if settings.get("usemask") == "user":
         settings["mask"] = ""  # there is an image of it, and CASA refuses to make another
@@ -175,15 +185,11 @@ def restore(params: Params) -> Outcome:
     if place.from_ < place.first or place.to > place.last or params["margin"]:
         _trim(params, place)
     for kind in (*LINKED, *COPIED):
-        path = Path(f"{prefix}.{kind}")
+        path = Path(f"{params['prefix']}.{kind}")
         if path.is_symlink():
             path.unlink()
         elif str(path) not in params["products"]:
             _remove(path)
-    return {
-        "_absent": [path for path in params["products"] if not Path(path).exists()],
-        "how": how,
-    }
 
 
 def _trim(params: Params, place: Place) -> None:

@@ -64,7 +64,7 @@ _SERVER_DIED: Final = 255
 _DISK_ADVICE: Final = "Free some space and run the same command to go on."
 
 
-@dataclass(eq=False)
+@dataclass
 class _Running:
     """An attempt that is under way."""
 
