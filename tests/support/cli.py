@@ -22,7 +22,7 @@ def casarun(
     env: Mapping[str, str] | None = None,
     timeout: float = 600,
 ) -> Done:
-    """Run a command to its end.
+    """Run a command to its end, and print what it printed, which pytest shows where a test fails.
 
     Parameters
     ----------
@@ -38,9 +38,11 @@ def casarun(
         In s.
     """
     command = [*inside, *COMMAND, *map(str, arguments)]
-    return subprocess.run(
+    done = subprocess.run(
         command, cwd=cwd, capture_output=True, text=True, timeout=timeout, env=env, check=False
     )
+    print("$ casarun", *arguments, f"\n{done.stdout}{done.stderr}exit code {done.returncode}")
+    return done
 
 
 def recipe(folder: Path, text: str, name: str = "recipe.toml") -> Path:
