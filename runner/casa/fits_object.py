@@ -13,14 +13,12 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any, Final
 
+from ..image_view import view
 from .config import configure
 from .tables import open_table
 
 LONGEST: Final = 68
 """Characters, or bytes, of OBJECT."""
-
-_OWN: Final = frozenset({"table.dat", "table.lock", "table.info"})
-"""What casacore writes when a keyword of a table changes."""
 
 
 @contextmanager
@@ -48,7 +46,7 @@ def with_short_object(params: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     place = Path(mkdtemp(prefix="short-object-", dir="."))
     try:
         stand_in = place / image.name
-        _link(image, stand_in)
+        view(image.resolve(), stand_in)
         _rename(stand_in, f"{name.encode()[: LONGEST - 3].decode(errors='ignore')}...")
         yield {**params, "imagename": str(stand_in)}
     finally:
@@ -68,15 +66,6 @@ def _object(image: Path) -> str:
         if "imageinfo" not in table.keywordnames():
             return ""
         return str(table.getkeyword("imageinfo").get("objectname", ""))
-
-
-def _link(image: Path, stand_in: Path) -> None:
-    stand_in.mkdir()
-    for entry in image.resolve().iterdir():
-        if entry.name in _OWN:
-            shutil.copyfile(entry, stand_in / entry.name)
-        else:
-            (stand_in / entry.name).symlink_to(entry)
 
 
 def _rename(image: Path, name: str) -> None:

@@ -55,8 +55,8 @@ def check_products(root: Path, states: Mapping[str, str]) -> None:
 def _signature(path: Path, wanted: str) -> str | None:
     """Return a product's signature; look again where it is not the wanted one.
 
-    CASA writes table.dat anew in tables that it only reads, and another step may be reading this
-    one: for a moment that file is empty.
+    CASA may write table.info anew in a table that it only reads, and another step may be reading
+    this one (images have views for that): for a moment that file is empty.
     """
     found = signature(path)
     for _ in range(_LOOKS_AGAIN):

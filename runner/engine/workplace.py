@@ -1,7 +1,8 @@
 """The work folder of a step: it sees what it declared and nothing else.
 
-What a step reads and updates is there as symbolic links to the real products; what it
-writes stays in the work folder until it is proven and is then moved into place.
+What a step reads and updates is there as symbolic links to the real products (images that it
+reads as views, see `casarun.image_view`); what it writes stays in the work folder until it is
+proven and is then moved into place.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from pathlib import Path, PurePosixPath
 
 from ..errors import Cause, StepFailedError
 from ..files import product_state, remove_tree, sync_folder, sync_trees, walk
+from ..image_view import is_image, view
 from ..plan import Step
 
 
@@ -32,6 +34,7 @@ class Workplace:
         self._step = step
         self.work = work
         self._links: dict[Path, Path] = {}
+        self._views: set[Path] = set()
         self._folders: dict[Path, Path] = {}
 
     def make(self) -> None:
@@ -76,7 +79,11 @@ class Workplace:
                 )
             place.rmdir()
         target = self._real(path)
-        place.symlink_to(target)
+        if path not in self._step.updates and is_image(target):
+            view(target, place)
+            self._views.add(place)
+        else:
+            place.symlink_to(target)
         self._links[place] = target
 
     def _is_linked(self, path: str) -> bool:
@@ -176,7 +183,9 @@ class Workplace:
         found: list[str] = []
 
         def visit(path: Path) -> bool:
-            if path in known or (path in self._links and path.is_symlink()):
+            if path in known or path in self._views:
+                return False
+            if path in self._links and path.is_symlink():
                 return False
             if path in folders and path.is_dir() and not path.is_symlink():
                 return True
