@@ -178,24 +178,28 @@ def test_removing_stops_at_links(tmp_path: Path) -> None:
     assert (away / "table.f0").exists()
 
 
-@pytest.mark.parametrize("threads", [True, False])
-def test_every_file_is_synced_also_where_no_thread_can_be_started(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, threads: bool
-) -> None:
-    def refuse(self: object) -> None:
-        raise RuntimeError("can't start new thread")
+def test_what_changed_just_now_is_read_again(tmp_path: Path) -> None:
+    """The clock of the filesystem need not have moved on between two changes."""
+    path = table(tmp_path / "x.ms")
+    seen = {files.signature(path)}
+    for word in ("DESCRIPTION", "Description", "descriptioN"):
+        (path / "table.dat").write_text(word)
+        seen.add(files.signature(path))
+    assert len(seen) == 4
 
-    synced: list[str] = []
-    paths = [tmp_path / f"{number}.dat" for number in range(40)]
-    for path in paths:
-        path.touch()
-    monkeypatch.setattr(
-        os, "fsync", lambda fd: synced.append(str(Path(f"/proc/self/fd/{fd}").readlink()))
-    )
-    if not threads:
-        monkeypatch.setattr("threading.Thread.start", refuse)
-    files.sync_trees(paths)
-    assert sorted(synced) == sorted(map(str, paths))
+
+def test_small_files_are_read_once_as_long_as_they_look_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "RACY_NS", -(10**12))
+    path = table(tmp_path / "x.ms")
+    files._read_words.cache_clear()
+    first = files.signature(path)
+    assert files.signature(path) == first
+    assert (files._read_words.cache_info().hits, files._read_words.cache_info().misses) == (1, 1)
+    (path / "table.dat").write_text("another, longer description")
+    assert files.signature(path) != first
+    assert files._read_words.cache_info().misses == 2
 
 
 def test_a_lock_tells_who_holds_it(tmp_path: Path) -> None:

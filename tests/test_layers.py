@@ -8,8 +8,8 @@ import casarun
 ROOT = Path(casarun.__file__).parent
 
 LAYERS = {
-    "errors": 0, "quantities": 0, "files": 0, "folder": 0, "image_view": 0, "lock": 0,
-    "__init__": 0,
+    "errors": 0, "quantities": 0, "files": 0, "syncing": 0, "folder": 0, "image_view": 0,
+    "lock": 0, "__init__": 0,
     "recipe": 1, "configuration": 1, "observation": 1, "selection": 1, "standards": 1,
     "plan": 2, "heuristics": 2, "casa": 2,
     "cubes": 3, "stages": 3, "preflight": 3, "starter": 3, "qa": 3,

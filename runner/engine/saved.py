@@ -28,11 +28,11 @@ from ..files import (
     read_json,
     remove_tree,
     sync_folder,
-    sync_trees,
     tree_size,
     write_json,
 )
 from ..folder import RunFolder, file_safe, is_inside
+from ..syncing import sync_trees
 
 BYTES_A_SECOND: Final = 2e8
 """How fast files are taken to be copied: an ordinary disk."""

@@ -17,13 +17,9 @@ import time
 import zlib
 from collections.abc import Collection
 from pathlib import Path
-from typing import Final
 
-from ..files import SAYS_NOTHING, identity, state_now, write_atomic
+from ..files import RACY_NS, SAYS_NOTHING, identity, state_now, write_atomic
 from ..folder import RunFolder
-
-_RACY_NS: Final = 2_000_000_000
-"""What changed so short a time before it was looked at may change again within the same tick."""
 
 
 class Seen:
@@ -53,7 +49,7 @@ class Seen:
             return before[1]
         self._changed = True
         found = state_now(self._root / path, known)
-        if found in known and newest_ns < time.time_ns() - _RACY_NS:
+        if found in known and newest_ns < time.time_ns() - RACY_NS:
             self._now[path] = [mark, str(found)]
         return found
 
@@ -72,7 +68,7 @@ class Seen:
             return before[1]
         self._changed = True
         found = identity(Path(path))
-        if newest_ns < time.time_ns() - _RACY_NS:
+        if newest_ns < time.time_ns() - RACY_NS:
             self._now[path] = [mark, found]
         return found
 

@@ -168,6 +168,7 @@ def _attempt(
     outcome = module.perform(step, params, scene)
     spent.on("perform")
     result["outcome"] = outcome
+    place.begin_to_sync()
     findings = module.prove(step, params, outcome, scene)
     result.update({key: findings.get(key, result[key]) for key in ("warnings", "severe", "checks")})
     if not idle:

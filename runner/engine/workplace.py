@@ -11,9 +11,10 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 from ..errors import Cause, StepFailedError
-from ..files import product_state, remove_tree, sync_folder, sync_trees, walk
+from ..files import product_state, remove_tree, sync_folder, walk
 from ..image_view import is_image, view
 from ..plan import Step
+from ..syncing import begin_to_sync, sync_trees
 
 
 class Workplace:
@@ -109,6 +110,13 @@ class Workplace:
             )
         return real
 
+    def begin_to_sync(self) -> None:
+        """Have what the step made written to the disk while it is proven; `place` waits for it."""
+        begin_to_sync(self._made((*self._step.writes, *self._step.updates)))
+
+    def _made(self, paths: Iterable[str]) -> list[Path]:
+        return [(self.work / path).resolve() for path in paths]
+
     def place(self, absent: Iterable[str], *, touched: bool = True) -> dict[str, str]:
         """Move what the step wrote into place, all of it proof against a loss of power.
 
@@ -131,8 +139,7 @@ class Workplace:
         """
         self._check_written(set(absent))
         changed = (*self._step.writes, *self._step.updates)
-        written = changed if touched else self._step.writes
-        sync_trees((self.work / path).resolve() for path in written)
+        sync_trees(self._made(changed if touched else self._step.writes))
         old = self.work / ".replaced"
         old.mkdir()
         for number, path in enumerate(self._step.writes):

@@ -19,7 +19,7 @@ from .context import RUNNING
 from .gathering import Results, gather
 from .render import render
 
-FIRST_S: Final = 15.0
+FIRST_S: Final = 30.0
 """A run that is over sooner has its report at its end only."""
 EVERY_S: Final = 30.0
 MOST_SHARE: Final = 0.03
