@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
@@ -18,6 +19,7 @@ from casarun.engine.executors import Ended, Job
 from casarun.engine.executors.local import LocalExecutor
 from casarun.engine.journal import read_events
 from casarun.engine.policy import Budget, RetryPolicy
+from casarun.engine.results import read_result
 from casarun.engine.scheduler import Outcome, run
 from casarun.engine.signals import StopFlag, stopping
 from casarun.errors import Cause
@@ -157,6 +159,42 @@ def test_a_step_that_dies_leaves_no_word(folder: RunFolder) -> None:
         executor.close()
     assert ended[0].result["cause"] == Cause.SIGNAL
     assert executor.leaving() == []
+
+
+def test_nobody_waits_until_the_system_has_ended_a_process(
+    folder: RunFolder, tmp_path: Path
+) -> None:
+    executor, lock = LocalExecutor((NAME,)), tmp_path / "lock"
+    params = {"lock": str(lock), "until": str(tmp_path / "never")}
+    try:
+        executor.start(Job(fake("a", "linger", writes="qa/a", params=params), folder.root,
+                           actions=NAME))  # fmt: skip
+        ended: list[Ended] = []
+        while not ended:
+            ended = executor.wait(10.0)
+        assert ended[0].result["ok"]
+        # Its locks went before it said so.
+        with lock.open("w") as stream:
+            fcntl.lockf(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    finally:
+        executor.close()
+
+
+def test_the_end_of_a_large_process_is_waited_for(folder: RunFolder, tmp_path: Path) -> None:
+    executor, end = LocalExecutor((NAME,)), tmp_path / "end"
+    params = {"lock": str(tmp_path / "lock"), "until": str(end), "large": True}
+    step = fake("a", "linger", writes="qa/a", params=params)
+    try:
+        executor.start(Job(step, folder.root, actions=NAME))
+        until(lambda: executor.wait(0.01) == [] and read_result(folder, "a", 1) is not None)
+        assert executor.wait(0.1) == []
+        end.touch()
+        ended: list[Ended] = []
+        while not ended:
+            ended = executor.wait(10.0)
+        assert ended[0].result["ok"]
+    finally:
+        executor.close()
 
 
 def test_a_step_sees_what_it_declared_and_nothing_else(folder: RunFolder, tmp_path: Path) -> None:

@@ -37,7 +37,15 @@ NO_RESULT_EXIT: Final = 74
 DISK_FULL_EXIT: Final = 73
 """Exit code of one that could not because the disk is full."""
 
+LEAVING: Final = b"leaving"
+"""Word of a process: nothing is left to do but what waits for the disk."""
+
+OVER: Final = b"over"
+"""Word of a process: its result is there, and it has no file open any more."""
+
 _PR_SET_PDEATHSIG: Final = 1
+_MUCH_BYTES: Final = 1_000_000_000
+_STDERR: Final = 2
 
 
 def main(job: Mapping[str, Any], word: Connection) -> None:
@@ -48,13 +56,13 @@ def main(job: Mapping[str, Any], word: Connection) -> None:
     job : mapping
         As `casarun.engine.executors.Job.to_json` gives it.
     word : Connection
-        Is told when nothing is left to do but what waits for the disk.
+        Is told `LEAVING`, and `OVER` where the process's own end need not be waited for.
     """
     code = NO_RESULT_EXIT
 
     def leave() -> None:
-        with word, contextlib.suppress(OSError):
-            word.send_bytes(b"leaving")
+        with contextlib.suppress(OSError):
+            word.send_bytes(LEAVING)
 
     try:
         _be_a_child()
@@ -69,8 +77,26 @@ def main(job: Mapping[str, Any], word: Connection) -> None:
         with contextlib.suppress(Exception):
             sys.stdout.flush()
             sys.stderr.flush()
+        if code == 0:
+            _say_over(word)
         # CASA's own handlers at exit can hang or abort, and must not change the outcome.
         os._exit(code)
+
+
+def _say_over(word: Connection) -> None:
+    """Close all files, and say that it is over: the system takes some ms to end a process.
+
+    With its files it gives up its locks of tables. What it holds of memory the next step may need,
+    so where that is much, its end is waited for.
+    """
+    if _peak_bytes() > _MUCH_BYTES:
+        return
+    with contextlib.suppress(OSError):
+        for file in [int(place.name) for place in Path("/proc/self/fd").iterdir()]:
+            if file > _STDERR and file != word.fileno():
+                with contextlib.suppress(OSError):
+                    os.close(file)
+        word.send_bytes(OVER)
 
 
 def tell_failure(pipe: Connection, module: str) -> None:
@@ -254,8 +280,12 @@ def _usage(started: float) -> dict[str, Any]:
     return {
         "wall_s": round(time.monotonic() - started, 4),
         "cpu_s": round(cpu, 4),
-        "peak_memory_bytes": usage.ru_maxrss * 1024,
+        "peak_memory_bytes": _peak_bytes(),
     }
+
+
+def _peak_bytes() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def _redirect(path: Path) -> None:

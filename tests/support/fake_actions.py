@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import json
 import os
 import signal
@@ -16,9 +17,9 @@ import time
 from collections.abc import Iterable, Iterator
 from multiprocessing import forkserver
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-from casarun.engine import workplace
+from casarun.engine import worker, workplace
 from casarun.engine.executors.local import LocalExecutor
 from casarun.engine.policy import Budget, RetryPolicy
 from casarun.engine.scene import Scene
@@ -120,6 +121,26 @@ def _sync(step: Step, params: dict[str, Any], scene: Scene) -> dict[str, Any]:
 
     # The process is this step's own.
     workplace.sync_trees = slow
+    return _make(step, {}, scene)
+
+
+def _linger(step: Step, params: dict[str, Any], scene: Scene) -> dict[str, Any]:
+    """Do as ``make`` with a lock on the file ``lock``; then end when the file ``until`` is there.
+
+    With ``large`` it counts as one that holds much memory.
+    """
+    fcntl.lockf(os.open(params["lock"], os.O_RDWR | os.O_CREAT, 0o644), fcntl.LOCK_EX)
+    end = os._exit
+
+    def slow(code: int) -> NoReturn:
+        while not Path(params["until"]).exists():
+            time.sleep(0.005)
+        end(code)
+
+    # The process is this step's own.
+    os._exit = slow
+    if params.get("large"):
+        worker._MUCH_BYTES = 0  # type: ignore[misc]
     return _make(step, {}, scene)
 
 
@@ -238,6 +259,7 @@ _ACTIONS = {
     "look": _look,
     "replace": _replace,
     "print": _print,
+    "linger": _linger,
     "sync": _sync,
 }
 
