@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -97,3 +98,27 @@ def test_tiles_that_are_read_otherwise_are_left_to_casa(
         assert np.array_equal(image.plane(2)[0], theirs[2][0], equal_nan=True)
         assert image._stored is None
     assert image_planes.read_planes(path) == numbers
+
+
+def test_an_image_that_has_agreed_is_tried_again_only_when_it_was_changed(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, tried = make((40, 30, 1, 3)), []
+    agrees = stored_planes._agrees
+
+    def counted(found: stored_planes.StoredPlanes, *rest: Any) -> bool:
+        tried.append(found.pixels.file)
+        return agrees(found, *rest)
+
+    monkeypatch.setattr(stored_planes, "_agrees", counted)
+    for changes in (False, False, True, False):
+        if changes:
+            tiles = tried[0]
+            content = bytearray(tiles.read_bytes())
+            content[-8:-4], content[-4:] = content[-4:], content[-8:-4]
+            tiles.write_bytes(content)
+            os.utime(tiles, (0, 0))  # a clock that ticks too seldom must not hide it
+        with image_file.ImageFile(path) as image:
+            image.plane()
+            assert image._stored is not None
+    assert len(tried) == 2

@@ -20,6 +20,9 @@ from .cube_tiles import Tiles
 
 Axes = dict[str, int | None]
 
+_AGREED: Final[set[tuple[int, ...]]] = set()
+"""What has agreed in this process: a step opens the same images several times."""
+
 LEAST_PIXELS: Final = 1_000_000
 """With fewer, finding the tiles and trying them takes longer than reading through CASA."""
 
@@ -68,7 +71,12 @@ def find(path: Path | str, tool: Any, axes: Axes) -> StoredPlanes | None:
         return None
     try:
         found = of_image(Path(path), tool, axes)
-        return found if _agrees(found, tool, axes) else None
+        mark = (*_mark(found.pixels), *(_mark(found.mask) if found.mask else ()))
+        if mark not in _AGREED:
+            if not _agrees(found, tool, axes):
+                return None
+            _AGREED.add(mark)
+        return found
     except (DataError, OSError, ValueError, RuntimeError, KeyError):
         return None
 
@@ -90,6 +98,12 @@ def of_image(path: Path, tool: Any, axes: Axes) -> StoredPlanes:
     if not (names and names[0]):
         return StoredPlanes(pixels, None)
     return StoredPlanes(pixels, cube_tiles.find(path / names[0], "PagedArray", three, bits=True))
+
+
+def _mark(tiles: Tiles) -> tuple[int, ...]:
+    """Tell stored tiles from any others, and from what they are when somebody changed them."""
+    status = tiles.file.stat()
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def _agrees(found: StoredPlanes, tool: Any, axes: Axes) -> bool:

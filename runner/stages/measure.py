@@ -72,7 +72,6 @@ def picture(draft: Draft, picture: Picture) -> None:
     prefix = picture.prefix if picture.cleaned else picture.dirty
     names = {f"{prefix}.{suffix}" for suffix in suffixes(picture, cleaned=picture.cleaned)}
     moments = [f"{picture.prefix}.mom{moment}" for moment in picture.image.moments]
-    fits = f"{picture.prefix}.fits"
     catalogue, tables = _catalogue(picture)
     draft.add(
         f"{picture.name}.measure",
@@ -84,7 +83,7 @@ def picture(draft: Draft, picture: Picture) -> None:
             "displayed": final(picture),
             "specmode": picture.image.specmode,
             "suffix": picture.first,
-            "fits": fits,
+            "fits": f"{picture.prefix}.fits",  # only named, so that it is written meanwhile
             "moments": list(picture.image.moments),
             "moment_prefix": picture.prefix,
             "noise": picture.noise,
@@ -101,7 +100,6 @@ def picture(draft: Draft, picture: Picture) -> None:
             *sorted(names),
             *moments,
             picture.noise,
-            fits,
             *picture.vis,
             *picture.image.regions,
         ),
