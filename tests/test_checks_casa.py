@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from casarun.casa import checks
+from casarun.casa import checks, checks_visibilities
 from casarun.casa.logscan import LogFindings
 from casarun.casa.tables import open_table
 from casarun.errors import Cause, StepFailedError
@@ -295,14 +295,19 @@ class TestCorrected:
             f"expected the column CORRECTED_DATA in {sky[0]}, found ANTENNA1"
         )
 
-    def test_nan(self, two_windows: Path, casa: Casa) -> None:
+    @pytest.mark.parametrize("which", [0, -1])
+    def test_nan(
+        self, two_windows: Path, casa: Casa, monkeypatch: pytest.MonkeyPatch, which: int
+    ) -> None:
+        monkeypatch.setattr(checks_visibilities, "_TELL_APART", 1)  # the last row does not tell
         self.solve(casa, "0,1")
         with open_table(two_windows) as table:
-            row = int(np.flatnonzero(table.getcol("FIELD_ID") == 2)[0])
+            row = int(np.flatnonzero(table.getcol("FIELD_ID") == 2)[which])
+            part = int(table.getcell("DATA_DESC_ID", row))
         change(two_windows, "CORRECTED_DATA", [row], np.nan)
         assert message("corrected", {"path": "two.ms", "fields": [2]}) == (
-            "expected finite CORRECTED_DATA of field 2 in two.ms, found NaN or infinity in spw 0, "
-            "unflagged: a solution or a datum is not finite"
+            f"expected finite CORRECTED_DATA of field 2 in two.ms, found NaN or infinity in spw "
+            f"{part}, unflagged: a solution or a datum is not finite"
         )
 
 

@@ -22,7 +22,10 @@ _CHUNK_SAMPLES: Final = 4_000_000
 """Visibilities read at a time: 64 MB of complex doubles."""
 
 _TELL_ENOUGH: Final = 1_000_000
-"""Visibilities of a window that tell whether it was calibrated."""
+"""Visibilities of a window that tell whether they are finite."""
+
+_TELL_APART: Final = 50_000
+"""Visibilities of a window that tell whether it was calibrated, if any of them is unflagged."""
 
 _SKIPPED = (
     re.compile(r"Cannot create agent \w+: (?P<reason>.*)", re.S),
@@ -379,32 +382,35 @@ def corrected(given: Mapping[str, Any], evidence: Evidence) -> dict[str, Json]:
 def _states(path: Path, field: int) -> dict[int, str]:
     """Return ``calibrated``, ``same`` or ``flagged`` by spectral window of a field.
 
-    Reads of a window no more than shows that it is calibrated.
+    Reads of a window no more than shows that it is calibrated, and finite.
     """
     states: dict[int, str] = {}
     done: set[int] = set()
     where = f"FIELD_ID=={field} && ANTENNA1!=ANTENNA2"
-    for chunk in chunks(path, ("DATA", "CORRECTED_DATA"), where, done, _TELL_ENOUGH):
-        data, new = (chunk.columns[name][~chunk.flagged] for name in ("DATA", "CORRECTED_DATA"))
+    for chunk in chunks(path, ("CORRECTED_DATA",), where, done, _TELL_ENOUGH):
         states.setdefault(chunk.spw, "flagged")
-        if not np.isfinite(new).all():
-            raise failed(
-                f"expected finite CORRECTED_DATA of field {field} in {path}, found NaN or "
-                f"infinity in spw {chunk.spw}, unflagged: a solution or a datum is not finite",
-                "Set flag.zeros = true (its clip flags NaN too), or flag it with flag.manual.",
-            )
-        if new.size:
+        if _finite_corrected(chunk, path, field).size:
             states[chunk.spw] = "same"
-            if _differ(new, data):
-                states[chunk.spw] = "calibrated"
-                done.add(chunk.spw)
+            done.add(chunk.spw)
+    done = {spw for spw, state in states.items() if state == "flagged"}
+    for chunk in chunks(path, ("DATA", "CORRECTED_DATA"), where, done, _TELL_APART):
+        new = _finite_corrected(chunk, path, field)
+        if not np.allclose(new, chunk.columns["DATA"][~chunk.flagged], rtol=1e-6, atol=0):
+            states[chunk.spw] = "calibrated"
+            done.add(chunk.spw)
     return states
 
 
-def _differ(new: Array, old: Array) -> bool:
-    """Say whether two columns differ by more than rounding; the first few tell it mostly."""
-    few = slice(1000)
-    return not all(np.allclose(new[p], old[p], rtol=1e-6, atol=0) for p in (few, slice(None)))
+def _finite_corrected(chunk: Chunk, path: Path, field: int) -> Array:
+    """Return the unflagged corrected data of a piece; refuse what is not finite."""
+    new: Array = chunk.columns["CORRECTED_DATA"][~chunk.flagged]
+    if not np.isfinite(new).all():
+        raise failed(
+            f"expected finite CORRECTED_DATA of field {field} in {path}, found NaN or "
+            f"infinity in spw {chunk.spw}, unflagged: a solution or a datum is not finite",
+            "Set flag.zeros = true (its clip flags NaN too), or flag it with flag.manual.",
+        )
+    return new
 
 
 def flag_commands(given: Mapping[str, Any], evidence: Evidence) -> dict[str, Json]:
