@@ -10,6 +10,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
+from multiprocessing import connection
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
@@ -176,6 +178,53 @@ def test_nobody_waits_until_the_system_has_ended_a_process(
         # Its locks went before it said so.
         with lock.open("w") as stream:
             fcntl.lockf(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    finally:
+        executor.close()
+
+
+def finished(executor: LocalExecutor, job: Job) -> int:
+    """Have a step done; return the number of its process."""
+    pid = int(executor.start(job)["pid"])
+    ended = executor.wait(0.0)
+    while not ended:
+        ended = executor.wait(10.0)
+    assert ended[0].result["ok"], ended[0].result["message"]
+    return pid
+
+
+def ready(executor: LocalExecutor) -> ForkServerProcess:
+    """Return the process that waits for the next step."""
+    assert executor._ready is not None
+    return executor._ready.process
+
+
+def test_a_process_is_ready_for_the_next_step(folder: RunFolder) -> None:
+    executor = LocalExecutor((NAME,))
+    jobs = [Job(fake(name, writes=f"qa/{name}"), folder.root, actions=NAME) for name in "abcd"]
+    try:
+        finished(executor, jobs[0])  # only now it is known that all imports are done
+        finished(executor, jobs[1])
+        pid = ready(executor).pid
+        assert finished(executor, jobs[2]) == pid
+        # One that was killed meanwhile does no harm.
+        killed = ready(executor)
+        pid = killed.pid or 0
+        os.kill(pid, signal.SIGKILL)
+        connection.wait([killed.sentinel])
+        assert finished(executor, jobs[3]) != pid
+        pid = ready(executor).pid or 0
+    finally:
+        executor.close()
+    assert not psutil.pid_exists(pid)
+
+
+def test_no_process_is_ready_that_would_lack_imports(folder: RunFolder) -> None:
+    executor = LocalExecutor((NAME,))
+    try:
+        finished(executor, Job(fake("a", "early", writes="qa/a"), folder.root, actions=NAME))
+        executor.start(Job(fake("b", writes="qa/b"), folder.root, actions=NAME))
+        executor.wait(0.0)
+        assert executor._ready is None
     finally:
         executor.close()
 

@@ -46,8 +46,12 @@ def test_who_asks_for_a_step_goes_first(waiting: selectors.DefaultSelector) -> N
 def test_it_imports_while_it_waits_and_a_failure_harms_nobody(
     waiting: selectors.DefaultSelector, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    from casarun.engine.executors import meanwhile
+
     with waiting:
+        assert not meanwhile.is_done()
         assert waiting.select(0) == []
+    assert meanwhile.is_done()
     assert "this" in sys.modules
     assert gc.isenabled()
     assert "Zen" in capsys.readouterr().out

@@ -40,6 +40,9 @@ DISK_FULL_EXIT: Final = 73
 LEAVING: Final = b"leaving"
 """Word of a process: nothing is left to do but what waits for the disk."""
 
+WHOLE: Final = b", whole"
+"""Follows `LEAVING`: processes that are forked from now on lack no import."""
+
 OVER: Final = b"over"
 """Word of a process: its result is there, and it has no file open any more."""
 
@@ -48,13 +51,14 @@ _MUCH_BYTES: Final = 1_000_000_000
 _STDERR: Final = 2
 
 
-def main(job: Mapping[str, Any], word: Connection) -> None:
-    """Run one attempt and leave the process.
+def main(jobs: Connection, word: Connection) -> None:
+    """Wait for an attempt, run it and leave the process.
 
     Parameters
     ----------
-    job : mapping
-        As `casarun.engine.executors.Job.to_json` gives it.
+    jobs : Connection
+        Where the attempt comes from, as `casarun.engine.executors.Job.to_json` gives it. It may
+        take its time, and where the other end is closed there is nothing to do.
     word : Connection
         Is told `LEAVING`, and `OVER` where the process's own end need not be waited for.
     """
@@ -62,10 +66,11 @@ def main(job: Mapping[str, Any], word: Connection) -> None:
 
     def leave() -> None:
         with contextlib.suppress(OSError):
-            word.send_bytes(LEAVING)
+            word.send_bytes(LEAVING + (WHOLE if _is_whole() else b""))
 
     try:
         _be_a_child()
+        job = _awaited(jobs)
         run(job, leave)
         code = 0
     except BaseException as error:
@@ -81,6 +86,22 @@ def main(job: Mapping[str, Any], word: Connection) -> None:
             _say_over(word)
         # CASA's own handlers at exit can hang or abort, and must not change the outcome.
         os._exit(code)
+
+
+def _awaited(jobs: Connection) -> dict[str, Any]:
+    """Return the attempt that comes, or leave the process where none does."""
+    try:
+        with jobs:
+            job: dict[str, Any] = jobs.recv()
+    except (EOFError, OSError):
+        os._exit(0)
+    return job
+
+
+def _is_whole() -> bool:
+    """Say whether the process that this one was forked from had all its imports done by then."""
+    meanwhile = sys.modules.get(f"{__package__}.executors.meanwhile")
+    return meanwhile is None or meanwhile.is_done()
 
 
 def _say_over(word: Connection) -> None:

@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterable, Iterator
 from multiprocessing import forkserver
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NoReturn
 
 from casarun.engine import worker, workplace
@@ -144,6 +145,12 @@ def _linger(step: Step, params: dict[str, Any], scene: Scene) -> dict[str, Any]:
     return _make(step, {}, scene)
 
 
+def _early(step: Step, params: dict[str, Any], scene: Scene) -> dict[str, Any]:
+    """Do as ``make`` in a process that was forked while some modules were still to be imported."""
+    sys.modules["casarun.engine.executors.meanwhile"] = SimpleNamespace(is_done=lambda: False)  # type: ignore[assignment]
+    return _make(step, {}, scene)
+
+
 def _once(step: Step, params: dict[str, Any], scene: Scene) -> dict[str, Any]:
     """Fail in the way of `how` for the first `times` attempts, then do as ``make``."""
     counter = Path(params["counter"])
@@ -259,6 +266,7 @@ _ACTIONS = {
     "look": _look,
     "replace": _replace,
     "print": _print,
+    "early": _early,
     "linger": _linger,
     "sync": _sync,
 }

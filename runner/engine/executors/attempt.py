@@ -14,7 +14,7 @@ import psutil
 
 from ...errors import Cause
 from ..holders import Holder, holders
-from ..worker import OVER
+from ..worker import OVER, WHOLE
 from . import Job
 
 _TREE_EVERY: Final = 4
@@ -39,6 +39,7 @@ class Running:
     stopped: bool = False
     leaving: bool = False
     over: bool = False
+    whole: bool | None = None
     busy: Busy | None = None
     holders: list[Holder] = field(default_factory=list)
 
@@ -47,8 +48,10 @@ class Running:
         if self.word is None:
             return
         try:
-            self.over = self.word.recv_bytes() == OVER
+            said = self.word.recv_bytes()
             self.leaving = True
+            self.over = said == OVER
+            self.whole = self.whole if self.over else said.endswith(WHOLE)
         except (EOFError, OSError):
             self.word.close()
             self.word = None

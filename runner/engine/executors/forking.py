@@ -7,11 +7,63 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from multiprocessing import resource_tracker
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
+from .. import worker
 from ..signals import SIGNALS
+
+
+@dataclass(frozen=True)
+class Forked:
+    """A process that was forked for an attempt, and waits for it.
+
+    Attributes
+    ----------
+    process : ForkServerProcess
+        Itself.
+    jobs : Connection
+        What it is told to do.
+    word : Connection
+        What it says.
+    """
+
+    process: ForkServerProcess
+    jobs: Connection
+    word: Connection
+
+    def begin(self, job: dict[str, Any]) -> bool:
+        """Have it run an attempt; say whether it was there to hear that."""
+        if self.process.exitcode is not None:
+            return False
+        try:
+            with self.jobs:
+                self.jobs.send(job)
+        except OSError:
+            return False
+        return True
+
+    def close(self) -> None:
+        """Let it go, with nothing to do."""
+        self.jobs.close()
+        self.word.close()
+        self.process.join()
+        self.process.close()
+
+
+def forked(context: ForkServerContext) -> Forked:
+    """Return a new process, from a server that runs."""
+    word, says = context.Pipe(duplex=False)
+    comes, jobs = context.Pipe(duplex=False)
+    process = context.Process(target=worker.main, args=(comes, says), daemon=True)
+    with says, comes, signals_blocked(), anonymous_main():
+        process.start()
+    return Forked(process, jobs, word)
 
 
 def have_folder() -> None:

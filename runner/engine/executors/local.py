@@ -24,7 +24,7 @@ from ..results import clear_result, failure, read_result, write_result
 from . import ACTIONS, Ended, Job
 from .attempt import Running, has_done, holders_of, kill_group, memory_of, pid_of
 from .endings import explained
-from .forking import anonymous_main, have_folder, safe_path, signals_blocked
+from .forking import Forked, anonymous_main, forked, have_folder, safe_path, signals_blocked
 
 PRELOAD: Final = ("casarun.casa.preload", ACTIONS)
 """Imported once, before the first step; all steps are forked from there."""
@@ -72,6 +72,8 @@ class LocalExecutor:
         self._first = preload[0] if preload else ""
         self._running: dict[str, Running] = {}
         self._ending: list[ForkServerProcess] = []
+        self._ready: Forked | None = None
+        self._whole = False
         self._sampled = 0.0
 
     def warm_up(self) -> None:
@@ -118,19 +120,28 @@ class LocalExecutor:
         """Begin an attempt; see `Executor.start`."""
         ooms = oom_kills()
         clear_result(RunFolder(job.folder), job.step.id, job.attempt)
-        self.warm_up()
-        receive, send = self._context.Pipe(duplex=False)
-        process = self._context.Process(target=worker.main, args=(job.to_json(), send), daemon=True)
-        with send, signals_blocked(), anonymous_main():
-            process.start()
-        now = time.monotonic()
+        ready, self._ready = self._ready, None
+        if ready is None or not ready.begin(job.to_json()):
+            if ready is not None:
+                ready.close()
+            self.warm_up()
+            ready = forked(self._context)
+            ready.begin(job.to_json())  # where it died at once, its end will be told
+        process, now = ready.process, time.monotonic()
         watched = None
         with contextlib.suppress(psutil.Error):
             watched = psutil.Process(process.pid)
         self._running[job.step.id] = Running(
-            job, process, receive, watched, now + job.step.resources.time_limit_s, now, ooms
+            job, process, ready.word, watched, now + job.step.resources.time_limit_s, now, ooms
         )
         return process_mark(process.pid or 0)
+
+    def _fork_ahead(self) -> None:
+        """Have a process ready for the next attempt, as soon as it will lack no import."""
+        if self._whole and self._ready is None:
+            with contextlib.suppress(OSError, EOFError):
+                self.warm_up()
+                self._ready = forked(self._context)
 
     def wait(self, timeout_s: float) -> list[Ended]:
         """Return what ended; see `Executor.wait`."""
@@ -141,6 +152,7 @@ class LocalExecutor:
         if not sentinels:
             time.sleep(max(timeout_s, 0.0))
             return []
+        self._fork_ahead()
         until = min(r.deadline for r in self._running.values()) - time.monotonic()
         timeout = max(0.0, min(timeout_s, until))
         ready = connection.wait([*sentinels, *words], timeout)
@@ -148,6 +160,7 @@ class LocalExecutor:
         for word, running in words.items():
             if word in ready:
                 running.hear()
+                self._whole = self._whole if running.whole is None else running.whole
         ended = [s for handle, s in sentinels.items() if handle in ready or self._running[s].over]
         return [self._end(step_id) for step_id in ended]
 
@@ -183,6 +196,9 @@ class LocalExecutor:
             self.kill(step_id, None)
         for step_id in list(self._running):
             self._end(step_id)
+        if self._ready is not None:
+            self._ready.close()
+            self._ready = None
         for process in self._ending:
             process.join()
             process.close()

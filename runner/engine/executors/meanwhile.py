@@ -51,6 +51,11 @@ class WaitsAndImports(selectors.DefaultSelector):
         return super().select(timeout)
 
 
+def is_done() -> bool:
+    """Say whether nothing is left to be imported."""
+    return not _left
+
+
 def import_next() -> None:
     """Import the next module; the step that needs one which fails will say so."""
     gc.disable()
