@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Final
 
 from ..errors import Cause
@@ -16,7 +16,7 @@ from .executors import ACTIONS, Ended, Executor, Job
 from .foresight import Foresight
 from .holdings import Holdings
 from .intermediates import Intermediates
-from .journal import Event, Journal, recording
+from .journal import Journal, recording
 from .journal_state import read_state
 from .outcome import Failure, Outcome
 from .policy import Budget, RetryPolicy, Room, fallback
@@ -26,15 +26,13 @@ from .selfcal_idle import passed_over
 from .signals import StopFlag
 from .slices import of_slice
 from .soundness import check_plan
-from .status import Attempt, Heartbeat
+from .status import Attempt
+from .telling import Listener, Telling
 from .walker import Walker, needs, turns
 
 __all__ = ["Failure", "Listener", "Outcome", "run"]
 
-Listener = Callable[[Event], None]
-
 _TICK_S: Final = 0.25
-_PROGRESS_S: Final = 1.0
 _LOOK_AHEAD: Final = 64
 _OF_A_STOP: Final = (Cause.SIGNAL, Cause.UNKNOWN)
 """How steps end that were sent the signal which asked the run to stop."""
@@ -112,9 +110,8 @@ def run(
             executor,
             policy or RetryPolicy(),
             budget or Budget(),
-            listener or (lambda event: None),
+            Telling(folder, journal, listener, len(plan.steps)),
             StopFlag() if stop is None else stop,
-            journal,
             actions,
             seconds or {},
             mine,
@@ -140,9 +137,8 @@ class _Run:
         executor: Executor,
         policy: RetryPolicy,
         budget: Budget,
-        listener: Listener,
+        telling: Telling,
         stop: StopFlag,
-        journal: Journal,
         actions: str,
         seconds: Mapping[str, float],
         mine: Collection[str] | None,
@@ -152,9 +148,7 @@ class _Run:
         self._folder = folder
         self._executor = executor
         self._policy = policy
-        self._listener = listener
         self._stop = stop
-        self._journal = journal
         self._actions = actions
         self._holdings = Holdings(plan, folder)
         self._turns = turns(plan, budget.cores, seconds)
@@ -166,7 +160,7 @@ class _Run:
         self._next_pass: dict[str, float] = {}
         self._outcome = Outcome()
         self._done: set[str] = set()
-        self._heartbeat = Heartbeat(folder, len(plan.steps))
+        self._telling = telling
         self._walker = Walker((), {})
         self._decisions: Mapping[str, Decision] = {}
         self._restores: tuple[Restore, ...] = ()
@@ -186,7 +180,7 @@ class _Run:
             remove_tree(self._folder.works)
             self._holdings.repair(self._mine)
         self._think(fresh=fresh)
-        self._tell(
+        self._telling.tell(
             "run-started",
             {
                 **process_mark(os.getpid()),
@@ -209,8 +203,8 @@ class _Run:
         self._outcome.why = self._stop.reason or self._out_of_disk
         self._outcome.complete(self._decisions, self._halt or "the run was asked to stop")
         self._outcome.peak_disk_bytes = self._disk_use.peak_bytes
-        self._tell("run-ended", self._outcome.summary())
-        self._heartbeat.beat(self._outcome.counts(), {}, self._outcome.state)
+        self._telling.tell("run-ended", self._outcome.summary())
+        self._telling.end(self._outcome)
         return self._outcome
 
     def end_all(self) -> None:
@@ -255,7 +249,7 @@ class _Run:
                     told = self._holdings.go_back(restore)
                 if told:
                     self._outcome.restored.append(restore.state.unit)
-                    self._tell("product-restored", told)
+                    self._telling.tell("product-restored", told)
             self._think()
 
     def _pass(self) -> None:
@@ -315,7 +309,7 @@ class _Run:
     def _wait_for_disk(self) -> None:
         """Begin to wait for free disk, with a word, or give it up when that took too long."""
         if self._disk.begin_wait():
-            self._tell("run-waiting", self._disk.describe())
+            self._telling.tell("run-waiting", self._disk.describe())
         if self._disk.waited_enough():
             self._end_for_disk(self._disk.message)
 
@@ -339,7 +333,7 @@ class _Run:
             return
         reason = self._decisions[step_id].reason
         self._outcome.skipped[step_id] = reason
-        self._listener({"t": now(), "event": "step-skipped", "step": step_id, "reason": reason})
+        self._telling.pass_on("step-skipped", {"step": step_id, "reason": reason})
 
     def _start(self, step_id: str) -> None:
         """Start an attempt; what it changes in place is marked first."""
@@ -350,7 +344,7 @@ class _Run:
         # If a loss of power takes this line, the ledger still says what was begun.
         reason = self._decisions[step_id].reason
         said = {**self._holdings.described(step, number, reason), **laid}
-        self._tell("step-started", said, durable=False)
+        self._telling.tell("step-started", said, durable=False)
         with recording(self._folder):
             self._holdings.begin(step_id)
         step = step.over(laid.get("fallback", {}))
@@ -372,7 +366,7 @@ class _Run:
         started = time.monotonic()
         self._running[step_id] = Attempt(number, started, now(), started)
         if result is None:
-            self._tell("step-placed", {"step": step_id, **placed}, durable=False)
+            self._telling.tell("step-placed", {"step": step_id, **placed}, durable=False)
         else:
             self._take(Ended(step_id, result))
 
@@ -392,7 +386,7 @@ class _Run:
             "peak_memory_bytes": result.get("peak_memory_bytes", 0),
         }
         if ended.stopped or (self._stop.is_set() and result.get("cause") in _OF_A_STOP):
-            self._tell("step-interrupted", said)
+            self._telling.tell("step-interrupted", said)
         elif result.get("ok"):
             said["grown_bytes"] = result.get("grown_bytes", 0)
             self._disk_use.change(attempt.started, said["grown_bytes"])
@@ -406,7 +400,7 @@ class _Run:
         warnings = len(result.get("warnings", ()))
         note = str(result.get("outcome", {}).get(SKIPPED, ""))
         more = {"note": note} if note else {}
-        self._tell(
+        self._telling.tell(
             "step-done", {**said, "writes": result.get("writes", {}), "warnings": warnings, **more}
         )
         if step_id not in self._done:
@@ -420,7 +414,9 @@ class _Run:
         """Remove intermediates that nothing needs any more."""
         for unit in units:
             n_bytes = self._intermediates.size(unit)
-            self._tell("product-removed", {"product": unit, "bytes": n_bytes}, durable=False)
+            self._telling.tell(
+                "product-removed", {"product": unit, "bytes": n_bytes}, durable=False
+            )
             with recording(self._folder):
                 self._intermediates.remove(unit)
             self._disk_use.change(time.monotonic(), -n_bytes)
@@ -436,7 +432,7 @@ class _Run:
         causes.append(cause)
         if cause is Cause.OUT_OF_MEMORY:
             self._room.learn(step_id, int(said["peak_memory_bytes"]))
-        self._tell(
+        self._telling.tell(
             "step-failed", {**said, "cause": str(cause), "message": message, "advice": advice}
         )
         step = self._plan.by_id[step_id]
@@ -456,7 +452,7 @@ class _Run:
             return
         again = {"step": step_id, "attempt": number + 1, "wait_s": wait_s, "cause": str(cause)}
         again |= fallback(step, causes) if cause is Cause.DIVERGED else {}
-        self._tell("step-retry", again)
+        self._telling.tell("step-retry", again)
         due = time.monotonic() + wait_s
         # What was lost is made again in the next pass, too.
         if step.updates or cause is Cause.LOST_PRODUCT:
@@ -485,33 +481,9 @@ class _Run:
             self._report_progress()
 
     def _report_progress(self) -> None:
-        """Tell listeners and the status file what runs."""
+        """Tell listeners and the status file what runs; end what takes too much memory for all."""
         used = self._executor.usage() if self._running else {}
         greedy = self._room.farthest_over(used)
         if greedy:
             self._executor.kill(greedy, Cause.OUT_OF_MEMORY)
-        running: dict[str, dict[str, Any]] = {}
-        for step_id, attempt in self._running.items():
-            memory_bytes = used.get(step_id, 0)
-            running[step_id] = attempt.in_status(memory_bytes)
-            moment = time.monotonic()
-            if moment - attempt.told >= _PROGRESS_S:
-                attempt.told = moment
-                self._listener(
-                    {
-                        "t": now(),
-                        "event": "step-progress",
-                        "step": step_id,
-                        "wall_s": round(moment - attempt.started, 1),
-                        "memory_bytes": memory_bytes,
-                        "logs": str(attempt_folder(self._folder, step_id, attempt.number)),
-                    }
-                )
-        self._heartbeat.beat(self._outcome.counts(), running)
-
-    def _tell(self, event: str, content: Mapping[str, Any], *, durable: bool = True) -> None:
-        """Write an event to the journal, then tell the listener."""
-        with recording(self._folder):
-            entry = self._journal.append(event, durable=durable, **content)
-        self._heartbeat.changed()
-        self._listener(entry)
+        self._telling.progress(self._outcome.counts(), self._running, used)
