@@ -211,6 +211,21 @@ def test_the_rounds_are_in_metrics_and_report(phases: Phases) -> None:
     assert "accepted: near-field S/N" in page
 
 
+def test_the_terminal_says_what_came_of_each_round(phases: Phases) -> None:
+    lines = [line.partition("] ")[2] for line in phases.done.stdout.splitlines()]
+    taken = rounds(phases.run)
+    judged = [line for line in lines if ".judge: " in line]
+    assert [line.split(".")[2] for line in judged] == [str(one["round"]) for one in taken]
+    for line, one in zip(judged, taken, strict=True):
+        assert one["reason"] in line
+    (solved,) = [line for line in lines if line.startswith("target.selfcal.1.solve")]
+    assert "phases of each integration by gaintype G: predicted S/N " in solved
+    reason = metrics(phases.run)["selfcal"]["target"]["reason"]
+    assert f"self-calibration of target: {reason}" in phases.done.stdout
+    # Rounds that do not take place have one reason, and one line.
+    assert sum(": nothing to do" in line for line in lines) == 1
+
+
 def test_what_is_done_is_not_done_again(phases: Phases) -> None:
     done = casarun("plan", "phases.toml", "-o", "phases", cwd=phases.run.parent)
     assert done.returncode == 0, done.stderr

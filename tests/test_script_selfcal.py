@@ -152,6 +152,7 @@ def test_the_same_components_are_left_out(
     ends = [f".tt{n}" for n in range(terms)] if terms > 1 else [""]
     write("a.mask", mask)
     write(f"a.residual{ends[0]}", random.normal(0, 0.005, mask.shape))
+    write(f"a.image{ends[0]}", model)
     for number, end in enumerate(ends):
         write(f"a.model{end}", model * 0.7**number)
     for path in Path().glob("a.*"):

@@ -1,8 +1,10 @@
 """Solving: predicted signal to noise, what is chosen, what is applied, what a script says."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -23,7 +25,7 @@ from casarun.errors import StepFailedError
 from casarun.heuristics import selfcal as choice
 from casarun.heuristics.selfcal_tables import composed
 from support import selfcal_skies
-from support.skies import Source, Spw
+from support.skies import ARCSEC, LIGHT_M_S, Source, Spw
 
 RNG = np.random.default_rng(5)
 PHASES = {"calmode": "p", "solint": "auto", "gaintype": "auto", "combine": "auto"}
@@ -193,6 +195,37 @@ def test_few_solutions_keep_their_offset():
     assert found.value == pytest.approx(np.cos(1.0))
 
 
+def table_of(values, **more):
+    """Return a table of one polarization, antenna by antenna, of one interval."""
+    values = np.asarray(values, complex)[None, None]
+    rows, zeros = values.shape[2], np.zeros(values.shape[2], int)
+    given = {
+        "values": values, "flag": np.zeros(values.shape, bool), "time_s": np.ones(rows),
+        "antenna": np.arange(rows), "spw": zeros, "scan": zeros, **more,
+    }  # fmt: skip
+    return SimpleNamespace(**given)
+
+
+def test_phases_change_by_their_rms_over_the_solutions_that_hold():
+    old = table_of(np.exp(1j * np.array([0.0, 3.1, 0.5])))
+    new = table_of(2 * np.exp(1j * np.array([0.0, -3.1, 0.5])))
+    change = gain_solutions.phase_change_rad(old, new)
+    assert change == pytest.approx((2 * np.pi - 6.2) / np.sqrt(3))
+    flag = np.array([[[False, True, False]]])
+    both = [table_of(one.values[0, 0], flag=flag) for one in (old, new)]
+    assert gain_solutions.phase_change_rad(*both) == pytest.approx(0.0, abs=1e-12)
+
+
+def test_phases_of_other_intervals_or_antennas_are_not_compared():
+    old = table_of([1, 1, 1])
+    flag = np.array([[[False, True, False]]])
+    others = [
+        table_of([1, 1]), table_of([1, 1, 1], flag=flag), table_of([1, 1, 1], time_s=np.zeros(3)),
+        table_of([1, 1, 1], spw=np.ones(3, int)),
+    ]  # fmt: skip
+    assert [gain_solutions.phase_change_rad(old, new) for new in others] == [None] * 4
+
+
 def test_without_pairs_there_is_no_consistency():
     ones = np.ones(4, complex)
     assert gain_solutions.consistency(ones, ones, np.arange(4), np.zeros(4, int)).value is None
@@ -200,22 +233,35 @@ def test_without_pairs_there_is_no_consistency():
 
 def test_only_components_clear_of_the_artefacts_serve_amplitudes():
     model = np.array([0.1266, 0.0308, 0.0234, 0.0151, 0.0099, -0.0072])
-    kept = model_image.bright(model, 0.009, np.ones(6, bool))
+    image = np.array([0.1986, 0.02, 0.01, 0.01, 0.0, 0.0])
+    kept = model_image.bright(model, 0.009, np.ones(6, bool), image)
     assert kept.tolist() == [True] * 3 + [False] * 3
 
 
 def test_a_faint_source_of_its_own_serves_amplitudes_too():
     model = np.array([0.1266, 0.0308, 0.0234, 0.0099, 0.0, 0.0, 0.0009, 0.0011])
     mask = np.array([True] * 4 + [False] * 2 + [True] * 2)
-    kept = model_image.bright(model, 0.009, mask)
+    kept = model_image.bright(model, 0.009, mask, np.array([0.19, *[0.0] * 6, 0.002]))
     assert kept.tolist() == [True] * 3 + [False] + [True] * 4
 
 
 def test_extended_emission_keeps_all_its_components():
     everywhere = np.ones(100, bool)
-    assert model_image.bright(np.full(100, 0.002), 0.009, everywhere) is None
+    image = np.full(100, 0.02)
+    assert model_image.bright(np.full(100, 0.002), 0.009, everywhere, image) is None
     mixed = np.r_[0.1, np.full(50, 0.002)]
-    assert model_image.bright(mixed, 0.009, everywhere[:51]) is None
+    assert model_image.bright(mixed, 0.009, everywhere[:51], image[:51]) is None
+
+
+def test_of_extended_emission_the_faint_components_serve_amplitudes_too():
+    """A sixth of it is no artefact where the bright ones alone are several times the peak."""
+    model = np.r_[np.full(30, 0.02), np.full(100, 0.001)]
+    everywhere = np.ones(130, bool)
+    assert model_image.bright(model, 0.0007, everywhere, np.full(130, 0.14)) is None
+    beside = np.r_[np.full(30, 0.02), np.full(99, 0.001), 0.5]
+    kept = model_image.bright(beside, 0.0007, everywhere, np.r_[np.full(129, 0.14), 1.1])
+    assert kept is not None
+    assert int((~kept).sum()) == 99
 
 
 HOSTILE = "x'\"\"\"\n__import__('os')"
@@ -385,6 +431,61 @@ def test_a_round_corrects_the_phases_of_a_point_source(here):
     assert np.array_equal(column(vis, "DATA"), before)
     assert scatter_deg(vis, "DATA") > 25
     assert scatter_deg(vis, "CORRECTED_DATA") < 6
+
+
+def source_beside(vis, flux_jy):
+    """Add a source a few arcmin off the centre to the model."""
+    length = np.array([400.0, -300.0]) * ARCSEC * 1.4e9 / LIGHT_M_S
+    with open_table(vis, change=True) as table:
+        turns = np.tensordot(length, table.getcol("UVW")[:2], 1)
+        table.putcol(
+            "MODEL_DATA", table.getcol("MODEL_DATA") + flux_jy * np.exp(2j * np.pi * turns)
+        )
+
+
+def largest_change(vis, old, new):
+    """Return by how much phases change the image of a source of 1 Jy, where they do so most."""
+    change = np.angle(new.values[0, 0] * np.conj(old.values[0, 0])).reshape(-1, SHORT.n_antennas)
+    with open_table(vis) as table:
+        first, second, uvw = (table.getcol(one) for one in ("ANTENNA1", "ANTENNA2", "UVW"))
+        _, at = np.unique(np.round(table.getcol("TIME"), 2), return_inverse=True)
+    assert np.array_equal(new.antenna.reshape(change.shape)[0], np.arange(SHORT.n_antennas))
+    data = np.exp(1j * (change[at, first] - change[at, second])) - 1
+    grid = np.arange(-800, 801, 50) * ARCSEC * 1.4e9 / LIGHT_M_S
+    rows = np.exp(-2j * np.pi * np.outer(grid, uvw[0])) * data
+    columns = np.exp(-2j * np.pi * np.outer(grid, uvw[1]))
+    return float(np.abs((rows @ columns.T).real).max() / len(data))
+
+
+@pytest.mark.casa
+def test_phases_that_stay_make_no_image(here):
+    """What a source takes of the image that the model lacks is known from the phases alone."""
+    loop = Loop([SHORT])
+    loop.predict(state())
+    solved = loop.solve(state())[1]
+    flux_jy = float(np.abs(column(loop.vis["d0"], "MODEL_DATA")).mean())
+    image = {"model_flux_jy": flux_jy, "rms_noise_jy_per_beam": 1e-5}
+    before = state(1, apply=[entry(1, "p")], image=image, solve=solved)
+    outcome, same = loop.solve(before)
+    assert outcome["_skipped"] == (
+        "these phases are those of round 1 but for 0 deg, by which no place of the image would "
+        "change by more than 0 mJy/beam, less than its noise of 0.01"
+    )
+    assert (same["unchanged"], same["apply"], same["tables"]) == (True, [], {})
+    assert not Path("caltables/t.2.d0").exists()
+    source_beside(loop.vis["d0"], flux_jy / 10)
+    outcome, other = loop.solve(before)
+    assert not other["unchanged"]
+    tables = [read.caltable(f"caltables/t.{round_}.d0") for round_ in (1, 2)]
+    noisy = before | {"image": image | {"rms_noise_jy_per_beam": flux_jy / 10}}
+    said = loop.solve(noisy)[0]["_skipped"]
+    most_jy = 1e-3 * float(re.search(r"more than (\S+) mJy/beam", said)[1])
+    assert 0.5 * most_jy < flux_jy * largest_change(loop.vis["d0"], *tables) < most_jy
+    # Every round of a ladder of the recipe's own is made; and one of which other antennas fail.
+    given = noisy | {"next": PHASES | {"entry": 1}}
+    assert not loop.solve(given)[1]["unchanged"]
+    dead = noisy | {"solve": solved | {"dead_by_dataset": {"d0": ["ea03"]}}}
+    assert loop.solve(dead)[1]["dead_by_dataset"] == {"d0": ["ea03"]}
 
 
 @pytest.mark.casa

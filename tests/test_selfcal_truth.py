@@ -322,6 +322,42 @@ def test_seven_minutes_are_enough(place: Path) -> None:
 
 
 @pytest.mark.long
+def test_amplitudes_that_drift_within_scans_are_taken_out(place: Path) -> None:
+    """Those over a scan leave the drift, however often they are solved for."""
+    faint = Source(0.01, -200.0, 150.0)
+    sky = SelfcalSky(
+        sources=(Source(0.2, 1.5, 1.1), faint), integrations=10, integration_s=30.0,
+        noise_jy=0.007, amp=0.2, amp_time_s=1200.0,
+    )  # fmt: skip
+    case = selfcal(place, sky)
+    assert_no_worse(case)
+    assert any(
+        one["accepted"] and one["solve"]["calmode"] == "a" and one["solve"]["solint"] == "int"
+        for one in case.summary["rounds"][1:]
+    )
+    snr, peak = perfect(place, sky, faint)
+    assert case.summary["after"]["snr"] > 0.5 * snr
+    assert case.found(faint, case.summary["best_round"])[0] == pytest.approx(peak, rel=0.03)
+
+
+@pytest.mark.long
+def test_amplitudes_against_extended_emission_bring_its_flux_back(place: Path) -> None:
+    """Without its faint components in the model, short baselines get gains that are too high."""
+    gaussians = (selfcal_skies.Gaussian(0.5, 120), selfcal_skies.Gaussian(0.2, 60, -150, 100))
+    sky = SelfcalSky(
+        sources=(Source(0.05, 10.0, 5.0),), gaussians=gaussians, integrations=10,
+        integration_s=30.0, noise_jy=0.007, amp=0.1,
+    )  # fmt: skip
+    case = selfcal(place, sky)
+    assert_no_worse(case)
+    rounds = case.summary["rounds"]
+    amplitudes = [one for one in rounds[1:] if (one["solve"] or {}).get("calmode") == "a"]
+    assert sum(one["accepted"] for one in amplitudes) >= 2
+    assert case.summary["after"]["snr"] > 15 * rounds[1]["image"]["snr"]
+    assert case.summary["after"]["model_flux_jy"] == pytest.approx(0.75, rel=0.02)
+
+
+@pytest.mark.long
 def test_amplitudes_are_solved_over_all_scans(place: Path) -> None:
     case = selfcal(
         place, replace(STRONG, amp=0.15), solint=("int", "inf", "inf"), calmode=("p", "a", "a"),

@@ -88,6 +88,33 @@ def of_halves(
     )
 
 
+def phase_change_rad(old: read.CalTable, new: read.CalTable) -> float | None:
+    """Return the rms by which the phases of a table differ from those of an earlier one.
+
+    Parameters
+    ----------
+    old, new : CalTable
+        The tables, with the same reference antenna.
+
+    Returns
+    -------
+    float or None
+        None where they are not of the same intervals, or other solutions failed.
+    """
+    keys = ("antenna", "spw", "scan")
+    if not (
+        old.flag.shape == new.flag.shape
+        and all(np.array_equal(getattr(old, key), getattr(new, key)) for key in keys)
+        and np.allclose(old.time_s, new.time_s, rtol=0.0, atol=0.01)
+        and np.array_equal(old.flag, new.flag)
+        and not new.flag.all()
+    ):
+        return None
+    ratio = np.asarray(new.values, complex) * np.conj(np.asarray(old.values, complex))
+    change = np.angle(ratio[~new.flag])
+    return float(np.sqrt(np.mean(change**2)))
+
+
 def _counted(table: read.CalTable, without: Collection[str]) -> Bools:
     """Tell for each row whether its antenna counts."""
     out = [number for number, name in enumerate(table.antennas) if name in without]

@@ -23,8 +23,13 @@ MOST_OF_THE_FLUX: Final = 0.8
 an extended source is of faint ones."""
 
 
+POINT: Final = 1.5
+"""Of a point source an island's components add up to its peak, artefacts of the gains included;
+where they add up to more than this many times the peak, the faint ones are the emission."""
+
+
 def bright(
-    model: Floats, residual_max: float, mask: npt.NDArray[np.bool_]
+    model: Floats, residual_max: float, mask: npt.NDArray[np.bool_], image: Floats
 ) -> npt.NDArray[np.bool_] | None:
     """Tell which components of a model stand clear of an image's artefacts.
 
@@ -34,7 +39,9 @@ def bright(
     and raised the S/N from 125 to 302; against the bright ones, 100 % and 1713. Sources of their
     own stay, however faint: what a mask took for emission apart from the bright one is no
     artefact of it, and without it the gains would have to explain it (two sources of 100:1, 12
-    antennas: S/N 4490 before an amplitude round, 1220 after it).
+    antennas: S/N 4490 before an amplitude round, 1220 after it). So does all of extended emission
+    (0.75 Jy in 1 to 2 arcmin, 27 antennas, errors of 10 %: S/N 955 before a second amplitude
+    round, 471 after one without the faintest sixth of the flux).
 
     Parameters
     ----------
@@ -44,6 +51,8 @@ def bright(
         The largest residual, in Jy/beam.
     mask : ndarray of bool, of the model's shape
         Where the clean looked for components: islands of emission.
+    image : ndarray of float, of the model's shape
+        The restored image, in Jy/beam.
 
     Returns
     -------
@@ -56,7 +65,9 @@ def bright(
     for island in range(1, number + 1):
         mine = islands == island
         stand_clear = mine & chosen
-        if float(model[stand_clear].sum()) >= MOST_OF_THE_FLUX * float(model[mine].sum()) > 0:
+        flux = float(model[mine].sum())
+        pointlike = flux <= POINT * float(image[mine].max())
+        if pointlike and float(model[stand_clear].sum()) >= MOST_OF_THE_FLUX * flux > 0:
             kept[mine & ~chosen] = False
     return kept if bool((model[~kept] != 0).any()) else None
 
@@ -97,7 +108,7 @@ def leave_out_faint(prefix: Path | str) -> LeftOut | None:
     first = _pixels(f"{prefix}.model{suffix}")
     worst = float(np.nanmax(np.abs(_pixels(f"{prefix}.residual{suffix}"))))
     mask = _pixels(f"{prefix}.mask") > 0.5 if Path(f"{prefix}.mask").exists() else first != 0
-    chosen = bright(first, worst, mask)
+    chosen = bright(first, worst, mask, np.nan_to_num(_pixels(f"{prefix}.image{suffix}")))
     if chosen is None:
         return None
     for path in sorted(Path(prefix).parent.glob(f"{Path(prefix).name}.model*")):

@@ -325,6 +325,7 @@ def _event_line(event: Mapping[str, Any]) -> str:
         "step-done": lambda: (
             f"in {human_seconds(event.get('wall_s', 0))}, "
             f"{human_bytes(event.get('peak_memory_bytes', 0))}"
+            + (f": {event['said']}" if event.get("said") else "")
         ),
         "step-failed": lambda: f"{event.get('cause')}: {event.get('message')}",
         "step-retry": lambda: (

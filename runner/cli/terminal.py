@@ -95,11 +95,13 @@ class Lines:
             took = human_seconds(float(event["wall_s"]))
             of = f"[{self.finished}/{self.total}] " if self.total else ""
             note = str(event.get("note", ""))
-            if note in self.noted:  # many steps may have nothing to do for one reason
-                self.say(f"{of}{name}: nothing to do")
-            elif note:
+            if note:
+                # Many steps may have nothing to do for one reason: all rounds after the last.
+                if note not in self.noted or self.verbose:
+                    self.say(f"{of}{name}: nothing to do: {note}")
                 self.noted.add(note)
-                self.say(f"{of}{name}: nothing to do: {note}")
+            elif event.get("said"):
+                self.say(f"{of}{name}: {event['said']} ({took})")
             else:
                 self.say(f"{of}{name} ({took})")
         elif kind == "step-skipped" and self.verbose:
@@ -136,6 +138,9 @@ class Lines:
             self.say(f"nothing to do: all {len(outcome.skipped)} steps are up to date")
         if outcome.peak_disk_bytes or outcome.removed:
             self.say(_disk(result))
+        for target, numbers in result.metrics.get("selfcal", {}).items():
+            if not numbers["kept_first"]:  # else a check says so
+                self.say(f"self-calibration of {target}: {numbers['reason']}")
         images = images_table(result.metrics)
         if images is not None:
             self.console.print(images)

@@ -17,7 +17,8 @@ UTC) and `event`; the others by event:
 ``step-done``
     `step`, `fingerprint`, `attempt`, `wall_s`, `cpu_s`, `peak_memory_bytes`, `writes`
     (signature by path), `warnings` (how many), `note` (why there was nothing to do after all),
-    `grown_bytes` (how much more disk its products and their saved states take than before).
+    `said` (what it found or decided, in words), `grown_bytes` (how much more disk its products
+    and their saved states take than before).
 ``step-failed``
     As ``step-done`` without `writes`, with `cause`, `message`, `advice`.
 ``step-retry``

@@ -41,6 +41,9 @@ from ..folder import RunFolder
 SKIPPED: Final = "_skipped"
 """Key of an outcome: why there was nothing to do after all."""
 
+SAID: Final = "_said"
+"""Key of an outcome: what a step found or decided, in words for whoever watches the run."""
+
 CASA_LOG: Final = "casa.log"
 STDOUT_LOG: Final = "stdout.log"
 PARAMS: Final = "params.json"

@@ -20,7 +20,7 @@ from .journal import Journal, recording
 from .journal_state import read_state
 from .outcome import Failure, Outcome
 from .policy import Budget, RetryPolicy, Room, fallback
-from .results import SKIPPED, attempt_folder
+from .results import SAID, SKIPPED, attempt_folder
 from .resume import Decision, Restore, decide, survey
 from .selfcal_idle import passed_over
 from .signals import StopFlag
@@ -398,8 +398,9 @@ class _Run:
         with recording(self._folder):
             self._holdings.end(step_id, result)
         warnings = len(result.get("warnings", ()))
-        note = str(result.get("outcome", {}).get(SKIPPED, ""))
-        more = {"note": note} if note else {}
+        outcome = result.get("outcome", {})
+        words = {"note": outcome.get(SKIPPED), "said": outcome.get(SAID)}
+        more = {key: str(value) for key, value in words.items() if value}
         self._telling.tell(
             "step-done", {**said, "writes": result.get("writes", {}), "warnings": warnings, **more}
         )

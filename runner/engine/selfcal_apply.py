@@ -10,7 +10,7 @@ from ..casa import first_flags, gain_solutions, invoke, read
 from ..files import read_json, write_product
 from ..heuristics import spwmap as nearest_windows
 from ..observation import SpectralWindow
-from .results import SKIPPED
+from .results import SAID, SKIPPED
 from .selfcal_idle import known_dead, why_not
 from .selfcal_script import apply_script
 
@@ -178,7 +178,9 @@ def finish(params: Params) -> Outcome:
         "mask": f"{after['prefix']}.mask" if after and not after.get("empty") else None,
     }
     write_product(params["out"], summary)
-    return {"best_round": best, "kept_first": not entries, "called": called}
+    return {
+        "best_round": best, "kept_first": not entries, "called": called, SAID: summary["reason"]
+    }  # fmt: skip
 
 
 def _last_applied(states: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

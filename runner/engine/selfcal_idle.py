@@ -71,7 +71,7 @@ def unsolved(round_: int, state: Mapping[str, Any], minsnr: float) -> dict[str, 
         "round": round_, "skipped": "", "candidates": [],
         "predicted_snr": {"median": None, "min": None, "by_antenna": {}},
         "flagged_by_antenna": {}, "dead_antennas": [], "dead_by_dataset": known_dead(state),
-        "tables": {}, "apply": [], "preparatory": False,
+        "tables": {}, "apply": [], "preparatory": False, "unchanged": False,
         "offsets_tried": bool((state["solve"] or {}).get("offsets_tried")),
         **dict.fromkeys(_FOUND), "minsnr": minsnr,
     }  # fmt: skip

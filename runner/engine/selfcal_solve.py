@@ -31,9 +31,9 @@ from ..heuristics import central_antennas
 from ..heuristics import selfcal as choice
 from ..heuristics.selfcal_tables import composed
 from . import selfcal_apply
-from .results import SKIPPED
+from .results import SAID, SKIPPED
 from .selfcal_apply import applied
-from .selfcal_idle import idle, unsolved
+from .selfcal_idle import idle, known_dead, unsolved
 
 Params = Mapping[str, Any]
 Outcome = dict[str, Any]
@@ -61,7 +61,7 @@ def _predict(params: Params) -> Outcome:
     source = Path(params["prefixes"][str(state["best_round"])])
     scratch = Path("selfcal-predict")
     phases = state["next"]["calmode"] == "p"
-    kinds = ("model", *WEIGHTS, *(() if phases else ("residual", "mask")))
+    kinds = ("model", *WEIGHTS, *(() if phases else ("residual", "mask", "image")))
     copy_images(str(source), str(scratch), dict(zip(kinds, kinds, strict=True)))
     left_out = None if phases else model_image.leave_out_faint(scratch)
     settings = {
@@ -128,10 +128,33 @@ def _solve(params: Params) -> Outcome:
         record["apply"] = []
         return _not_solved(params, record, "; ".join(failed))
     _gather(record, runs)
+    if why := _unchanged(params, state, record, runs):
+        return _not_solved(params, record | {"apply": [], "unchanged": True}, why)
     record["tables"] = dict(params["tables"])
     write_product(params["out"], record)
     told = {key: record[key] for key in ("solint", "calmode", "gaintype", "combine")}
-    return told | {"called": [call for run in runs for call in run["called"]]}
+    called = [call for run in runs for call in run["called"]]
+    return told | {"called": called, SAID: _said(record)}
+
+
+_SOLVED: Final = {"p": "phases", "a": "amplitudes", "ap": "amplitudes and phases"}
+_EACH: Final = {"int": "of each integration", "inf": "of each scan"}
+
+
+def _said(record: Mapping[str, Any]) -> str:
+    """Say what was solved for, and how well."""
+    solint, combine = str(record["solint"]), str(record["combine"])
+    each = _EACH.get(solint, f"of each {solint}")
+    whole = solint == "inf" and "scan" in combine
+    said = [_SOLVED[record["calmode"]], "over all scans" if whole else each]
+    said += ["over all spws"] if "spw" in combine else []
+    said += [f"by gaintype {record['gaintype']}"]
+    snr = float(record["predicted_snr"]["median"])
+    numbers = [f"predicted S/N {snr:.0f}" if snr >= 100 else f"predicted S/N {snr:.3g}"]
+    if record["consistency"] is not None:
+        numbers.append(f"consistency {record['consistency']:.2f}")
+    numbers.append(f"{record['flagged_fraction']:.0%} failed")
+    return f"{' '.join(said)}: {', '.join(numbers)}"
 
 
 def _not_solved(params: Params, record: dict[str, Any], why: str) -> Outcome:
@@ -183,6 +206,44 @@ def _choose(
         f"{best.solint}{joined}), expected {limit:g} or more ({key})"
     )
     return None, tried, why
+
+
+def _unchanged(
+    params: Params,
+    state: Mapping[str, Any],
+    record: Mapping[str, Any],
+    runs: Sequence[Mapping[str, Any]],
+) -> str:
+    """Say that new phases are as good as those applied, where they are: their image is known.
+
+    Of a ladder that the recipe gives, every round is made.
+    """
+    replaced = [entry for entry in state["apply"] if entry not in record["apply"]]
+    same_antennas = record["dead_by_dataset"] == known_dead(state)
+    if "entry" in state["next"] or not (state["accepted"] and same_antennas):
+        return ""
+    if len(replaced) != 1 or record["calmode"] != "p":
+        return ""
+    changes = [
+        gain_solutions.phase_change_rad(
+            read.caltable(params["earlier"][str(replaced[0]["round"])][run["name"]]), run["table"]
+        )
+        for run in runs
+    ]
+    known = [change for change in changes if change is not None]
+    image = state["image"] or {}
+    noise, flux = (image.get(key) for key in ("rms_noise_jy_per_beam", "model_flux_jy"))
+    if len(known) < len(runs) or not noise or not flux:
+        return ""
+    alive = min(len(run["found"].flagged_by_antenna) - len(run["dead"]) for run in runs)
+    most_jy = choice.image_change_jy(max(known), flux, alive)
+    if most_jy >= noise:
+        return ""
+    return (
+        f"these phases are those of round {replaced[0]['round']} but for "
+        f"{np.degrees(max(known)):.2g} deg, by which no place of the image would change by more "
+        f"than {1e3 * most_jy:.2g} mJy/beam, less than its noise of {1e3 * noise:.2g}"
+    )
 
 
 _OFFSETS_RAD2: Final = 0.0076
@@ -310,7 +371,7 @@ def _run(
     agreed, how = _consistency(settings, table, power, dead)
     return {
         "name": name, "found": found, "refant": settings["refant"], "dead": dead,
-        "consistency": agreed, "how": how, "called": called,
+        "consistency": agreed, "how": how, "called": called, "table": table,
     }  # fmt: skip
 
 

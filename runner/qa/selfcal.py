@@ -28,7 +28,7 @@ NOISE_PEAKS = 6.0
 UNEXPLAINED = 1.05
 """The peak may rise by this factor more than what the solved phases had cost."""
 
-_KEPT = ("best_round", "apply")
+_KEPT = ("best_round", "apply", "thermal_noise_jy_per_beam")
 
 
 def judge(
@@ -59,17 +59,19 @@ def judge(
     -------
     dict
         The state: `accepted`, `skipped`, `reason`, `checks`, `best_round`, `apply`, `next`,
-        `ended`, and the numbers it was judged by.
+        `ended`, the numbers it was judged by, and `thermal_noise_jy_per_beam`, that of the first
+        image.
     """
     state: State = {
         "round": round_, "accepted": False, "skipped": "", "reason": "", "checks": [],
         "best_round": 0, "apply": [], "next": None, "ended": "",
+        "thermal_noise_jy_per_beam": image.get("thermal_noise_jy_per_beam"),
         "image": dict(image), "solve": None if solve is None else dict(solve),
     }  # fmt: skip
     if not states:
         return state | _first(image, limits, ladder)
     before = states[-1]
-    state |= {key: before[key] for key in _KEPT}
+    state |= {key: before.get(key) for key in _KEPT}
     if before["next"] is None:
         state["skipped"] = state["reason"] = str(before["ended"])
         return state | _on(state, states, limits, ladder)

@@ -221,7 +221,7 @@ class Selfcal:
     image: str = ""
     solint: Literal["auto"] | tuple[str, ...] = "auto"
     calmode: Literal["auto"] | tuple[Literal["p", "a", "ap"], ...] = "auto"
-    rounds: int = 6
+    rounds: int = 8
     gaintype: Literal["auto", "G", "T"] = "auto"
     combine: Literal["auto", "", "spw", "scan", "spw,scan"] = "auto"
     minsnr: float = 3.0

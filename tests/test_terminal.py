@@ -1,0 +1,53 @@
+"""What a run says while it goes: what steps found, and what there was nothing to do for."""
+
+from __future__ import annotations
+
+from io import StringIO
+from typing import Any
+
+import pytest
+from casarun.cli.tables import _event_line
+from casarun.cli.terminal import Lines
+from rich.console import Console
+
+JUDGED = {
+    "event": "step-done", "step": "t.selfcal.1.judge", "wall_s": 0.5, "t": "2026-01-01T00:00:00Z",
+    "said": "accepted: near-field S/N 110 -> 8785",
+}  # fmt: skip
+
+
+def idle(step: str, note: str) -> dict[str, Any]:
+    return {"event": "step-done", "step": step, "wall_s": 0.0, "note": note}
+
+
+def said(*events: dict[str, Any], verbose: bool = False) -> list[str]:
+    """Return the lines for events, without their times."""
+    out = StringIO()
+    lines = Lines(Console(file=out, width=200), quiet=False, verbose=verbose)
+    lines.titles, lines.total = {"t.selfcal.1.judge": "judge round 1 of t"}, 9
+    for event in events:
+        lines.tell(event)
+    return [line.split(" ", 2)[2] for line in out.getvalue().splitlines()]
+
+
+def test_a_step_says_what_it_found() -> None:
+    assert said(JUDGED) == [
+        "[1/9] t.selfcal.1.judge: judge round 1 of t: accepted: near-field S/N 110 -> 8785 (0.5 s)"
+    ]
+
+
+def test_the_journal_says_it_too() -> None:
+    assert _event_line(JUDGED).endswith("in 0.5 s, 0 B: accepted: near-field S/N 110 -> 8785")
+
+
+@pytest.mark.parametrize("verbose", [False, True])
+def test_why_there_is_nothing_to_do_is_said_once(verbose: bool) -> None:
+    """Five steps of each round after the last one have nothing to do, all for one reason."""
+    ended = [idle(f"t.selfcal.2.{name}", "the noise is reached") for name in ("predict", "solve")]
+    lines = said(*ended, idle("other", "no such channels"), verbose=verbose)
+    first, last = (
+        "[1/9] t.selfcal.2.predict: nothing to do: the noise is reached",
+        "[3/9] other: nothing to do: no such channels",
+    )
+    again = "[2/9] t.selfcal.2.solve: nothing to do: the noise is reached"
+    assert lines == ([first, again, last] if verbose else [first, last])
