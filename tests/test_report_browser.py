@@ -4,6 +4,7 @@ import pytest
 from casarun.folder import RunFolder
 from casarun.qa.verdict import assemble
 from casarun.report.render import render
+from matplotlib import image as pixels
 from support.browser import browser, needs_browser
 from test_qa_verdict import dataset, image
 from test_report import HOSTILE, LIMITS, OBSERVED, PLAN, meta, write
@@ -117,3 +118,24 @@ def test_logs_are_searched(page, run):
     assert page.run("document.querySelector('#logs pre').textContent") == (
         "INFO all is well\nWARN one thing"
     )
+
+
+def test_the_page_keeps_its_place_while_pictures_load(page, run):
+    plots = [
+        {"section": "image", "file": f"plots/map-{n}.png", "title": "Maps", "caption": "c"}
+        for n in range(3)
+    ]
+    write(run.root / "qa/data/images/N5921_2.hi.json", image(plots=plots))
+    (run.root / "qa/plots").mkdir()
+    for plot in plots:
+        pixels.imsave(run.root / "qa" / plot["file"], [[0.5] * 900] * 700)
+    render(run, PLAN, {}, meta())
+    page.look(1300, 900)
+    opened(page, run.report)
+    height = "document.documentElement.scrollHeight"
+    before = page.run(height)
+    page.run("for (const one of document.images) one.loading = 'eager'")
+    page.until("[...document.images].every((one) => one.complete && one.naturalWidth === 900)")
+    assert page.run("document.images.length") == 4
+    assert page.run("document.images[3].getBoundingClientRect().height") == 700
+    assert page.run(height) == before

@@ -12,6 +12,7 @@ from ..folder import RunFolder
 from ..plan import Plan, Step
 from . import citation, cubes, flags, logs, measured, selfcal, timing, viewers, words
 from .judging import attention, checks, failed_sections
+from .pictures import give_sizes
 from .places import link, load
 
 Results = Mapping[str, Mapping[str, Any]]
@@ -62,6 +63,7 @@ def context(
     images = list(_images(folder, plan, meta, steps))
     made_of_cubes = list(_cubes(folder, plan, meta))
     looked_at = (*datasets, *selfcals, *images, *made_of_cubes)
+    give_sizes(looked_at, folder.root / "qa")
     return {
         "title": meta.get("title") or meta.get("name") or folder.root.name,
         "home": "",
