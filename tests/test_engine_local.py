@@ -21,7 +21,7 @@ from casarun.engine.executors import Ended, Job
 from casarun.engine.executors.local import LocalExecutor
 from casarun.engine.journal import read_events
 from casarun.engine.policy import Budget, RetryPolicy
-from casarun.engine.results import read_result
+from casarun.engine.results import failure, read_result, write_result
 from casarun.engine.scheduler import Outcome, run
 from casarun.engine.signals import StopFlag, stopping
 from casarun.errors import Cause
@@ -298,6 +298,20 @@ def test_a_result_tells_what_was_used(folder: RunFolder) -> None:
     done = next(e for e in events if e["event"] == "step-done")
     assert done["peak_memory_bytes"] > 80e6
     assert done["writes"] == found["writes"]
+
+
+def test_a_result_is_on_the_disk_before_its_step_counts_as_done(
+    folder: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[Path] = []
+    monkeypatch.setattr(
+        os, "fsync", lambda fd: synced.append(Path(f"/proc/self/fd/{fd}").readlink())
+    )
+    write_result(folder, "a", 1, failure(Cause.UNKNOWN, ""))
+    logs = folder.log("a")
+    assert [path.name.startswith(".result.json.") for path in synced] == [True, False, False]
+    assert synced[0].parent == logs
+    assert synced[1:] == [logs, logs.parent]
 
 
 def test_late_values_are_resolved_in_the_work_folder(folder: RunFolder) -> None:

@@ -35,7 +35,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ..errors import Cause, DataError
-from ..files import read_json, write_json
+from ..files import read_json, sync_folder, write_json
 from ..folder import RunFolder
 
 SKIPPED: Final = "_skipped"
@@ -79,9 +79,13 @@ def failure(cause: Cause, message: str, advice: str = "") -> dict[str, Any]:
 
 
 def write_result(folder: RunFolder, step_id: str, attempt: int, result: Mapping[str, Any]) -> None:
-    """Write an attempt's result, and its copy as the step's."""
+    """Write an attempt's result, and, durably, its copy as the step's.
+
+    A step that was done is not run again, and the report has numbers from nowhere else.
+    """
     write_json(attempt_folder(folder, step_id, attempt) / RESULT, result, durable=False)
-    write_json(folder.log(step_id) / RESULT, result, durable=False)
+    write_json(folder.log(step_id) / RESULT, result)
+    sync_folder(folder.log(step_id).parent)
 
 
 def read_result(folder: RunFolder, step_id: str, attempt: int) -> dict[str, Any] | None:

@@ -16,6 +16,7 @@ from markupsafe import Markup
 
 from ..files import write_atomic
 from ..folder import RunFolder
+from ..syncing import sync_trees
 
 PARTS: Final = (
     "uPlot.js",
@@ -52,8 +53,11 @@ def script(wanted: bool) -> dict[str, str]:
 
 def bring(folder: RunFolder) -> None:
     """Write the viewers into a run folder, where they are not there already."""
-    place = folder.report.parent / "viewer"
+    place, written = folder.report.parent / "viewer", False
     for name in PARTS:
         text, path = template_text(f"viewer/{name}"), place / name
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             write_atomic(path, text, durable=False)
+            written = True
+    if written:
+        sync_trees((place,))
