@@ -578,6 +578,10 @@ def test_an_image_for_each_combination(loaded: Load) -> None:
         ("x.robust_2.pblimit_0.1", 2, 0.1, 7),
         ("x.robust_2.pblimit_0.2", 2, 0.2, 7),
     ]
+    assert result.swept["x.robust_2.pblimit_0.1"] == matrix.Swept(
+        "x", {"robust": 2, "tclean.pblimit": 0.1}
+    )
+    assert list(result.swept) == [image.name for image in result.recipe.image]
     assert result.source.locate(("image", 3, "robust")) == (8, 27)
     assert result.source.locate(("image", 3, "tclean", "pblimit")) == (9, 32)
     assert result.source.locate(("image", 3, "name")) == (5, 8)

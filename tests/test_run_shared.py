@@ -62,4 +62,6 @@ def test_swept_images_differ_and_come_again(sky: tuple[Path, skies.Truth], tmp_p
         assert np.array_equal(first, second, equal_nan=True)
     html = (tmp_path / "run" / "qa" / "index.html").read_text()
     assert all(name in html for name in IMAGES)
+    assert f"<h3>{skies.TARGET.name}: map by robust</h3>" in html
+    assert 'aria-label="noise (mJy/beam) of map against robust"' in html
     assert "lab/base.toml:9" in (tmp_path / "run" / "scripts" / "recipe.toml").read_text()

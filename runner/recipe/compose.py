@@ -13,7 +13,7 @@ from typing import Any
 
 from ..errors import KeyPath, Problem, RefusedError
 from .extends import Part, gather
-from .matrix import with_matrix
+from .matrix import Swept, with_matrix
 from .merge import NOT_MERGED, Merged
 from .observing_log import with_logs
 from .overrides import Overridden, override, parts_of, said, value_of
@@ -39,6 +39,8 @@ class Composed:
         The files that it is made of, the recipe itself last.
     variables : mapping of str to Variable
         What names stood for.
+    swept : mapping of str to Swept
+        The images that ``[matrix]`` made, by name.
     """
 
     document: dict[str, Any]
@@ -46,6 +48,7 @@ class Composed:
     problems: tuple[Problem, ...]
     files: tuple[Source, ...]
     variables: Mapping[str, Variable]
+    swept: Mapping[str, Swept]
 
 
 def compose(path: Path, options: Sequence[str], environ: Mapping[str, str]) -> Composed:
@@ -87,9 +90,9 @@ def compose(path: Path, options: Sequence[str], environ: Mapping[str, str]) -> C
     given.problems += variables.problems
     require_bounded(document, source)  # a variable may be a list
     document, source = with_logs(document, source, variables, environ)
-    document, source = with_matrix(document, source)
+    document, source, swept = with_matrix(document, source)
     files = tuple(part.source for part in parts)
-    return Composed(document, source, tuple(given.problems), files, variables.known)
+    return Composed(document, source, tuple(given.problems), files, variables.known, swept)
 
 
 def _raise(found: Sequence[tuple[Source, Sequence[Problem]]]) -> None:

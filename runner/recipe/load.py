@@ -13,6 +13,7 @@ from ..errors import KeyPath, Problem, RefusedError
 from . import rules, schema
 from .build import build
 from .compose import compose
+from .matrix import Swept
 from .model import Recipe
 from .paths import AnyEnvironment, Paths, Watching, casadata_folder
 from .positions import Source, in_order, render
@@ -39,6 +40,8 @@ class LoadedRecipe:
         What ``${name}`` in them stood for.
     watching : tuple of Watching
         Tables whose datasets come and go.
+    swept : mapping of str to Swept
+        The images that ``[matrix]`` made, by name.
     """
 
     recipe: Recipe
@@ -48,6 +51,7 @@ class LoadedRecipe:
     files: tuple[Source, ...] = ()
     variables: Mapping[str, Variable] = field(default_factory=dict)
     watching: tuple[Watching, ...] = ()
+    swept: Mapping[str, Swept] = field(default_factory=dict)
 
     @property
     def warned(self) -> str:
@@ -113,7 +117,7 @@ def load(
     source = replace(source, moved=_really_moved(paths.moved))
     return LoadedRecipe(
         build(resolved, path), source, tuple(problems), document,
-        composed.files, composed.variables, tuple(paths.watching),
+        composed.files, composed.variables, tuple(paths.watching), composed.swept,
     )  # fmt: skip
 
 

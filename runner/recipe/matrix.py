@@ -47,8 +47,26 @@ class Sweep:
     at: KeyPath
 
 
-def with_matrix(document: dict[str, Any], source: Source) -> tuple[dict[str, Any], Source]:
-    """Return a document in which each combination of swept values is an image.
+@dataclass(frozen=True)
+class Swept:
+    """What one of the images that a sweep makes has of it.
+
+    Attributes
+    ----------
+    of : str
+        Name of the image that it is made of.
+    values : mapping of str to value
+        What the swept keys are in this one, by key.
+    """
+
+    of: str
+    values: Mapping[str, Any]
+
+
+def with_matrix(
+    document: dict[str, Any], source: Source
+) -> tuple[dict[str, Any], Source, dict[str, Swept]]:
+    """Return a document in which each combination of swept values is an image, and which those are.
 
     Raises
     ------
@@ -56,7 +74,7 @@ def with_matrix(document: dict[str, Any], source: Source) -> tuple[dict[str, Any
         If something else than an image's key is swept, or there are too many combinations.
     """
     if "matrix" not in document:
-        return document, source
+        return document, source, {}
     node = schema()["properties"]["matrix"]
     problems = against(document["matrix"], node, ("matrix",))
     sweeps: list[Sweep] = []
@@ -67,6 +85,7 @@ def with_matrix(document: dict[str, Any], source: Source) -> tuple[dict[str, Any
             except ValueError as error:
                 problems.append(Problem(str(error), at, at_key=True))
     result = Expanded("image")
+    swept: dict[str, Swept] = {}
     images = document.get("image")
     for index, table in enumerate(images if isinstance(images, list) else ()):
         mine = [sweep for sweep in sweeps if sweep.image == index]
@@ -77,12 +96,13 @@ def with_matrix(document: dict[str, Any], source: Source) -> tuple[dict[str, Any
             message = f"makes {number:,} images of one, where {MOST} are enough"
             problems.append(Problem(message, mine[-1].at, at_key=True))
         elif mine:
-            _add(result, index, table, mine, source)
+            swept |= _add(result, index, table, mine, source)
         else:
             result.add(index, table, source)
     if problems:
         raise RefusedError(problems, render(problems, source))
-    return result.finish({k: v for k, v in document.items() if k != "matrix"}, source)
+    rest = {key: value for key, value in document.items() if key != "matrix"}
+    return (*result.finish(rest, source), swept)
 
 
 def _leaves(
@@ -125,10 +145,11 @@ def _sweep(document: dict[str, Any], parts: list[str], values: Any, at: KeyPath)
 
 def _add(
     result: Expanded, index: int, table: dict[str, Any], sweeps: Sequence[Sweep], source: Source
-) -> None:
-    """Add the images that one becomes: the last key changes fastest."""
+) -> dict[str, Swept]:
+    """Add the images that one becomes, and say which: the last key changes fastest."""
     combinations = list(itertools.product(*(enumerate(sweep.values) for sweep in sweeps)))
-    names = _names(label("image", table), sweeps, combinations)
+    of = label("image", table)
+    names = _names(of, sweeps, combinations)
     for name, combination in zip(names, combinations, strict=True):
         image = copy.deepcopy(table)
         origin = source.origin(("image", index))
@@ -141,6 +162,11 @@ def _add(
             _set_origin(origin, sweep.key, stands)
         image["name"] = name
         result.add(index, image, source, origin)
+    keys = [".".join(sweep.key) for sweep in sweeps]
+    return {
+        name: Swept(of, dict(zip(keys, (value for _, value in combination), strict=True)))
+        for name, combination in zip(names, combinations, strict=True)
+    }
 
 
 def _put(table: dict[str, Any], key: Sequence[str], value: Any) -> None:

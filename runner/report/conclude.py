@@ -190,6 +190,7 @@ def about(loaded: LoadedRecipe, versions: Mapping[str, str]) -> dict[str, Any]:
         "recipe_name": name,
         "versions": {**versions, "python": sys.version.split()[0]},
         "command": f"casarun {name}",
+        "swept": {image: asdict(one) for image, one in loaded.swept.items()},
         "limits": {
             "max_flagged_fraction": recipe.qa.max_flagged_fraction,
             "min_dynamic_range": recipe.qa.min_dynamic_range,

@@ -10,7 +10,7 @@ from typing import Any
 from ..engine.results import SKIPPED
 from ..folder import RunFolder
 from ..plan import Plan, Step
-from . import citation, cubes, flags, logs, measured, selfcal, timing, viewers, words
+from . import citation, cubes, flags, logs, measured, selfcal, sweeps, timing, viewers, words
 from .judging import attention, checks, failed_sections
 from .pictures import give_sizes
 from .places import link, load
@@ -79,6 +79,7 @@ def context(
         "datasets": datasets,
         "selfcals": selfcals,
         "images": images,
+        "sweeps": sweeps.sections(meta.get("swept", {}), images),
         "cubes": made_of_cubes,
         "steps": steps,
         "totals": {**_totals(steps), "disk": _disk(meta)},

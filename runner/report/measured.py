@@ -230,6 +230,7 @@ def image(
             "peak": numbers["peak_jy_per_beam"],
             "noise": numbers["rms_noise_jy_per_beam"],
             "dynamic_range": numbers.get("dynamic_range"),
+            "beam": numbers.get("bmaj_arcsec"),
         },
         "rows": _image_rows(numbers),
         "sources": sources.table(numbers, link),
