@@ -263,6 +263,11 @@ REFUSED = {
         "[flag]\nrfi = none\n",
         '5:7: Invalid value: text goes in quotes: "none"\n    5 | rfi = none\n      |       ^',
     ),
+    "text without an end": (
+        '[flag]\nrfi = "none\nquack = "10s"\n',
+        "5:12: a text in quotes ends on the line on which it begins: the closing quote is "
+        'missing\n    5 | rfi = "none\n      |            ^',
+    ),
     "number with a unit": (
         "[calibrate]\nsolint = { amp = 10s }\n",
         '5:20: Unclosed inline table: text goes in quotes: "10s"\n'
@@ -298,8 +303,18 @@ REFUSED = {
     ),
     "wrong type": (
         "[[image]]\nname = 'x'\nniter = \"5\"\n",
-        "6:9: image[0].niter: expected an integer, found a string\n"
+        "6:9: image[0].niter: expected an integer, found a string: write 5\n"
         '    6 | niter = "5"\n      |         ^^^',
+    ),
+    "a number as text": (
+        "[qa]\nmin_dynamic_range = '20.5'\n",
+        "5:21: qa.min_dynamic_range: expected a number, found a string: write 20.5\n"
+        "    5 | min_dynamic_range = '20.5'\n      |                     ^^^^^^",
+    ),
+    "a number without its unit": (
+        "[flag]\nquack = 10\n",
+        '5:9: flag.quack: expected a string, found an integer: write for example "10s"\n'
+        "    5 | quack = 10\n      |         ^^",
     ),
     "wrong type of alternatives": (
         "[calibrate]\nrefant = 1.5\n",
@@ -520,7 +535,8 @@ def test_refused(refused: Callable[..., str], name: str) -> None:
 
 def test_keys_required_of_the_document(refused: Callable[..., str]) -> None:
     assert refused("") == (
-        "recipe.toml: casarun: this key is required\nrecipe.toml: dataset: this key is required"
+        "recipe.toml: casarun: this key is required: write casarun = 1\n"
+        "recipe.toml: dataset: this key is required"
     )
 
 

@@ -336,6 +336,8 @@ def test_link(path, target):
         (2.5, "2.50 Jy/beam"), (0.0547, "54.7 mJy/beam"), (8.8e-4, "880 µJy/beam"),
         (-0.00323, "-3.23 mJy/beam"), (2e-8, "20.0 nJy/beam"), (0.0, "0 nJy/beam"),
         (None, "unknown"), (12345.0, "12345 Jy/beam"),
+        (0.99996e-3, "1.00 mJy/beam"),
+        (0.9994e-3, "999 µJy/beam"),
     ],
 )  # fmt: skip
 def test_brightness(value, text):

@@ -75,7 +75,7 @@ def test_it_is_not_written_at_every_step(run, monkeypatch):
     for second in range(100):
         clock.now = float(second)
         told({"event": "step-done", "step": "apr13.measure"})
-    assert rendered == [15.0, 45.0, 75.0]
+    assert rendered == [30.0, 60.0, 90.0]
 
 
 def test_a_slow_report_is_written_seldom(run, monkeypatch):
@@ -90,13 +90,13 @@ def test_a_slow_report_is_written_seldom(run, monkeypatch):
     while clock.now < 500:
         clock.now += 1.0
         told({"event": "step-done", "step": "apr13.measure"})
-    assert rendered == [15.0, 221.0, 427.0]
+    assert rendered == [30.0, 236.0, 442.0]
 
 
 def test_a_step_that_failed_is_said_at_once(run):
     clock = Clock()
     told = listener(run, clock)
-    clock.now = 20.0
+    clock.now = live.FIRST_S
     told({"event": "step-failed", "step": "N5921_2.hi.clean", "message": "the model is empty"})
     page = Page(run.report.read_text())
     assert "failed" in page.text
@@ -107,7 +107,7 @@ def test_what_cannot_be_written_does_not_end_the_run(run):
     (run.root / "qa/data/apr13.json").write_text(json.dumps({"kind": "dataset"}))
     clock = Clock()
     told = listener(run, clock)
-    clock.now = 20.0
+    clock.now = live.FIRST_S
     told({"event": "step-done", "step": "apr13.measure"})
     assert not run.report.exists()
 
@@ -118,7 +118,7 @@ def test_a_plan_without_measurements_is_shown_too(tmp_path):
     folder.journal.write_text("")
     clock = Clock()
     told = live.Live(folder, Plan((Step("a", "flag", "flag", "copy"),)), ABOUT, {}, clock)
-    clock.now = 20.0
+    clock.now = live.FIRST_S
     told({"event": "step-skipped", "step": "a", "reason": "unchanged"})
     assert "1 unchanged" in Page(folder.report.read_text()).text
 

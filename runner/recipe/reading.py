@@ -167,6 +167,11 @@ def _syntax(message: str, source: Source) -> Problem:
         return Problem(message)
     if match["line"]:
         line, column = int(match["line"]), int(match["column"])
+        if match["what"] == "Illegal character '\\n'":
+            what = (
+                "a text in quotes ends on the line on which it begins: the closing quote is missing"
+            )
+            return Problem(what, line=line, column=column)
         hint = _quotes(source.lines[line - 1], column - 1) if _OF_VALUE.match(message) else ""
         return Problem(match["what"] + hint, line=line, column=column)
     line = max(number for number, text in enumerate(source.lines, 1) if text or number == 1)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from importlib.resources import files
@@ -114,7 +115,8 @@ def _check(value: Any, node: Schema, key: KeyPath) -> Iterator[Problem]:
         return
     wanted = node["type"]
     if not _TYPES[wanted](value):
-        yield Problem(f"expected {_WORDS[wanted]}, found {kind(value)}{_heading(node, key)}", key)
+        way_out = _heading(node, key) or _instead(value, node)
+        yield Problem(f"expected {_WORDS[wanted]}, found {kind(value)}{way_out}", key)
         return
     scalars: dict[str, Callable[[Any, Schema], str]] = {
         "string": _string,
@@ -137,6 +139,19 @@ def _heading(node: Schema, key: KeyPath) -> str:
         return f": write [{key[0]}]"
     rows = node["type"] == "array" and resolved(node["items"])["type"] == "object"
     return f": write [[{key[0]}]] for each" if rows else ""
+
+
+def _instead(value: Any, node: Schema) -> str:
+    """Say what to write in place of a value of the wrong type: itself unquoted, or an example."""
+    wanted = node["type"]
+    if isinstance(value, str) and wanted in ("integer", "number"):
+        plain = re.fullmatch(r"[+-]?\d{1,15}(\.\d{1,15})?", value.strip())
+        if plain and (wanted == "number" or not plain[1]):
+            return f": write {value.strip()}"
+    examples = [one for one in node.get("examples", ()) if _TYPES[wanted](one)]
+    if wanted == "string" and examples:
+        return f': write for example "{examples[0]}"'
+    return ""
 
 
 def _enum(value: Any, allowed: Sequence[Any], key: KeyPath) -> Iterator[Problem]:
@@ -201,7 +216,9 @@ def _table(value: dict[str, Any], node: Schema, key: KeyPath) -> Iterator[Proble
     known: Mapping[str, Schema] = node.get("properties", {})
     for name in node.get("required", ()):
         if name not in value:
-            yield Problem("this key is required", (*key, name))
+            only = resolved(known[name]).get("const") if name in known else None
+            way_out = "" if only is None else f": write {name} = {only}"
+            yield Problem(f"this key is required{way_out}", (*key, name))
     others = node.get("additionalProperties", True)
     for name, item in value.items():
         if name in known:

@@ -46,7 +46,7 @@ def brightness(value: float | None, unit: str = "Jy/beam") -> str:
         return UNKNOWN
     size = abs(value)
     for factor, prefix in ((1.0, ""), (1e3, "m"), (1e6, "µ"), (1e9, "n")):
-        if size * factor >= 1 or prefix == "n":
+        if size * factor >= 0.9995 or prefix == "n":
             return f"{significant(value * factor)} {prefix}{unit}"
     return f"{value:g} {unit}"
 
@@ -55,7 +55,8 @@ def significant(value: float, digits: int = 3) -> str:
     """Write a number with some significant digits and without an exponent."""
     if value == 0 or not math.isfinite(value):
         return f"{value:g}"
-    places = max(0, digits - 1 - math.floor(math.log10(abs(value))))
+    rounded = float(f"{value:.{digits - 1}e}")  # 0.9996 is 1.00, not 1.000
+    places = max(0, digits - 1 - math.floor(math.log10(abs(rounded))))
     return f"{value:.{places}f}"
 
 
