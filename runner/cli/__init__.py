@@ -14,9 +14,10 @@ import click
 from ..errors import CasarunError, ExitCode, printable
 from .commands import cli
 from .handing import cancel, slice_, submit
+from .looking import compare, dashboard, plot, view
 from .sharing import bundle, crate, verify
 
-for _command in (bundle, cancel, crate, slice_, submit, verify):
+for _command in (bundle, cancel, compare, crate, dashboard, plot, slice_, submit, verify, view):
     cli.add_command(_command)
 
 __all__ = ["main"]
