@@ -289,3 +289,21 @@ def test_the_tables_sort_and_narrow(many: Path) -> None:
         )
         assert page.said == []
         assert [address for address in page.asked if not address.startswith("file:")] == []
+
+
+@needs_browser
+def test_long_tables_scroll_by_themselves_below_their_heading(many: Path) -> None:
+    with browser() as page:
+        page.look(1300, 500)
+        page.open(many / "run" / "qa" / "index.html")
+        table = "document.querySelector('[aria-label=\"All datasets\"]')"
+        page.run(f"{table}.scrollTop = 300; 0")
+        top, head, first, height = page.run(f"""(() => {{
+            const top = (one) => one.getBoundingClientRect().top;
+            const rows = {table}.querySelectorAll('tr');
+            return [top({table}), top(rows[0].cells[0]), top(rows[1]), {table}.clientHeight];
+        }})()""")
+        assert height < 500
+        assert head == pytest.approx(top, abs=1)
+        assert first < top - 200
+        assert page.said == []
