@@ -25,6 +25,9 @@ from measuring import CASARUN, HERE, RECIPE, Figure, Part, Sample
 LEAST_FASTER = 1.8
 CORES = 2
 CASA, OURS, PEER = "one tclean", "casarun", "casa-pclean"
+THRESHOLD = "150mJy"
+"""Of the simulated cube: two cycles, so that one tclean of 256 channels takes minutes."""
+
 SIGMAS_APART = 1.0
 """Largest difference of two cubes' pixels in units of the noise; their rms is a tenth of that."""
 
@@ -43,12 +46,15 @@ class Case:
         The field.
     settings : dict
         Keys of the recipe's image.
+    memory_gb : float
+        What casarun may use, all its processes together.
     """
 
     name: str
     vis: Path
     target: str
     settings: dict[str, Any]
+    memory_gb: float = 4.0
 
     @property
     def title(self) -> str:
@@ -108,7 +114,7 @@ def simulated(scratch: Path, options: Namespace) -> Case:
     skies.build(vis, sky)
     settings = {
         "imsize": 64 if options.quick else 1024, "cell": "4arcsec", "start": 0, "nchan": channels,
-        "restfreq": "1.42GHz", "threshold": "60mJy", "niter": 1000000,
+        "restfreq": "1.42GHz", "threshold": THRESHOLD, "niter": 1000000,
     }  # fmt: skip
     return Case("simulated", vis, "target", settings)
 
@@ -145,6 +151,10 @@ def _measured(case: Case, scratch: Path, options: Namespace) -> Part:
             Figure(f"{case.title}: casa-pclean's over casarun's", part.ratio(PEER, OURS),
                    least=least)
         )  # fmt: skip
+    part.figures.append(
+        Figure(f"{case.title}: casarun's peak memory over its bound",
+               part.median(OURS, "peak_memory_bytes") / (case.memory_gb * 1e9), most=1.0)
+    )  # fmt: skip
     part.wrong += _differences(case, places[CASA], places[OURS])
     return part
 
@@ -190,6 +200,7 @@ def _command(
     recipe.write_text(
         f'casarun = 1\n[[dataset]]\nname = "day"\nvis = "{case.vis}"\ncalibrated = true\n'
         f'[targets]\nfields = ["{case.target}"]\n[resources]\ncores = {CORES}\n'
+        f'memory = "{case.memory_gb:g}GB"\n'
         '[[image]]\nname = "cube"\nspecmode = "cube"\npbcor = false\ngridder = "standard"\n'
         + "\n".join(lines) + "\n",
         encoding="utf-8",
