@@ -238,6 +238,14 @@ def test_every_sefd_has_a_source_and_bands_do_not_overlap(array):
     assert all(100 < band.sefd_jy < 5000 for band in array.bands)
 
 
+@pytest.mark.parametrize(("s_band_hz", "s_band_ujy"), [(2.4055e9, 6.9), (3.0625e9, 7.1)])
+def test_meerkats_uhf_and_s_band_have_the_ratio_of_saraos_table(s_band_hz, s_band_ujy):
+    """Noise of an hour: 11.9 uJy over 580 to 1015 MHz; S1, S4 over 875 MHz each."""
+    uhf, s_band = sefd.find("MeerKAT", 0.8e9)[1], sefd.find("MeerKAT", s_band_hz)[1]
+    expected = (11.9 / s_band_ujy) * math.sqrt(435 / 875)
+    assert uhf.sefd_jy / s_band.sefd_jy == pytest.approx(expected, rel=0.05)
+
+
 def fluxes(index, bump=1.0):
     """Return what fluxscale would for four windows of a power law, one of them off."""
     hertz = [1.0e9, 1.2e9, 1.5e9, 1.8e9]

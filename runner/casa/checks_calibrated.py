@@ -60,14 +60,8 @@ def amplitude(given: Mapping[str, Any], evidence: Evidence) -> dict[str, Json]:
         hand = max(by_hand, key=lambda name: _number(by_hand[name]), default="")
         found = _of_all_hands({hand: by_hand[hand]} if hand else {})
         wanted, origin = _means_of_model(path, field, hand, channels), "its model"
-    ratios: dict[str, float] = {}
-    for spw in sorted(found.keys() & wanted.keys()):
-        mean, error = found[spw]
-        # Where noise hides it, or the source is resolved out, the mean tells nothing.
-        if wanted[spw] > 0 and error < 0.1 * wanted[spw]:
-            ratios[str(spw)] = mean / wanted[spw]
-    for name, ratio in ratios.items():
-        spw = int(name)
+    ratios = _ratios(found, wanted)
+    for spw, ratio in ratios.items():
         if not 1 / _ABSURD < ratio < _ABSURD:
             raise failed(
                 f"expected calibrated data of field {field} in {path} to average "
@@ -78,11 +72,26 @@ def amplitude(given: Mapping[str, Any], evidence: Evidence) -> dict[str, Json]:
                 "calibrators.flux and calibrate.applycal.",
             )
     warnings = [
-        f"field {field}: calibrated data average {ratio:.2f} times what {origin} says in spw {name}"
-        for name, ratio in ratios.items()
+        f"field {field}: calibrated data average {ratio:.2f} times what {origin} says in spw {spw}"
+        for spw, ratio in ratios.items()
         if not 1 / _ODD < ratio < _ODD
     ]
-    return {"ratio": ratios} | ({"warnings": warnings} if warnings else {})
+    by_name: dict[str, Json] = {str(spw): ratio for spw, ratio in ratios.items()}
+    return {"ratio": by_name} | ({"warnings": warnings} if warnings else {})
+
+
+def _ratios(
+    found: Mapping[int, tuple[float, float]], wanted: Mapping[int, float]
+) -> dict[int, float]:
+    """Return data over model (Jy over Jy) by spw, where the mean is good to a tenth.
+
+    Elsewhere noise hides the source, or it is resolved out, and the mean tells nothing.
+    """
+    return {
+        spw: found[spw][0] / wanted[spw]
+        for spw in sorted(found.keys() & wanted.keys())
+        if wanted[spw] > 0 and found[spw][1] < 0.1 * wanted[spw]
+    }
 
 
 def _some_channels(path: Path) -> dict[int, list[int]]:

@@ -47,15 +47,7 @@ def caltable(given: Mapping[str, Any], evidence: Evidence) -> dict[str, Json]:
         for a field that should have some.
     """
     path = Path(given["path"])
-    if not (path / "table.dat").is_file():
-        raise failed(
-            f"expected the calibration table {path}, found none: there was nothing to solve "
-            "for, because all selected data are flagged, fewer antennas than "
-            "calibrate.minblperant allows have data, or the field or refant does not exist"
-            + evidence.log_says(),
-            "Look at the flags of the calibrators; check calibrate.refant, calibrate.spw and "
-            "[calibrators].",
-        )
+    _require_table(path, evidence)
     counts = _count_solutions(path)
     total = int(counts["total"].sum())
     if not total:
@@ -78,6 +70,19 @@ def caltable(given: Mapping[str, Any], evidence: Evidence) -> dict[str, Json]:
     ]
     found = {"n_solutions": total, "flagged_fraction": fraction, **_by_axis(counts)}
     return found | ({"warnings": warnings} if warnings else {})
+
+
+def _require_table(path: Path, evidence: Evidence) -> None:
+    """Raise StepFailedError unless there is a calibration table."""
+    if not (path / "table.dat").is_file():
+        raise failed(
+            f"expected the calibration table {path}, found none: there was nothing to solve "
+            "for, because all selected data are flagged, fewer antennas than "
+            "calibrate.minblperant allows have data, or the field or refant does not exist"
+            + evidence.log_says(),
+            "Look at the flags of the calibrators; check calibrate.refant, calibrate.spw and "
+            "[calibrators].",
+        )
 
 
 def _among(counts: Mapping[str, Any], antennas: Sequence[int] | None) -> float:
@@ -248,40 +253,42 @@ def setjy(given: Mapping[str, Any], evidence: Evidence) -> dict[str, Json]:
     StepFailedError
         If a field has no flux density, or in a window the 1 Jy that setjy falls back to.
     """
+    fields = map(str, given["fields"])
+    return {"flux_jy": {name: _flux_of_model(name, evidence) for name in fields}}
+
+
+def _flux_of_model(name: str, evidence: Evidence) -> dict[str, Json]:
+    """Return Stokes I (Jy) of a field's model by spectral window, or raise: see `setjy`."""
     standard = str(evidence.params.get("standard", "Perley-Butler 2017"))
-    fluxes: dict[str, dict[str, float]] = {}
-    for name in map(str, given["fields"]):
-        entry = _field_entry(evidence.outcome, name)
-        flux = {spw: stokes[0] for spw, stokes in _flux_densities(entry).items()}
-        fallback = [s for s in _flux_densities(entry).values() if s[0] == 1 and not any(s[1:])]
-        advice = (
-            "Set calibrators.flux.field to a calibrator of the standard, or calibrators.flux."
-            "standard = 'manual' with calibrators.flux.fluxdensity."
+    entry = _field_entry(evidence.outcome, name)
+    flux = {spw: stokes[0] for spw, stokes in _flux_densities(entry).items()}
+    fallback = [s for s in _flux_densities(entry).values() if s[0] == 1 and not any(s[1:])]
+    advice = (
+        "Set calibrators.flux.field to a calibrator of the standard, or calibrators.flux."
+        "standard = 'manual' with calibrators.flux.fluxdensity."
+    )
+    if not flux:
+        raise failed(
+            f"expected a flux density of field {name} from setjy, found none: the field "
+            f"does not exist or the standard '{standard}' does not know it" + evidence.log_says(),
+            advice,
         )
-        if not flux:
-            raise failed(
-                f"expected a flux density of field {name} from setjy, found none: the field "
-                f"does not exist or the standard '{standard}' does not know it"
-                + evidence.log_says(),
-                advice,
-            )
-        bad = {spw: value for spw, value in flux.items() if not 0 < value < math.inf}
-        if bad:
-            spw, value = next(iter(bad.items()))
-            raise failed(
-                f"expected a positive flux density of field {name}, found {value:g} Jy in "
-                f"spw {spw}: the standard '{standard}' does not hold at that frequency",
-                advice,
-            )
-        if fallback and standard not in {"manual", "fluxscale"}:
-            raise failed(
-                f"expected a flux density of field {name} ({entry.get('fieldName', '?')}) from "
-                f"the standard '{standard}', found setjy's fallback of 1 Jy: the standard does "
-                "not know this field",
-                advice,
-            )
-        fluxes[name] = flux
-    return {"flux_jy": fluxes}
+    bad = {spw: value for spw, value in flux.items() if not 0 < value < math.inf}
+    if bad:
+        spw, value = next(iter(bad.items()))
+        raise failed(
+            f"expected a positive flux density of field {name}, found {value:g} Jy in "
+            f"spw {spw}: the standard '{standard}' does not hold at that frequency",
+            advice,
+        )
+    if fallback and standard not in {"manual", "fluxscale"}:
+        raise failed(
+            f"expected a flux density of field {name} ({entry.get('fieldName', '?')}) from "
+            f"the standard '{standard}', found setjy's fallback of 1 Jy: the standard does "
+            "not know this field",
+            advice,
+        )
+    return dict(flux)
 
 
 def _field_entry(outcome: Mapping[str, Any], name: str) -> Mapping[str, Any]:

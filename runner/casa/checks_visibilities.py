@@ -353,30 +353,35 @@ def corrected(given: Mapping[str, Any], evidence: Evidence) -> dict[str, Json]:
     calibrated: dict[str, list[int]] = {}
     warnings = []
     for number in [int(field) for field in given["fields"]]:
-        states = _states(path, number)
-        same = sorted(spw for spw, state in states.items() if state == "same")
-        if same:
-            raise failed(
-                f"expected field {number} of {path} to be calibrated, found CORRECTED_DATA equal "
-                f"to DATA in spw {listing([str(spw) for spw in same])}: the calibration tables "
-                "have no solutions there",
-                "Give the calibrators the same spectral windows as the targets (calibrate.spw), or "
-                "map them with calibrate.applycal.spwmap.",
-            )
-        usable = sorted(spw for spw, state in states.items() if state == "calibrated")
-        empty = sorted(spw for spw, state in states.items() if state == "flagged")
-        if not usable:
-            raise failed(
-                f"expected calibrated data of field {number} in {path}, found "
-                f"{'all of it flagged' if states else 'no visibilities of it'}",
-                _flagging_advice({"gaintable": ()}),
-            )
+        usable, empty = _calibrated_windows(path, number)
         if empty:
             warnings.append(
                 f"field {number}: all data of spw {listing([str(s) for s in empty])} are flagged"
             )
         calibrated[str(number)] = usable
     return {"spws": calibrated} | ({"warnings": warnings} if warnings else {})
+
+
+def _calibrated_windows(path: Path, field: int) -> tuple[list[int], list[int]]:
+    """Return a field's calibrated spws and those all flagged, or raise: see `corrected`."""
+    states = _states(path, field)
+    same = sorted(spw for spw, state in states.items() if state == "same")
+    if same:
+        raise failed(
+            f"expected field {field} of {path} to be calibrated, found CORRECTED_DATA equal "
+            f"to DATA in spw {listing([str(spw) for spw in same])}: the calibration tables "
+            "have no solutions there",
+            "Give the calibrators the same spectral windows as the targets (calibrate.spw), or "
+            "map them with calibrate.applycal.spwmap.",
+        )
+    usable = sorted(spw for spw, state in states.items() if state == "calibrated")
+    if not usable:
+        raise failed(
+            f"expected calibrated data of field {field} in {path}, found "
+            f"{'all of it flagged' if states else 'no visibilities of it'}",
+            _flagging_advice({"gaintable": ()}),
+        )
+    return usable, sorted(spw for spw, state in states.items() if state == "flagged")
 
 
 def _states(path: Path, field: int) -> dict[int, str]:

@@ -69,7 +69,9 @@ ARRAYS: Final = (
             Band("S", 1.75e9, 3.5e9, 450),
         ),
         "L band: the average of SARAO's continuum sensitivity calculator (MeerKAT Cookbook); "
-        "CARACal weights by 405 to 580 Jy, most below 1 GHz; UHF and S band as commonly quoted",
+        "CARACal weights by 405 to 580 Jy, most below 1 GHz; UHF and S band as commonly quoted: "
+        "their ratio of 1.22 is that of SARAO's table of expected noise (11.9 uJy for UHF, 6.9 "
+        "and 7.1 uJy for S1 and S4 in an hour), whose absolute values depend on its weighting",
     ),
     Array(
         ("GMRT", "UGMRT"), 1.0,
