@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from io import StringIO
+from pathlib import Path
 from typing import Any
 
 import pytest
 from casarun.cli.tables import _event_line
-from casarun.cli.terminal import Lines
+from casarun.cli.terminal import Lines, last_line
 from rich.console import Console
 
 JUDGED = {
@@ -51,3 +52,26 @@ def test_why_there_is_nothing_to_do_is_said_once(verbose: bool) -> None:
     )
     again = "[2/9] t.selfcal.2.solve: nothing to do: the noise is reached"
     assert lines == ([first, again, last] if verbose else [first, last])
+
+
+@pytest.mark.parametrize(
+    ("written", "shown"),
+    [
+        ("-------------------- Run Major Cycle 2 --------------------", "Run Major Cycle 2"),
+        ("Peak -0.03 Jy\n{head}##########################################", "Peak -0.03 Jy"),
+        ("[a.psf] beam : 53 x 47 arcsec\nno line of CASA's", "[a.psf] beam : 53 x 47 arcsec"),
+        ("====================", ""),
+        ("colour \x1b[31mred", "colour [31mred"),
+    ],
+)
+def test_the_live_view_shows_what_the_log_says_last_without_rules(
+    tmp_path: Path, written: str, shown: str
+) -> None:
+    head = "2026-11-27 13:00:00\tINFO\ttclean::::\t"
+    log = tmp_path / "casa.log"
+    log.write_text(head + written.replace("{head}", head) + "\n")
+    assert last_line(log) == shown
+
+
+def test_the_live_view_shows_nothing_of_a_log_that_is_not_there(tmp_path: Path) -> None:
+    assert last_line(tmp_path / "casa.log") == ""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -20,6 +21,9 @@ from ..errors import ExitCode, printable
 from ..plan import written
 from ..quantities import human_bytes, human_seconds
 from .plain import escape
+
+_RULE: Final = re.compile(r"[-=*#]{4,}")
+"""What CASA underlines and frames its messages with."""
 
 _TAIL_BYTES = 4096
 _VERDICTS = {"pass": "bold green", "warn": "bold yellow", "fail": "bold red"}
@@ -243,7 +247,7 @@ def lines_only() -> Iterator[Lines]:
 
 
 def last_line(log: Path) -> str:
-    """Return the message of the last line of a CASA log."""
+    """Return the message of the last line of a CASA log that says something; no ruled lines."""
     try:
         with log.open("rb") as stream:
             stream.seek(0, 2)
@@ -251,9 +255,12 @@ def last_line(log: Path) -> str:
             lines = stream.read().decode("utf-8", "replace").splitlines()
     except OSError:
         return ""
-    parts = lines[-1].split("\t") if lines else []
-    message = parts[-1].strip() if len(parts) > 2 else ""
-    return "".join(char for char in message if char.isprintable())[:120]
+    for line in reversed(lines):
+        parts = line.split("\t")
+        said = _RULE.sub("", parts[-1]).strip() if len(parts) > 2 else ""
+        if said:
+            return "".join(char for char in said if char.isprintable())[:120]
+    return ""
 
 
 def images_table(metrics: Mapping[str, Any]) -> Table | None:
