@@ -63,6 +63,13 @@ def write(runs: Sequence[Run], output: Path) -> Path:
         If `output` holds something else than such a page.
     """
     require_own(output, _DATA, "dashboard")
+    page = environment().get_template("dashboard.html").render(_context(runs, output))
+    write_atomic(output / _PAGE, page.encode("utf-8", "backslashreplace"), durable=False)
+    return output / _PAGE
+
+
+def _context(runs: Sequence[Run], output: Path) -> dict[str, Any]:
+    """Return what the template shows; writes the data and thumbnails that the page links to."""
     owned = [
         (row, run)
         for run, label in zip(runs, survey.labels(runs), strict=True)
@@ -71,30 +78,23 @@ def write(runs: Sequence[Run], output: Path) -> Path:
     rows = [row for row, _ in owned]
     date = trends.date_of(rows)
     plots, odd = trend_plots.all_of(rows, date)
-    shown = [_shown(row, run, output, odd, index) for index, (row, run) in enumerate(owned)]
     made = now()
     _write_data(output, rows, odd, made)
     script = template_text("dashboard.js")
-    page = (
-        environment()
-        .get_template("dashboard.html")
-        .render(
-            rows=shown,
-            plots=plots,
-            frame=trend_plots.FRAME,
-            outliers=[{**asdict(one), "off": _off(one.sigma)} for one in odd],
-            counts=[_count(name, number) for name, number in trends.counted(rows).items()],
-            n_runs=len(runs),
-            n_images=sum(bool(row.image) for row in rows),
-            date=date,
-            made=words.moment(made),
-            choices=_choices(rows),
-            script=Markup(script),  # noqa: S704 (casarun's own file)
-            script_hash=_hash(script),
-        )
-    )
-    write_atomic(output / _PAGE, page.encode("utf-8", "backslashreplace"), durable=False)
-    return output / _PAGE
+    return {
+        "rows": [_shown(row, run, output, odd, index) for index, (row, run) in enumerate(owned)],
+        "plots": plots,
+        "frame": trend_plots.FRAME,
+        "outliers": [{**asdict(one), "off": _off(one.sigma)} for one in odd],
+        "counts": [_count(name, number) for name, number in trends.counted(rows).items()],
+        "n_runs": len(runs),
+        "n_images": sum(bool(row.image) for row in rows),
+        "date": date,
+        "made": words.moment(made),
+        "choices": _choices(rows),
+        "script": Markup(script),  # noqa: S704 (casarun's own file)
+        "script_hash": _hash(script),
+    }
 
 
 def _hash(script: str) -> str:
