@@ -191,20 +191,14 @@ def test_the_wall_time_is_over(bench: Bench, wanted: dict[str, str]) -> None:
 
 def _freeze_a_step(bench: Bench) -> None:
     """Stop the process of a step that is at its work; one runs at a time."""
-    runner = next(
-        process
-        for process in psutil.process_iter(["cmdline"])
-        if {"casarun", "run", str(bench.run)} <= {*(process.info["cmdline"] or ())}
-    )
 
     def frozen() -> bool:
-        for server in crashes.servers_of(runner):
-            for step in server.children():
-                with contextlib.suppress(psutil.Error):
-                    if time.time() - step.create_time() > 0.1:
-                        step.suspend()
-                        return True
-        return False
+        last = crashes.events(bench.run)[-1]
+        if last["event"] != "step-placed":
+            return False
+        with contextlib.suppress(psutil.NoSuchProcess):
+            psutil.Process(last["pid"]).suspend()
+        return crashes.events(bench.run)[-1] == last
 
     wait(frozen, "no step ran")
 
