@@ -77,7 +77,7 @@ def test_targets_have_sections_of_their_own_and_a_single_image_none():
 
 
 TEMPLATE = (
-    '{% from "macros.html" import sized %}{% from "charts.html" import chart %}'
+    '{% from "macros.html" import measured, sized %}{% from "charts.html" import chart %}'
     '{% include "sweeps.html" %}'
 )
 

@@ -90,10 +90,6 @@ def _line(of: str, along: str, values: Mapping[str, Any]) -> str:
 def _written(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return ", ".join(map(_written, value)) or "[]"
-    return (
-        str(value).lower()
-        if isinstance(value, bool)
-        else words.NONE
-        if value is None
-        else str(value)
-    )
+    if value is None:
+        return words.NONE
+    return str(value).lower() if isinstance(value, bool) else str(value)
