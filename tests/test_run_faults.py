@@ -170,7 +170,9 @@ def test_the_kernel_kills_for_memory(bench: Bench) -> None:
         pytest.skip(f"no memory cgroup can be made here: {error}")
     try:
         inside = ("sh", "-c", f'echo $$ > {group}/cgroup.procs && exec "$@"', "sh")
-        with bench.run(IMAGES, inside=inside) as run:
+        # Tried again before the limit is raised, it would be killed again.
+        patience = ("retry.wait=5s", "retry.max_wait=5s")
+        with bench.run(IMAGES, *patience, inside=inside) as run:
             with run.frozen(CLEAN):
                 used = int((group / "memory.usage_in_bytes").read_text())
                 limit.write_text(str(used + 4_000_000))
