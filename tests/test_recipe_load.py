@@ -632,3 +632,21 @@ def test_byte_order_mark_and_windows_line_ends(loaded: Load, refused: Callable[.
         "recipe.toml:5:1: qa.x: unknown key; known here: max_flagged_fraction, "
         "min_dynamic_range, viewer\n    5 | x = 1\n      | ^"
     )
+
+
+def test_an_interpolation_that_casa_does_not_know(tmp_path: Path) -> None:
+    path = tmp_path / "x.toml"
+    path.write_text(
+        'casarun = 1\n[[dataset]]\nvis = "/dev"\nname = "a"\n[calibrate]\n'
+        'tables = [{ table = "x", interp = "nearest,lineal" }]\n'
+    )
+    with pytest.raises(RefusedError) as refused:
+        load(path)
+    assert [(p.key, p.message) for p in refused.value.problems] == [
+        (
+            ("calibrate", "tables", 0, "interp"),
+            '\'nearest,lineal\' is no interpolation; in time "nearest" or "linear", then "PD" '
+            'or "perobs"; after a comma in frequency "nearest", "linear", "cubic" or "spline", '
+            'then "flag": "linear,linearflag"',
+        )
+    ]

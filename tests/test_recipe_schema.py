@@ -38,9 +38,14 @@ SHORTHANDS: dict[str, set[Any]] = {
     "selfcal.refant": {"integer", ("array", frozenset({"string", "integer"}))},
     "calibrate.delay": {"boolean"},
     "calibrate.calwt": {"boolean"},
+    "calibrate.tables": {("array", frozenset({"object", "string"}))},
+    "calibrate.tables.calwt": {"boolean"},
 }
 # What the model holds for the values of a shorthand.
-WRITTEN_OUT = {"calibrate.delay": {"'yes'", "'no'"}, "calibrate.calwt": {"'yes'", "'no'"}}
+WRITTEN_OUT: dict[str, set[Any]] = {
+    **{f"calibrate.{key}": {"'yes'", "'no'"} for key in ("delay", "calwt", "tables.calwt")},
+    "calibrate.tables": {("array", frozenset({"object"}))},
+}
 # What puts a recipe together: nothing of it is left in the model.
 COMPOSING = {("extends",), ("remove",), ("vars",), ("matrix",), ("dataset", "log")}
 PLAIN = {str: "string", int: "integer", float: "number", bool: "boolean"}
@@ -93,6 +98,11 @@ def keys(
             choices = [resolved(choice) for choice in whole.get("anyOf", [whole])]
             whole = next(c for c in choices if c["type"] != "string")
             rows = resolved(whole["items"]) if whole["type"] == "array" else whole
+            rows = next(
+                resolved(choice)
+                for choice in rows.get("anyOf", [rows])
+                if "properties" in resolved(choice)
+            )
             yield from keys(table, rows, here)  # type: ignore[arg-type]
 
 
@@ -174,7 +184,7 @@ def test_tables_are_closed() -> None:
             for child in node:
                 yield from visit(child, name)
 
-    assert len(list(visit(schema(), "recipe"))) == 29
+    assert len(list(visit(schema(), "recipe"))) == 30
 
 
 def test_defaults_written_out_change_nothing() -> None:

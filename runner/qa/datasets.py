@@ -15,7 +15,7 @@ import numpy.typing as npt
 from ..casa import celestial_frame, read
 from ..errors import DataError
 from . import calibrators as point_fits
-from . import known_places, plots, solutions, spectra
+from . import known, known_places, plots, solutions, spectra
 from .metrics import SPEED_OF_LIGHT_M_S, FlagCounts, fluxscale_table, put
 from .tiles import Series
 from .viewer_data import most_bytes
@@ -161,10 +161,12 @@ def measure(params: Params) -> dict[str, Any]:
     for entry in params["caltables"]:
         table = _read(entry)
         tables.append(_summary(entry, table, flagged))
-        if isinstance(table, read.CalTable) and entry["kind"] not in unseen:
-            shown.extend(_caltable_plots(table, str(entry["kind"]), folder, feeds(about)))
-        if isinstance(table, read.CalTable) and averages:
-            shown.append(_caltable_viewer(table, str(entry["kind"]), folder, feeds(about)))
+        if not isinstance(table, read.CalTable) or not _is_plotted(entry, table):
+            continue
+        if entry["kind"] not in unseen:
+            shown.extend(_caltable_plots(table, entry, folder, feeds(about)))
+        if averages:
+            shown.append(_caltable_viewer(table, entry, folder, feeds(about)))
     if vis is not None:
         shown.extend(_visibility_plots(folder, vis, groups, calibrators))
     for what, path in averages.write(folder / "viewer") if averages else ():
@@ -269,8 +271,21 @@ def _summary(
         for key in ("flagged_fraction", "median_snr"):
             put(summary, key, None, table)
         return summary
+    title = {"title": str(entry["title"])} if "title" in entry else {}
     alive = np.array([flagged.get(name, 1.0) < 1 for name in table.antennas])
+    if title:
+        return summary | title | known.summary(table, alive)
     return summary | solutions.summary(table, str(entry["kind"]), alive)
+
+
+def _is_plotted(entry: Params, table: read.CalTable) -> bool:
+    """Tell whether a table is worth a plot: those that were known, if they are solutions."""
+    return "title" not in entry or (table.type in known.PLOTTED and known.has_times(table))
+
+
+def _titled(entry: Params) -> str:
+    kind = str(entry["kind"])
+    return str(entry.get("title") or _KINDS.get(kind, kind))
 
 
 def feeds(about: read.Layout) -> tuple[str, str]:
@@ -282,12 +297,12 @@ def feeds(about: read.Layout) -> tuple[str, str]:
 
 
 def _caltable_plots(
-    table: read.CalTable, kind: str, folder: Path, hands: Sequence[str]
+    table: read.CalTable, entry: Params, folder: Path, hands: Sequence[str]
 ) -> list[dict[str, str]]:
     if table.flag.all():
         return []
-    title = _KINDS.get(kind, kind)
-    wanted = {
+    kind, title = str(entry["kind"]), _titled(entry)
+    wanted: Mapping[str, Sequence[str]] = {
         "bandpass": ("amplitude", "phase"),
         "amp": ("amplitude",),
         "fluxscale": ("amplitude",),
@@ -295,10 +310,11 @@ def _caltable_plots(
     }
     against = "frequency" if table.values.shape[1] > 1 else "time"
     drawn = []
-    for what in wanted.get(kind, ("phase",)):
+    both = known.PLOTTED.get(table.type, ()) if "title" in entry else wanted.get(kind, ("phase",))
+    for what in both:
         series, names = tile_series(table, what, against, hands)
-        path = folder / f"{kind}{f'-{what}' if kind == 'bandpass' else ''}.png"
-        heading = f"{title}: {what}" if kind == "bandpass" else title
+        path = folder / f"{kind}{f'-{what}' if len(both) > 1 else ''}.png"
+        heading = f"{title}: {what}" if len(both) > 1 else title
         plots.solutions(path, heading, names, series, what, against)
         caption = (
             f"Solutions by antenna against {against}; red marks at the foot are flagged solutions."
@@ -308,9 +324,9 @@ def _caltable_plots(
 
 
 def _caltable_viewer(
-    table: read.CalTable, kind: str, folder: Path, hands: Sequence[str]
+    table: read.CalTable, entry: Params, folder: Path, hands: Sequence[str]
 ) -> dict[str, str]:
-    title = _KINDS.get(kind, kind)
+    kind, title = str(entry["kind"]), _titled(entry)
     made = write_solutions(folder / "viewer" / f"{kind}.js", table, kind, title, hands)
     about = "each solution with its antenna, scan and spw"
     return plot("calibration-viewer", made, f"Look closer: {title}", about)

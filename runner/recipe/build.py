@@ -13,6 +13,7 @@ from .model import (
     Average,
     Calibrate,
     Calibrators,
+    CalTable,
     Cluster,
     ClusterStage,
     Contsub,
@@ -137,12 +138,22 @@ def _selfcal(table: Mapping[str, Any]) -> Selfcal:
 
 def _calibrate(table: Mapping[str, Any]) -> Calibrate:
     plain = _refant(table)
-    for key in ("delay", "calwt"):
-        if isinstance(plain.get(key), bool):
-            plain[key] = "yes" if plain[key] else "no"
+    plain = _worded(plain, "delay", "calwt")
     if "solint" in plain:
         plain["solint"] = _make(Solint, plain["solint"])
+    plain["tables"] = [_caltable(entry) for entry in plain.get("tables", ())]
     return _make(Calibrate, plain)
+
+
+def _caltable(entry: str | Mapping[str, Any]) -> CalTable:
+    table = {"table": entry} if isinstance(entry, str) else entry
+    return _make(CalTable, _worded(table, "calwt"))
+
+
+def _worded(table: Mapping[str, Any], *keys: str) -> dict[str, Any]:
+    """Return a table in which ``true`` and ``false`` are ``yes`` and ``no``, as beside ``auto``."""
+    words = {True: "yes", False: "no"}
+    return {k: words[v] if k in keys and isinstance(v, bool) else v for k, v in table.items()}
 
 
 def _retry(table: Mapping[str, Any]) -> Retry:

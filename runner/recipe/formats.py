@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 _NAME: Final = re.compile(r"[A-Za-z0-9_+][A-Za-z0-9_+.-]{0,63}")
 _BATCH_WORD: Final = re.compile(r"[A-Za-z0-9_(\[][A-Za-z0-9_.,:&|*()\[\]@+-]{0,199}")
 _AUTHOR: Final = re.compile(r"[^<>]*[^<> ][^<>]*(<\d{4}-\d{4}-\d{4}-\d{3}[\dX]>)?", re.ASCII)
+_INTERP: Final = re.compile(
+    r"(nearest|linear)?(PD)?(perobs)?(,(nearest|linear|cubic|spline)(PD)?(flag)?)?", re.ASCII
+)
 _CHANNELS_LONG: Final = re.compile(r"[1-9][0-9]*ch")
 
 
@@ -117,6 +120,19 @@ def _solint(text: str) -> None:
             raise ValueError(f'{error}; or a number of channels: "inf,10ch"') from None
 
 
+def _interp(text: str) -> None:
+    """Accept how CASA interpolates solutions: in time, and after a comma in frequency.
+
+    What it does not know of frequency, CASA takes without a word.
+    """
+    if not _INTERP.fullmatch(text):
+        raise ValueError(
+            f'\'{text}\' is no interpolation; in time "nearest" or "linear", then "PD" or '
+            '"perobs"; after a comma in frequency "nearest", "linear", "cubic" or "spline", then '
+            '"flag": "linear,linearflag"'
+        )
+
+
 def _split(text: str, kind: str, example: str) -> tuple[float, str]:
     try:
         return split(text)
@@ -147,6 +163,7 @@ FORMATS: Final[dict[str, Callable[[str], None]]] = {
     "threshold": _threshold,
     "channel": _channel,
     "solint": _solint,
+    "interp": _interp,
     "channels": _channels,
     "batch-word": _batch_word,
     "author": _author,

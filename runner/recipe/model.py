@@ -110,6 +110,20 @@ class Solint:
 
 
 @dataclass(frozen=True)
+class CalTable:
+    """One of ``[calibrate] tables``: a table that is known before the first solution.
+
+    After loading, `table` is absolute, or relative to the run folder where a step makes it.
+    """
+
+    table: str
+    interp: str = "linear"
+    spwmap: tuple[int, ...] = ()
+    gainfield: str = ""
+    calwt: Literal["auto", "yes", "no"] = "auto"
+
+
+@dataclass(frozen=True)
 class Calibrate:
     """``[calibrate]``: how the calibration is solved and applied."""
 
@@ -123,6 +137,7 @@ class Calibrate:
     parang: bool = False
     calwt: Literal["auto", "yes", "no"] = "auto"
     applymode: Literal["calflag", "calflagstrict", "calonly"] = "calflag"
+    tables: tuple[CalTable, ...] = ()
     setjy: Parameters = field(default_factory=dict)
     gaincal: Parameters = field(default_factory=dict)
     bandpass: Parameters = field(default_factory=dict)

@@ -172,6 +172,10 @@ class Paths:
             self._cube(index, table, images) for index, table in tables(document, "cube")
         ]
         result["step"] = [self._step(index, table) for index, table in tables(document, "step")]
+        calibrate = document.get("calibrate")
+        if isinstance(calibrate, dict) and "tables" in calibrate:
+            known = self._inputs(calibrate["tables"], ("calibrate", "tables"))
+            result["calibrate"] = calibrate | {"tables": known}
         for table, key in (("project", "output"), ("calibrators", "flux")):
             if isinstance(document.get(table), dict) and key in document[table]:
                 value = document[table][key]

@@ -29,6 +29,7 @@ _FORMATS: Final = {
     "channel": "frequency or velocity",
     "channels": "channels",
     "solint": "solution interval",
+    "interp": "interpolation",
     "batch-word": "word",
     "author": "name",
 }
@@ -59,6 +60,7 @@ def _tables(heading: str, node: Schema) -> Iterator[str]:
     yield _section(f"`{heading}`", node["description"], node)
     for name, child in node["properties"].items():
         whole = resolved(child)
+        whole = resolved(whole.get("items", whole))
         for choice in map(resolved, whole.get("anyOf", [whole])):
             if choice.get("properties"):
                 yield _section(f"`{heading} {name} = {{ ... }}`", choice["description"], choice)

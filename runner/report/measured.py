@@ -153,7 +153,7 @@ def _caltable(
     table: Mapping[str, Any], drawn: dict[str, list[dict[str, str]]], closer: list[dict[str, str]]
 ) -> dict[str, Any]:
     """Return what is shown of a table; of a dataset's plots and viewers it takes its own out."""
-    kind = _KINDS.get(str(table["kind"]), str(table["kind"]))
+    kind = str(table.get("title") or _KINDS.get(str(table["kind"]), str(table["kind"])))
     fraction, snr = table.get("flagged_fraction"), table.get("median_snr")
     return {
         "kind": kind,
@@ -166,6 +166,7 @@ def _caltable(
         "flagged": words.percent(fraction),
         "snr": words.UNKNOWN if snr is None else words.significant(snr),
         "reason": str(table.get("flagged_fraction_reason", "")),
+        "told": [str(said) for said in table.get("told", ())],
         "drawn": calibration.of_table(table),
     }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from .. import heuristics
 from ..plan import Check
 from . import flag, proofs
-from .calibrate import Table, Tables, applied
+from .applied_tables import Table, Tables, applied
 from .draft import Draft, Subject, check, ids
 
 
@@ -30,10 +30,18 @@ def steps(draft: Draft, subject: Subject, tables: Tables) -> None:
 
 
 def _chain(tables: Tables, phase: str) -> list[Table]:
-    """Return the tables to apply, in order."""
+    """Return the tables to apply, in order: what was known, then the solutions."""
     amplitude = "fluxscale" if "fluxscale" in tables else "amp"
     kinds = ("delay", "bandpass", phase, amplitude)
-    return [tables[kind] for kind in kinds if kind in tables]
+    known = [table for table in tables.values() if table.known]
+    return known + [tables[kind] for kind in kinds if kind in tables]
+
+
+def _weights(chain: list[Table], solved: bool) -> list[bool]:
+    """Return whether each table scales the weights; one value where all are alike."""
+    own = [table.known.calwt if table.known else "auto" for table in chain]
+    values = [solved if word == "auto" else word == "yes" for word in own]
+    return values if len(set(values)) > 1 else values[:1]
 
 
 def _apply(
@@ -54,7 +62,7 @@ def _apply(
             "vis": ms,
             "field": ids(to),
             **applied(chain, subject, source=source, to=to),
-            "calwt": [calwt],
+            "calwt": _weights(chain, calwt),
             "parang": settings.parang,
             "applymode": settings.applymode,
             "flagbackup": False,

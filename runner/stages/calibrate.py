@@ -3,78 +3,18 @@
 The chain follows the practice of the VLA CASA guides: a short-interval phase on the bandpass
 calibrator, so that the bandpass does not decorrelate; the bandpass; phases per integration,
 so that amplitudes do not decorrelate; phases per scan, to be carried to the targets;
-amplitudes; and the flux scale from the primary calibrator to the others.
+amplitudes; and the flux scale from the primary calibrator to the others. What is known before
+(`known_tables`) is applied to each of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-
 from .. import heuristics, standards
 from ..errors import did_you_mean
 from ..plan import Json
-from . import proofs
+from . import known_tables, proofs
+from .applied_tables import Table, applied, table_path
 from .draft import Draft, Roles, Subject, check, ids
-
-
-@dataclass(frozen=True)
-class Table:
-    """A calibration table of the chain.
-
-    `per_field` tables are taken from a field of their own when they are applied; the others
-    (delay, bandpass) serve all fields alike.
-    """
-
-    kind: str
-    path: str
-    per_field: bool
-    interp: str
-    fields: tuple[int, ...]
-
-
-Tables = Mapping[str, Table]
-
-
-def table_path(subject: Subject, kind: str) -> str:
-    """Return where a calibration table of a dataset stands."""
-    return f"caltables/{subject.name}.{kind}"
-
-
-def applied(
-    tables: list[Table], subject: Subject, *, source: tuple[int, ...], to: tuple[int, ...]
-) -> dict[str, Json]:
-    """Return the parameters that apply tables to fields.
-
-    Parameters
-    ----------
-    tables : list of Table
-        In the order in which they are applied.
-    subject : Subject
-        The dataset.
-    source : tuple of int
-        The fields from which per-field tables are taken.
-    to : tuple of int
-        The fields that are corrected.
-
-    Returns
-    -------
-    dict
-        ``gaintable``, ``gainfield``, ``interp`` and ``spwmap``, entry by entry alike.
-    """
-    observation = subject.observation
-    spws = {spw.id: spw for spw in observation.spws}
-    wanted = observation.spws_of_fields(set(to))
-    maps = []
-    for table in tables:
-        solved = set(source) if table.per_field else set(table.fields)
-        maps.append(heuristics.spwmap(wanted, observation.spws_of_fields(solved), spws))
-    return {
-        "gaintable": [table.path for table in tables],
-        "gainfield": [ids(source) if table.per_field else ids(table.fields) for table in tables],
-        "interp": [table.interp for table in tables],
-        "spwmap": maps if any(maps) else [],
-    }
 
 
 def steps(draft: Draft, subject: Subject) -> dict[str, Table]:
@@ -82,8 +22,9 @@ def steps(draft: Draft, subject: Subject) -> dict[str, Table]:
     roles = subject.roles
     if not (roles.flux and roles.bandpass and roles.phase):
         return {}
+    known = known_tables.steps(draft, subject)
     _setjy(draft, subject)
-    solver = _Solver(draft, subject)
+    solver = _Solver(draft, subject, known)
     everyone = roles.calibrators
     if solver.delays_wanted():
         solver.gaincal("delay", roles.bandpass, "delay", gaintype="K", combine="scan")
@@ -173,7 +114,7 @@ def _models(draft: Draft, subject: Subject, field_id: int) -> dict[str, tuple[in
 class _Solver:
     """Adds one solution after the other, each with those before it applied."""
 
-    def __init__(self, draft: Draft, subject: Subject) -> None:
+    def __init__(self, draft: Draft, subject: Subject, known: list[Table]) -> None:
         self.draft = draft
         self.subject = subject
         self.roles: Roles = subject.roles
@@ -181,8 +122,8 @@ class _Solver:
         self.refant = self._refant()
         self.spw = self._spw()
         self.intervals: dict[str, str] = {}
-        self.tables: dict[str, Table] = {}
-        self.active: list[Table] = []
+        self.tables = {table.kind: table for table in known}
+        self.active = list(known)
 
     def _refant(self) -> str:
         antennas = self.subject.observation.antennas
@@ -296,17 +237,10 @@ class _Solver:
         self.active.append(table)
 
     def _applied_to(self, fields: tuple[int, ...]) -> dict[str, Json]:
-        """Return the parameters that apply the active tables while solving.
-
-        Several calibrators are solved in one call; each then takes per-field solutions from
-        itself, which in CASA is what an empty ``gainfield`` with ``nearest`` in time gives.
-        """
-        params = applied(self.active, self.subject, source=fields, to=fields)
-        params["gainfield"] = [
-            "" if table.per_field else ids(table.fields) for table in self.active
-        ]
-        params["interp"] = ["nearest" for _ in self.active]
-        return params if self.active else {}
+        """Return the parameters that apply the active tables while solving."""
+        if not self.active:
+            return {}
+        return applied(self.active, self.subject, source=fields, to=fields, solving=True)
 
     def fluxscale(self) -> None:
         """Add the step that carries the flux scale to the other calibrators."""

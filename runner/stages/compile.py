@@ -12,6 +12,7 @@ from ..observation import Observation
 from ..plan import Auto, Plan, Step
 from ..recipe.model import Recipe
 from . import (
+    applied_tables,
     apply,
     average,
     calibrate,
@@ -23,6 +24,7 @@ from . import (
     flag,
     image,
     ingest,
+    known_tables,
     measure,
     roles,
     selfcal,
@@ -88,7 +90,7 @@ def full(
     """
     draft = Draft(recipe)
     subjects = []
-    tables: dict[str, calibrate.Tables] = {}
+    tables: dict[str, applied_tables.Tables] = {}
     for index, dataset in enumerate(recipe.dataset):
         observation = observations[dataset.name]
         subject = Subject(dataset, index, observation, roles.resolve(draft, dataset, observation))
@@ -111,6 +113,7 @@ def full(
     for loop in loops:
         measure.selfcal(draft, loop)
     custom.insert(draft, subjects, pictures)
+    known_tables.in_time(draft, subjects)
     _clashes(draft)
     preflight.check(draft, subjects, pictures, loops, products)
     if not draft.problems:
@@ -173,10 +176,10 @@ def asked_for(plan: Plan, only: str = "", until: str = "") -> Plan:
     return plan
 
 
-def _dataset(draft: Draft, subject: Subject) -> calibrate.Tables:
+def _dataset(draft: Draft, subject: Subject) -> applied_tables.Tables:
     """Add the steps of one dataset from import to split; return its calibration tables."""
     ingest.steps(draft, subject.dataset)
-    tables: calibrate.Tables = {}
+    tables: applied_tables.Tables = {}
     if not subject.dataset.calibrated:
         ingest.copy(draft, subject)
         flag.steps(draft, subject)

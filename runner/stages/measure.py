@@ -8,7 +8,7 @@ from typing import Any, Final
 from ..plan import Json
 from ..quantities import parse
 from ..recipe.model import Qa
-from .calibrate import Tables
+from .applied_tables import Tables
 from .cube import Product
 from .draft import Draft, Subject
 from .image import Picture, final, suffixes
@@ -42,7 +42,11 @@ def dataset(draft: Draft, subject: Subject, tables: Tables) -> None:
             "dataset": subject.name,
             "ms": vis,
             "column": "auto" if subject.dataset.calibrated else "corrected",
-            "caltables": [{"path": table.path, "kind": table.kind} for table in tables.values()],
+            "caltables": [
+                {"path": table.path, "kind": table.kind}
+                | ({"title": table.known.title} if table.known else {})
+                for table in tables.values()
+            ],
             "fluxscale": scale,
             "fields": roles,
             "calibrator_spws": {
