@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import gc
 import os
+import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -238,16 +239,29 @@ def held(folder: RunFolder, patience_s: float = 0.0) -> Iterator[None]:
 def matplotlib_in(folder: Path) -> Iterator[None]:
     """Let Matplotlib keep its list of fonts in a folder, instead of in the user's home.
 
-    Must come before the process is started that the steps are forked from.
+    Must come before the process is started that the steps are forked from. A list that the user
+    has is taken over: to make one, Matplotlib reads all fonts (0.4 s with 126 of them).
     """
     if "MPLCONFIGDIR" in os.environ:
         yield
         return
+    with suppress(OSError, RuntimeError):  # as where there is no home
+        _take_over_fonts(folder)
     os.environ["MPLCONFIGDIR"] = str(folder)
     try:
         yield
     finally:
         del os.environ["MPLCONFIGDIR"]
+
+
+def _take_over_fonts(folder: Path) -> None:
+    """Copy the user's lists of fonts to a folder that is not there yet."""
+    caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    lists = list(Path(caches, "matplotlib").glob("fontlist-v*.json"))
+    if lists and not folder.exists():
+        folder.mkdir(parents=True)
+        for path in lists:
+            shutil.copyfile(path, folder / path.name)
 
 
 def keep_inside(folder: RunFolder) -> None:

@@ -7,9 +7,11 @@ when nobody waits for it, see `casarun.engine.executors.meanwhile`.
 
 from __future__ import annotations
 
+import sys
 import traceback
 
 from .config import configure
+from .stand_ins import standing_in
 
 FAILURE = ""
 """Why CASA cannot be imported, with the traceback; empty where it was."""
@@ -17,7 +19,14 @@ FAILURE = ""
 try:
     configure()
 
-    import casatasks  # noqa: F401
     import casatools  # noqa: F401
+
+    try:
+        with standing_in():
+            import casatasks
+    except Exception:  # a casatasks that needs more than stand-ins are
+        for name in [name for name in sys.modules if name.partition(".")[0] == "casatasks"]:
+            del sys.modules[name]
+        import casatasks  # noqa: F401
 except BaseException:  # whatever it is: a server that ends here could not say why
     FAILURE = traceback.format_exc()

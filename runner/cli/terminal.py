@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -16,11 +16,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from ..api import Planned, RunResult
 from ..errors import ExitCode, printable
 from ..plan import written
 from ..quantities import human_bytes, human_seconds
 from .plain import escape
+
+if TYPE_CHECKING:  # its import takes 0.15 s, in which CASA is not imported yet
+    from ..api import Planned, RunResult
 
 _RULE: Final = re.compile(r"[-=*#]{4,}")
 """What CASA underlines and frames its messages with."""

@@ -19,10 +19,22 @@ from typing import Any, Final
 from .frozen import freeze
 
 LATER: Final = (
+    "astropy.utils",
     "astropy.units",
     "astropy.table",
+    "astropy.coordinates",
     "astropy.wcs",
+    "matplotlib.text",
+    "matplotlib.image",
+    "matplotlib.axes",
+    "matplotlib.projections",
+    "matplotlib.figure",
     "astropy.visualization.wcsaxes",
+    "scipy.special",
+    "scipy.ndimage",
+    "scipy.linalg",
+    "scipy.spatial",
+    "scipy.optimize",
     "casarun.engine.measures",
     "casarun.engine.ranges",
     "casarun.engine.cube_join",
