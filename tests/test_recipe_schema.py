@@ -40,6 +40,8 @@ SHORTHANDS: dict[str, set[Any]] = {
     "calibrate.calwt": {"boolean"},
     "calibrate.tables": {("array", frozenset({"object", "string"}))},
     "calibrate.tables.calwt": {"boolean"},
+    "calibrate.priors.gaincurve": {"boolean"},
+    "calibrate.priors.opacity": {"number"},
 }
 # What the model holds for the values of a shorthand.
 WRITTEN_OUT: dict[str, set[Any]] = {
@@ -184,7 +186,7 @@ def test_tables_are_closed() -> None:
             for child in node:
                 yield from visit(child, name)
 
-    assert len(list(visit(schema(), "recipe"))) == 30
+    assert len(list(visit(schema(), "recipe"))) == 31
 
 
 def test_defaults_written_out_change_nothing() -> None:

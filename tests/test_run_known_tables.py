@@ -7,6 +7,7 @@ is right only if each table is applied, with the right sign, to every solution a
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,8 @@ TARGET = skies.SkyField(
 )
 SKY = skies.Sky(
     fields=(skies.FLUX_CAL, skies.PHASE_CAL, TARGET),
-    spws=(skies.Spw(22.0e9, 2e6, 4), skies.Spw(22.2e9, 2e6, 4)),
+    spws=(skies.Spw(43.0e9, 2e6, 4), skies.Spw(43.2e9, 2e6, 4)),
+    start="1998/03/01/08:00:00",
     scans=(0, 1, 2, 1),
     integrations=3,
     noise_jy=0.01,
@@ -35,7 +37,7 @@ SKY = skies.Sky(
 )
 OPACITY = (0.25, 0.35)
 MOVED = {3: (0.02, -0.01, 0.015), 7: (-0.01, 0.02, 0.0)}
-"""By antenna: in m, ITRF. Between calibrator and target that turns phases by some 30 degrees."""
+"""By antenna: in m, ITRF. Between calibrator and target that turns phases by some 60 degrees."""
 POSITIONS = [value for offset in MOVED.values() for value in offset]
 START = """
 [[dataset]]
@@ -66,6 +68,7 @@ tables = [
     "caltables/{{dataset}}.antpos",
     {{ table = "{{recipe}}/{{dataset}}.opacity", interp = "nearest", spwmap = [0, 1] }},
 ]
+priors = {{ gaincurve = "auto" }}
 {GENCAL}"""
 
 
@@ -77,6 +80,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     skies.build(ms, SKY)
     known_errors.attenuate(ms, SKY, OPACITY)
     known_errors.misplace(ms, SKY, MOVED)
+    known_errors.weaken(ms, SKY)
     table(folder, "day.opacity", caltype="opac", spw="0,1", parameter=list(OPACITY))
     return folder
 
@@ -118,18 +122,21 @@ def test_known_errors_are_taken_out_of_calibrators_and_target(corrected: Path) -
 
 def test_what_was_known_is_in_the_run(corrected: Path) -> None:
     plan = json.loads((corrected / "scripts/plan.json").read_text())
-    applied = ["caltables/day.antpos", "caltables/day.known.day.opacity"]
+    applied = [
+        "caltables/day.gaincurve", "caltables/day.antpos", "caltables/day.known.day.opacity",
+    ]  # fmt: skip
     for step in plan["steps"]:
         if step["action"] in ("casa:gaincal", "casa:bandpass", "casa:applycal"):
-            assert step["params"]["gaintable"][:2] == applied
-            assert step["params"]["interp"][:2] == ["linear", "nearest"]
-            assert step["params"]["spwmap"][:2] == [[], [0, 1]]
+            assert step["params"]["gaintable"][:3] == applied
+            assert step["params"]["interp"][:3] == ["linear", "linear", "nearest"]
+            assert step["params"]["spwmap"][:3] == [[], [], [0, 1]]
             assert set(applied) <= set(step["reads"])
     told = {
         one["title"]: one["told"]
         for one in metrics(corrected)["datasets"]["day"]["caltables"]
         if "title" in one
     }
+    assert [said.partition(":")[0] for said in told.pop("gain curves")] == ["spw 0", "spw 1"]
     assert told == {
         "day.antpos, known before": [
             "moved, in ITRF: ea04 by (+20.00, -10.00, +15.00) mm, "
@@ -144,12 +151,18 @@ def test_what_was_known_is_in_the_run(corrected: Path) -> None:
 
 
 @pytest.mark.long
-def test_without_them_the_target_is_wrong(place: Path) -> None:
-    folder, done = run(place, "without", "")
+@pytest.mark.parametrize("without", ["opacity", "antpos", "gaincurve"])
+def test_without_one_of_them_the_result_is_wrong(place: Path, without: str) -> None:
+    text = {
+        "opacity": re.sub(r"{ table = .*},", "", TABLES),
+        "antpos": TABLES.replace('"caltables/{dataset}.antpos",', ""),
+        "gaincurve": TABLES.replace('gaincurve = "auto"', 'gaincurve = "no"'),
+    }[without]
+    folder, done = run(place, f"without-{without}", text)
     assert done.returncode in (0, 3), done.stdout + done.stderr
     calibrator, target = fluxes(folder)
-    assert max(calibrator) < 2.4
-    assert target < 0.7
+    off = [abs(one / 2.5 - 1) for one in calibrator] + [abs(target / 0.8 - 1)]
+    assert max(off) > 0.025  # of which the full correction leaves less than 0.01
 
 
 @pytest.mark.long

@@ -87,6 +87,8 @@ def explain(
     """
     if task in _IMPORTS:
         return _explain_import(task, params)
+    if task == "gencal":
+        return checks_known.explain_gencal(params, findings.severe)
     if task != "flagdata":
         return None
     return checks_visibilities.explain_flag_commands(error, Evidence(params, {}, findings))

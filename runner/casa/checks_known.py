@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from ..errors import Cause, StepFailedError
 from .checks_evidence import Evidence, Json, failed, listing
 from .tables import open_table
 
@@ -100,3 +101,43 @@ def _windows(given: Mapping[str, Any], solved: set[int]) -> Iterator[str]:
             f"{listing([str(spw) for spw in sorted(solved)])}: CASA would leave these data as they "
             "are; say with spwmap whose solutions they take"
         )
+
+
+_CAUGHT: Final = "Caught Exception: "
+_NEEDS: Final = {
+    "rq": "SYSPOWER",
+    "swpow": "SYSPOWER",
+    "swp/rq": "SYSPOWER",
+    "evlagain": "SYSPOWER",
+    "tsys": "SYSCAL",
+}
+"""The subtable of the MS that gencal makes a table from, by ``caltype``."""
+
+
+def explain_gencal(params: Mapping[str, Any], severe: Sequence[str]) -> StepFailedError | None:
+    """Say why gencal failed, whose exception is "Error in Calibrater::specifycal.".
+
+    Parameters
+    ----------
+    params : mapping
+        Its parameters.
+    severe : sequence of str
+        SEVERE lines of its log.
+
+    Returns
+    -------
+    StepFailedError or None
+        None where the log does not say it either.
+    """
+    vis, needed = str(params.get("vis", "")), _NEEDS.get(str(params.get("caltype", "")), "")
+    if needed and not (Path(vis) / needed).is_dir():
+        return StepFailedError(
+            Cause.PARAMETER,
+            f"{vis} has no {needed} table, of which caltype '{params['caltype']}' is made: it was "
+            "not recorded, or not imported",
+        )
+    for line in severe:
+        if _CAUGHT in line:
+            said = line.partition(_CAUGHT)[2].strip().rstrip(".")
+            return StepFailedError(Cause.PARAMETER, f"gencal: {said}")
+    return None

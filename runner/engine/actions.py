@@ -355,6 +355,7 @@ _ELSEWHERE = {
     "mask": ("drawn_mask",),
     "measure": ("measures", "cube_join"),
     "noise": ("measures",),
+    "opacity": ("opacity",),
     "ranges": ("ranges",),
     "selfcal": ("selfcal_solve", "selfcal_image", "selfcal_plots"),
 }

@@ -35,9 +35,11 @@ from .imaging import (
     spectral_error,
     w_phase_rad,
 )
+from .priors import CURVED_FROM_HZ, gaincurve, is_vla, opacity
 from .sky import separation_deg
 
 __all__ = [
+    "CURVED_FROM_HZ",
     "DEEPEST_REPEATS",
     "LINES_HZ",
     "MARGIN",
@@ -56,11 +58,14 @@ __all__ = [
     "divided",
     "edge_channels",
     "friendly",
+    "gaincurve",
     "gridder",
     "imsize",
+    "is_vla",
     "ladder",
     "model_image",
     "nterms",
+    "opacity",
     "phase_calibrator",
     "phasecenter",
     "primary_beam_arcsec",

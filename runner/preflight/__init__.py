@@ -19,6 +19,7 @@ from . import (
     datasets,
     images,
     parameters,
+    priors,
     selections,
     selfcal,
     solutions,
@@ -51,6 +52,7 @@ def check(
     parameters.check(draft)
     calibrators.check(draft, subjects)
     solutions.check(draft, subjects)
+    priors.check(draft, subjects)
     selections.check(draft, subjects, pictures)
     images.check(draft, subjects, pictures)
     selfcal.check(draft, subjects, loops)

@@ -274,7 +274,7 @@ def _summary(
     title = {"title": str(entry["title"])} if "title" in entry else {}
     alive = np.array([flagged.get(name, 1.0) < 1 for name in table.antennas])
     if title:
-        return summary | title | known.summary(table, alive)
+        return summary | title | known.summary(table, alive, str(entry.get("beside", "")))
     return summary | solutions.summary(table, str(entry["kind"]), alive)
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from ..casa.read import CalTable
+from ..files import read_json
 from . import solutions
 from .metrics import put
 
@@ -29,7 +31,7 @@ _NOT_SOLVED: Final = "known before, not solved for"
 _MANY: Final = 8
 
 
-def summary(table: CalTable, alive: npt.NDArray[np.bool_]) -> dict[str, Any]:
+def summary(table: CalTable, alive: npt.NDArray[np.bool_], beside: str = "") -> dict[str, Any]:
     """Summarize a table that was known before.
 
     Parameters
@@ -38,6 +40,8 @@ def summary(table: CalTable, alive: npt.NDArray[np.bool_]) -> dict[str, Any]:
         The table.
     alive : array of bool, shape (antennas,)
         Antennas that have unflagged data.
+    beside : str
+        A JSON file that says under ``origin`` where its numbers come from, if there is one.
 
     Returns
     -------
@@ -45,7 +49,8 @@ def summary(table: CalTable, alive: npt.NDArray[np.bool_]) -> dict[str, Any]:
         As `solutions.summary`, with ``told``, sentences on what it holds. What was not solved for
         has no signal-to-noise ratio.
     """
-    found = solutions.summary(table, "", alive) | {"told": list(told(table, alive))}
+    origin = [str(read_json(Path(beside))["origin"])] if beside else []
+    found = solutions.summary(table, "", alive) | {"told": [*told(table, alive), *origin]}
     if not has_times(table):
         found |= {"antennas": {}, "against": {}, "outliers": []}
         put(found, "median_snr", None, _NOT_SOLVED)

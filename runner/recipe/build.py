@@ -30,6 +30,7 @@ from .model import (
     Image,
     KeptDataset,
     Notify,
+    Priors,
     Project,
     Qa,
     Recipe,
@@ -141,8 +142,21 @@ def _calibrate(table: Mapping[str, Any]) -> Calibrate:
     plain = _worded(plain, "delay", "calwt")
     if "solint" in plain:
         plain["solint"] = _make(Solint, plain["solint"])
+    if "priors" in plain:
+        plain["priors"] = _priors(plain["priors"])
     plain["tables"] = [_caltable(entry) for entry in plain.get("tables", ())]
     return _make(Calibrate, plain)
+
+
+def _priors(table: Mapping[str, Any]) -> Priors:
+    plain = _worded(table, "gaincurve")
+    opacity = plain.get("opacity")
+    if opacity is not None and not isinstance(opacity, str):
+        values = opacity if isinstance(opacity, list) else [opacity]
+        plain["opacity"] = [float(value) for value in values]
+    moved = plain.get("antenna_positions", {})
+    plain["antenna_positions"] = {name: tuple(map(float, moved[name])) for name in moved}
+    return _make(Priors, plain)
 
 
 def _caltable(entry: str | Mapping[str, Any]) -> CalTable:

@@ -124,6 +124,20 @@ class CalTable:
 
 
 @dataclass(frozen=True)
+class Priors:
+    """``[calibrate.priors]``: what is known of antennas and air, as CASA's gencal corrects it.
+
+    `antenna_positions` are offsets in m by antenna.
+    """
+
+    gaincurve: Literal["auto", "yes", "no"] = "no"
+    opacity: Literal["auto", "no"] | tuple[float, ...] = "no"
+    antenna_positions: Mapping[str, tuple[float, float, float]] = field(default_factory=dict)
+    antenna_frame: Literal["ITRF", "VLA"] = "ITRF"
+    syspower: Literal["no", "rq", "swpow"] = "no"
+
+
+@dataclass(frozen=True)
 class Calibrate:
     """``[calibrate]``: how the calibration is solved and applied."""
 
@@ -137,6 +151,7 @@ class Calibrate:
     parang: bool = False
     calwt: Literal["auto", "yes", "no"] = "auto"
     applymode: Literal["calflag", "calflagstrict", "calonly"] = "calflag"
+    priors: Priors = Priors()
     tables: tuple[CalTable, ...] = ()
     setjy: Parameters = field(default_factory=dict)
     gaincal: Parameters = field(default_factory=dict)

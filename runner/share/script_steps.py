@@ -149,6 +149,14 @@ class Steps:
         """Take a mask that casarun has drawn from the run."""
         return from_run(step.params["out"]) if self.known else [late("the mask as drawn").text]
 
+    def _opacity(self, step: Step) -> Lines:
+        """Say which opacities there were; what follows has them as numbers."""
+        told = self.outcome(step)
+        if not told:
+            return comment("CASA's plotweather says what they are: known at run time.")
+        values = ", ".join(f"{value:.4g}" for value in told["opacity"])
+        return comment(f"CASA's plotweather, {told['origin']}: {values} nepers at the zenith.")
+
     def _fluxscale(self, step: Step) -> Lines:
         return self._task(step, "fluxscale")
 
@@ -192,6 +200,7 @@ _ACTIONS: Final[Mapping[str, Callable[[Steps, Step], Lines]]] = {
     "copy": Steps._copy,
     "fluxscale": Steps._fluxscale,
     "mask": Steps._mask,
+    "opacity": Steps._opacity,
     "unpack": Steps._unpack,
     **script_ranges.ACTIONS,
     **script_selfcal.ACTIONS,

@@ -25,12 +25,16 @@ class Known:
         For each window the one whose solutions it takes; empty for its own.
     calwt : {"auto", "yes", "no"}
         Whether it scales the weights; ``auto``: as the tables that are solved for.
+    beside : str
+        Path of a JSON file that says under ``origin`` where its numbers come from, if there is
+        one.
     """
 
     title: str
     gainfield: str = ""
     spwmap: tuple[int, ...] = ()
     calwt: Literal["auto", "yes", "no"] = "auto"
+    beside: str = ""
 
 
 @dataclass(frozen=True)

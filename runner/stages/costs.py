@@ -477,6 +477,7 @@ _MODELS: Final[dict[str, Callable[[Step, _Known], Cost]]] = {
     "polcal": _solve,
     "fringefit": _solve,
     "gencal": lambda step, known: Cost(2e5, 0.0, 0.3),
+    "opacity": lambda step, known: Cost(1e4, 0.0, 35.0),
     "fluxscale": lambda step, known: Cost(2e5, 0.0, 0.4),
     "applycal": _applycal,
     "split": _new_ms,

@@ -1,7 +1,8 @@
 """Calibration tables that are known before the first solution: yours, or of a ``[[step]]``.
 
-They are applied before every solution and in the end. Tables from outside the run folder are
-copied into it, so that what was applied stays with the run, and proven to be of the dataset.
+They and what `priors` makes are applied before every solution and in the end. Tables from outside
+the run folder are copied into it, so that what was applied stays with the run, and proven to be of
+the dataset.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from ..plan import Step
 from ..recipe.model import CalTable
 from ..selection import SelectionError
 from ..selection import fields as selected_fields
+from . import priors
 from .applied_tables import Known, Table, table_path
 from .draft import Draft, Subject, check
 
@@ -25,7 +27,7 @@ NEAREST = "nearest"
 
 def steps(draft: Draft, subject: Subject) -> list[Table]:
     """Add the steps that bring in what is known before; return the tables in order."""
-    tables: list[Table] = []
+    tables = priors.steps(draft, subject)
     for index, entry in enumerate(draft.recipe.calibrate.tables):
         taken = {table.kind for table in tables}
         path = path_of(entry, subject)

@@ -8,7 +8,7 @@ from typing import Any, Final
 from ..plan import Json
 from ..quantities import parse
 from ..recipe.model import Qa
-from .applied_tables import Tables
+from .applied_tables import Table, Tables
 from .cube import Product
 from .draft import Draft, Subject
 from .image import Picture, final, suffixes
@@ -27,6 +27,15 @@ def _viewer(draft: Draft) -> dict[str, Json]:
     return {"viewer_bytes": 0 if wanted == "none" else round(parse(wanted, "size"))}
 
 
+def _shown(table: Table) -> dict[str, Json]:
+    """Return what the step is told of a calibration table."""
+    told = {"path": table.path, "kind": table.kind}
+    if not table.known:
+        return told
+    beside = {"beside": table.known.beside} if table.known.beside else {}
+    return told | {"title": table.known.title, **beside}
+
+
 def dataset(draft: Draft, subject: Subject, tables: Tables) -> None:
     """Add the step that measures a dataset's flags, tables and corrected data."""
     data, plots = f"qa/data/{subject.name}.json", f"qa/plots/{subject.name}"
@@ -42,11 +51,7 @@ def dataset(draft: Draft, subject: Subject, tables: Tables) -> None:
             "dataset": subject.name,
             "ms": vis,
             "column": "auto" if subject.dataset.calibrated else "corrected",
-            "caltables": [
-                {"path": table.path, "kind": table.kind}
-                | ({"title": table.known.title} if table.known else {})
-                for table in tables.values()
-            ],
+            "caltables": [_shown(table) for table in tables.values()],
             "fluxscale": scale,
             "fields": roles,
             "calibrator_spws": {
@@ -64,7 +69,12 @@ def dataset(draft: Draft, subject: Subject, tables: Tables) -> None:
         },
         stage="measure",
         title="measure flags, tables and calibrated data",
-        reads=(vis, *(table.path for table in tables.values()), *([scale] if scale else [])),
+        reads=(
+            vis,
+            *(table.path for table in tables.values()),
+            *(t.known.beside for t in tables.values() if t.known and t.known.beside),
+            *([scale] if scale else []),
+        ),
         writes=(data, plots),
         dataset=subject.name,
     )

@@ -16,6 +16,7 @@ from astropy.coordinates import ITRS, EarthLocation, SkyCoord
 from astropy.time import Time
 from astropy.utils import iers
 from casarun.casa.tables import open_table
+from casarun.recipe.paths import casadata_folder
 
 from .skies import LIGHT_M_S, Sky
 
@@ -37,7 +38,7 @@ def attenuate(ms: Path, sky: Sky, zenith_opacity: Sequence[float]) -> None:
 
     def factor(rows: Any) -> npt.NDArray[np.complex128]:
         tau = np.asarray(zenith_opacity)[rows["spw"]]
-        return np.exp(-tau / rows["up"]).astype(complex)[None]
+        return np.exp(-tau / rows["up"]).astype(complex)[None, None]
 
     _multiply(ms, sky, factor)
 
@@ -62,13 +63,13 @@ def misplace(ms: Path, sky: Sky, offsets_m: Mapping[int, Sequence[float]]) -> No
         # The geometric phase of the true baseline, which was taken out of the used one.
         baseline = rows["sense"] * (moved[rows["antenna2"]] - moved[rows["antenna1"]])
         w_m = np.einsum("ij,ij->i", baseline, rows["source"])
-        return np.exp(2j * np.pi * rows["hertz"][:, None] / LIGHT_M_S * w_m)
+        return np.exp(2j * np.pi * rows["hertz"][:, None] / LIGHT_M_S * w_m)[None]
 
     _multiply(ms, sky, factor)
 
 
-def weaken(ms: Path, sky: Sky, curves: Mapping[int, Floats]) -> None:
-    """Let antennas lose gain with the zenith angle.
+def weaken(ms: Path, sky: Sky) -> None:
+    """Let the VLA's antennas lose gain with the zenith angle, as CASA's table of them has it.
 
     Parameters
     ----------
@@ -76,21 +77,33 @@ def weaken(ms: Path, sky: Sky, curves: Mapping[int, Floats]) -> None:
         The MS of the sky.
     sky : Sky
         What was built.
-    curves : mapping
-        By window the polynomials of the voltage gain against the zenith angle in degrees, shape
-        (4, antennas).
     """
+    curves = [gain_curves(spw.start_hz, sky) for spw in sky.spws]
 
     def factor(rows: Any) -> npt.NDArray[np.complex128]:
         angle = np.degrees(np.arccos(rows["up"]))
         powers = np.array([angle**k for k in range(4)])
-        gains = {spw: np.einsum("ka,kr->ar", curve, powers) for spw, curve in curves.items()}
-        gain, number = gains[rows["spw"]], np.arange(angle.size)
-        return (gain[rows["antenna1"], number] * gain[rows["antenna2"], number]).astype(complex)[
-            None
-        ]
+        gain = np.einsum("kfa,kr->far", curves[rows["spw"]], powers)
+        number = np.arange(angle.size)
+        both = gain[:, rows["antenna1"], number] * gain[:, rows["antenna2"], number]
+        return both.astype(complex)[:, None]
 
     _multiply(ms, sky, factor)
+
+
+def gain_curves(hertz: float, sky: Sky) -> Floats:
+    """Return the polynomials of voltage against zenith angle in degrees, (4, feeds, antennas)."""
+    time_s = 86400 * Time(sky.start.replace("/", "-", 2).replace("/", " "), scale="utc").mjd
+    with open_table(casadata_folder() / "nrao/VLA/GainCurves") as table:
+        column = {name: table.getcol(name) for name in table.colnames()}
+    mine = (column["BFREQ"] <= hertz) & (hertz < column["EFREQ"])
+    mine &= (column["BTIME"] <= time_s) & (time_s < column["ETIME"])
+    found = np.zeros((4, 2, sky.n_antennas))
+    for antenna in range(sky.n_antennas):
+        # Antennas that are not listed are taken for one that is called 0.
+        rows = [np.flatnonzero(mine & (column["ANTENNA"] == str(n))) for n in (antenna + 1, 0)]
+        found[:, :, antenna] = column["GAIN"][:, :, next(row[0] for row in rows if row.size)]
+    return found
 
 
 def _multiply(ms: Path, sky: Sky, factor: Any) -> None:
@@ -114,7 +127,7 @@ def _multiply(ms: Path, sky: Sky, factor: Any) -> None:
                 "hertz": spw.start_hz + spw.width_hz * np.arange(spw.n_chan),
                 "sense": np.sign(np.sum(w_m * part.getcol("UVW")[2])),
             }
-            part.putcol("DATA", part.getcol("DATA") * factor(rows)[None])
+            part.putcol("DATA", part.getcol("DATA") * factor(rows))
             part.close()
 
 

@@ -1,0 +1,40 @@
+"""What is known of antennas and air, where it matters and is not applied."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from .. import heuristics
+from ..stages.draft import Draft, Subject
+
+ABSORBED_FROM_HZ: Final = 15e9
+"""From here on NRAO's CASA guides apply opacities and gain curves."""
+
+
+def check(draft: Draft, subjects: Sequence[Subject]) -> None:
+    """Say how to apply what is known, where data of the VLA need it and nothing is applied.
+
+    Parameters
+    ----------
+    draft : Draft
+        Takes the warning.
+    subjects : sequence of Subject
+        The datasets.
+    """
+    calibrate = draft.recipe.calibrate
+    if calibrate.tables or calibrate.priors.gaincurve != "no" or calibrate.priors.opacity != "no":
+        return
+    for subject in subjects:
+        highest = max((spw.highest_hz for spw in subject.observation.spws), default=0.0)
+        if (
+            highest >= ABSORBED_FROM_HZ
+            and not subject.dataset.calibrated
+            and heuristics.is_vla(subject.observation.telescope)
+        ):
+            draft.warn(
+                f"dataset {subject.name} was observed at up to {highest / 1e9:.4g} GHz, where "
+                "the air absorbs and the antennas' gain changes with elevation; neither is taken "
+                'out: calibrate.priors = { gaincurve = "auto", opacity = "auto" } does it',
+                ("calibrate",),
+            )
