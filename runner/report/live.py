@@ -22,7 +22,7 @@ from .render import render
 FIRST_S: Final = 30.0
 """A run that is over sooner has its report at its end only."""
 EVERY_S: Final = 30.0
-MOST_SHARE: Final = 0.03
+MOST_SHARE: Final = 0.01
 """Of the run's time that goes into writing the report again."""
 
 _ENDS: Final = {"step-done": "done", "step-failed": "failed", "step-skipped": "skipped"}
