@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from casarun.engine import selfcal_image, selfcal_solve
 from casarun.engine.executors import Job
+from casarun.engine.passing import passed_over
 from casarun.engine.results import SKIPPED, read_result
-from casarun.engine.selfcal_idle import passed_over
 from casarun.files import product_state
 from casarun.folder import RunFolder
 from casarun.plan import Step

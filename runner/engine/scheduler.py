@@ -19,10 +19,10 @@ from .intermediates import Intermediates
 from .journal import Journal, recording
 from .journal_state import read_state
 from .outcome import Failure, Outcome
+from .passing import passed_over
 from .policy import Budget, RetryPolicy, Room, fallback
 from .results import SAID, SKIPPED, attempt_folder
 from .resume import Decision, Restore, decide, survey
-from .selfcal_idle import passed_over
 from .signals import StopFlag
 from .slices import of_slice
 from .soundness import check_plan

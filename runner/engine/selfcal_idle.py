@@ -1,21 +1,16 @@
 """Rounds of a self-calibration that do not take place: why not, and what they leave.
 
-Light, without CASA and arrays: what there is to do for such a round, the runner does itself. A
-process for each of its steps would take 20 to 35 ms.
+Light, without CASA and arrays, for the runner does this itself (see `passing`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from ..errors import Cause, StepFailedError
-from ..files import product_state, read_json, remove_tree, write_json
+from ..files import read_json, write_json
 from ..qa import selfcal
-from .executors import Job
-from .results import PARAMS, SKIPPED, attempt_folder, failure, write_result
-from .untouched import check_products
 
 Params = Mapping[str, Any]
 
@@ -92,7 +87,7 @@ def judged(params: Params, root: Path = Path()) -> dict[str, Any]:
     )
 
 
-def _no_judgement(params: Params, root: Path) -> str:
+def no_judgement(params: Params, root: Path) -> str:
     """Leave the state of a round that did not take place; say why it did not, or nothing."""
     states = params.get("states", ())
     if not states or not _passed_over(params, root):
@@ -107,7 +102,8 @@ def _passed_over(params: Params, root: Path) -> bool:
     return bool(ended or read_json(root / params["solve"])["skipped"])
 
 
-def _no_solutions(params: Params, root: Path) -> str:
+def no_solutions(params: Params, root: Path) -> str:
+    """Leave the record of solutions that are not made; say why not, or nothing."""
     why = why_not(params, root)
     if why:
         state = read_json(root / params["state"])
@@ -116,58 +112,9 @@ def _no_solutions(params: Params, root: Path) -> str:
     return why
 
 
-def _no_picture(params: Params, root: Path) -> str:
+def no_picture(params: Params, root: Path) -> str:
+    """Leave the numbers of an image that is not made; say why not, or nothing."""
     why = why_not(params, root)
     if why:
         write_json(root / params["out"], no_image(params, why))
     return why
-
-
-_LEAVING: Final[Mapping[str, Callable[[Params, Path], str]]] = {
-    "selfcal.predict": why_not,
-    "selfcal.solve": _no_solutions,
-    "selfcal.apply": why_not,
-    "selfcal.image": _no_picture,
-    "selfcal.judge": _no_judgement,
-}
-"""What leaves what a step of a round that does not take place leaves, and says why it does not;
-nothing where it does."""
-
-
-def passed_over(job: Job) -> dict[str, Any] | None:
-    """Do a step of a round that does not take place.
-
-    Parameters
-    ----------
-    job : Job
-        The step.
-
-    Returns
-    -------
-    dict or None
-        Its result, which is written. None where the step is for a process: there is something
-        to do, something to clear away, or what it reads was altered.
-    """
-    step, root = job.step, job.folder
-    leave = _LEAVING.get(step.action)
-    if leave is None or any((root / path).exists() for path in step.writes):
-        return None
-    try:
-        check_products(root, {p: s for p, s in job.states.items() if (root / p).is_file()})
-        why = leave(step.params, root)
-    except (OSError, StepFailedError):
-        return None
-    if not why:
-        return None
-    made = {path: product_state(root / path) for path in step.writes if (root / path).exists()}
-    kept = {path: job.states[path] for path in step.updates if path in job.states}
-    result = {
-        **failure(Cause.UNKNOWN, ""), "ok": True, "cause": "", "outcome": {SKIPPED: why},
-        "params": dict(step.params), "writes": {**made, **kept},
-    }  # fmt: skip
-    logs = attempt_folder(job.run_folder, step.id, job.attempt)
-    remove_tree(job.run_folder.log(step.id))
-    logs.mkdir(parents=True)
-    write_json(logs / PARAMS, step.params, durable=False)
-    write_result(job.run_folder, step.id, job.attempt, result)
-    return result

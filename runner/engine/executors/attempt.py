@@ -112,7 +112,7 @@ def below(process: psutil.Process) -> list[psutil.Process]:
     """Return the processes that a process has started, and those that these have.
 
     Linux lists them by thread (proc(5)); where it does not, psutil reads the whole table of
-    processes: 10 ms for every step, and more on a shared node.
+    processes, which takes long on a shared node.
 
     Raises
     ------
