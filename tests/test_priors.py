@@ -76,7 +76,12 @@ def test_opacities_of_the_weather_are_known_in_the_run() -> None:
     }
     assert "caltables/day1.opacity.json" in found["day1.opacity"].reads
     (choice,) = [auto for auto in plan.autos if auto.key == "calibrate.priors.opacity"]
-    assert choice.value == "plotweather"
+    assert (choice.value, choice.reason) == (
+        "plotweather", "from weather and season, by CASA's plotweather; observed up to 22.1 GHz"
+    )  # fmt: skip
+    assert heuristics.opacity("VLA", [spw(0)]).reason == (
+        "it matters from 15 GHz on; observed up to 1.401 GHz"
+    )
     other = compiled(data=of("ATCA"), priors=Priors(opacity="auto"))
     assert "day1.opacity" not in by_id(other)
     (choice,) = [auto for auto in other.autos if auto.key == "calibrate.priors.opacity"]

@@ -283,6 +283,15 @@ def test_choices_of_auto_stand_as_comments(tmp_path: Path) -> None:
     assert written.unsure == ()
 
 
+def test_high_frequencies_of_the_vla_get_gain_curves_and_opacities(tmp_path: Path) -> None:
+    wide = {"n_chan": 16, "width_hz": 4e6}
+    _, written = plan_of(tmp_path, vla(intents=True, spws=(spw(0, centre_hz=22e9, **wide),)))
+    priors = tomllib.loads(written.text)["calibrate"]["priors"]
+    assert priors == {"gaincurve": "auto", "opacity": "auto"}
+    _, written = plan_of(tmp_path, vla(intents=True, spws=(spw(0, **wide),)))
+    assert "priors" not in tomllib.loads(written.text)["calibrate"]
+
+
 def test_days_alike_share_their_roles(tmp_path: Path) -> None:
     said, written = plan_of(tmp_path, vla(intents=True), vla(intents=True))
     assert said == []

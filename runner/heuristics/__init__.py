@@ -35,7 +35,7 @@ from .imaging import (
     spectral_error,
     w_phase_rad,
 )
-from .priors import CURVED_FROM_HZ, gaincurve, is_vla, opacity
+from .priors import CURVED_FROM_HZ, OPAQUE_FROM_HZ, gaincurve, is_vla, opacity
 from .sky import separation_deg
 
 __all__ = [
@@ -44,6 +44,7 @@ __all__ = [
     "LINES_HZ",
     "MARGIN",
     "MODEL_BANDS",
+    "OPAQUE_FROM_HZ",
     "RANGE_SECONDS",
     "SPEED_OF_LIGHT",
     "Choice",

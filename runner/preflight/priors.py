@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
 
 from .. import heuristics
 from ..stages.draft import Draft, Subject
-
-ABSORBED_FROM_HZ: Final = 15e9
-"""From here on NRAO's CASA guides apply opacities and gain curves."""
 
 
 def check(draft: Draft, subjects: Sequence[Subject]) -> None:
@@ -28,7 +24,7 @@ def check(draft: Draft, subjects: Sequence[Subject]) -> None:
     for subject in subjects:
         highest = max((spw.highest_hz for spw in subject.observation.spws), default=0.0)
         if (
-            highest >= ABSORBED_FROM_HZ
+            highest >= heuristics.OPAQUE_FROM_HZ
             and not subject.dataset.calibrated
             and heuristics.is_vla(subject.observation.telescope)
         ):

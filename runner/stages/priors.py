@@ -84,7 +84,7 @@ def _opacity(draft: Draft, subject: Subject) -> Table | None:
     wanted = draft.recipe.calibrate.priors.opacity
     spws = tuple(sorted(spw.id for spw in subject.observation.spws))
     if wanted == "auto":
-        choice = heuristics.opacity(subject.observation.telescope)
+        choice = heuristics.opacity(subject.observation.telescope, subject.observation.spws)
         wanted = draft.choose("calibrate.priors.opacity", subject.name, choice)
     if wanted == "no":
         return None

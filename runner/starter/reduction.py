@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from .. import heuristics
 from .page import Page
 from .toml import comment, string
 
@@ -68,6 +69,21 @@ def calibrate(page: Page) -> list[str]:
         *page.chosen("calibrate.solint.phase"),
         'solint = { phase = "auto", amp = "inf" }',
         "minsnr = 3",
+        *_priors(page),
+    ]
+
+
+def _priors(page: Page) -> list[str]:
+    """Return the lines on gain curves and opacities, where the VLA needs them."""
+    if not any(
+        heuristics.is_vla(one.telescope)
+        and max((spw.highest_hz for spw in one.spws), default=0.0) >= heuristics.CURVED_FROM_HZ
+        for one in page.observations
+    ):
+        return []
+    return [
+        *comment("gain that changes with elevation, and what the air absorbs"),
+        'priors = { gaincurve = "auto", opacity = "auto" }',
     ]
 
 
