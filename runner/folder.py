@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +20,7 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9+_.-]")
 _LONGEST = 64
 _COMPONENT = 220
 """Filesystems take 255 bytes; the names of CASA's products go on."""
-_RECORDS = ("scripts", "logs", "qa", "docs")
+RECORDS = ("scripts", "logs", "qa", "docs")
 """Folders of small files that casarun itself writes and reads."""
 
 
@@ -173,11 +174,18 @@ def is_inside(path: str) -> bool:
     return not path.startswith("/") and ".." not in path.split("/") and "\0" not in path
 
 
-def strange_in(folder: RunFolder) -> tuple[Path, str] | None:
+def strange_in(folder: RunFolder, records: Collection[str] = RECORDS) -> tuple[Path, str] | None:
     """Find what may lead out of a run folder, or block: casarun makes nothing of the kind.
 
     Looked through are all places where casarun itself writes or reads; what steps touch
     among the products is looked at when they do (`casarun.engine.workplace`).
+
+    Parameters
+    ----------
+    folder : RunFolder
+        The folder.
+    records : collection of str
+        The folders of records to look through; by default all.
 
     Returns
     -------
@@ -188,7 +196,7 @@ def strange_in(folder: RunFolder) -> tuple[Path, str] | None:
     for top in tops:
         if top.is_symlink():
             return top, "a symbolic link"
-    for top in (folder.private, *(folder.root / name for name in _RECORDS)):
+    for top in (folder.private, *(folder.root / name for name in records)):
         entry = _strange_below(top, str(folder.private / "work"))
         if entry is not None:
             what = "a symbolic link" if entry.is_symlink() else "no regular file"

@@ -10,20 +10,24 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from casarun.api import Options, plan, report, run
 from casarun.api.opening import uncollected
-from casarun.errors import ExitCode
+from casarun.engine import seen
+from casarun.errors import ExitCode, RefusedError
 from casarun.folder import RunFolder
 from casarun.report import logs, pages
 from casarun.report.render import environment
 from support.browser import browser, needs_browser
 from support.many_datasets import without_casa, write_recipe
 from test_big_plans import instructions
+from test_crash import alter
 from test_report import Page
 
 SMALL, LARGE = 4, 16
@@ -106,6 +110,46 @@ def test_an_edit_of_one_dataset_runs_that_one(tmp_path: Path) -> None:
     done = run(recipe, options).outcome.done
     assert 10 < len(done) < 30
     assert {step.split(".")[0] for step in done} == {"day0003", "T0003"}
+
+
+@pytest.fixture
+def looked_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let few products be worth processes that look at them, and what is new be old enough."""
+    now = time.time_ns
+    monkeypatch.setattr(seen, "spare_cores", lambda products: 2 if products else 0)
+    monkeypatch.setattr(seen.time, "time_ns", lambda: now() + 3_600_000_000_000)
+
+
+@pytest.mark.usefixtures("looked_ahead")
+def test_products_looked_at_by_other_processes_are_looked_at_as_well(tmp_path: Path) -> None:
+    recipe, options = ran(tmp_path, SMALL)
+    assert run(recipe, options).outcome.done == []
+    with mock.patch.object(seen, "look", side_effect=seen.look) as here:
+        assert run(recipe, options).outcome.done == []
+        assert plan(recipe, options).decided.to_run == []
+    here.assert_not_called()
+    alter(tmp_path / "run" / "caltables" / "day0002.amp" / "table.f0")
+    reasons = plan(recipe, options).decided.steps
+    assert reasons["day0002.amp"].reason == "its product caltables/day0002.amp was altered"
+    assert {step.split(".")[0] for step in run(recipe, options).outcome.done} == {"day0002"}
+    assert run(recipe, options).outcome.done == []
+
+
+@pytest.mark.usefixtures("looked_ahead")
+def test_a_link_among_the_logs_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    recipe, options = ran(tmp_path, SMALL)
+    assert run(recipe, options).outcome.done == []
+    (tmp_path / "outside").mkdir()
+    link = tmp_path / "run" / "logs" / "day0003.amp" / "attempt-1"
+    shutil.rmtree(link)
+    link.symlink_to(tmp_path / "outside")
+    (tmp_path / "data" / "day0003.uvfits").write_text("another")
+    for what in (plan, run):
+        with pytest.raises(RefusedError, match=f"{link} is a symbolic link to {tmp_path}/outside"):
+            what(recipe, options)
+    assert list((tmp_path / "outside").iterdir()) == []
+    link.unlink()
+    assert run(recipe, options).outcome.done
 
 
 def test_products_only_are_kept_of_many(tmp_path: Path) -> None:

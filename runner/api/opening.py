@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Final
 
 from ..errors import DataError, Problem, RefusedError, did_you_mean
 from ..files import remove_tree
-from ..folder import PRODUCT_FOLDERS, RunFolder, strange_in
+from ..folder import PRODUCT_FOLDERS, RECORDS, RunFolder, strange_in
 from ..lock import FolderLock, patiently
 from ..recipe.load import LoadedRecipe, load
 from ..recipe.model import Dataset
@@ -203,7 +203,9 @@ def uncollected() -> Iterator[None]:
 
 
 @contextmanager
-def held(folder: RunFolder, patience_s: float = 0.0) -> Iterator[None]:
+def held(
+    folder: RunFolder, patience_s: float = 0.0, records: Collection[str] = RECORDS
+) -> Iterator[None]:
     """Hold a run folder; refuse one that is something else.
 
     Parameters
@@ -212,6 +214,9 @@ def held(folder: RunFolder, patience_s: float = 0.0) -> Iterator[None]:
         Which.
     patience_s : float
         How long to wait for another run that has it, in s.
+    records : collection of str
+        The folders of records that are looked through for what leads elsewhere. The caller
+        looks through the others before anything is written or read there.
 
     Raises
     ------
@@ -227,7 +232,7 @@ def held(folder: RunFolder, patience_s: float = 0.0) -> Iterator[None]:
         raise RefusedError(
             [Problem(f"{root} is not empty and not a run folder; choose another with --output")]
         )
-    keep_inside(folder)
+    keep_inside(folder, records)
     if folder.batch.is_file():  # a slice that begins has the lock for a moment
         patience_s = max(patience_s, _MOMENT_S)
     lock = FolderLock(folder.lock, folder.status)
@@ -264,15 +269,22 @@ def _take_over_fonts(folder: Path) -> None:
             shutil.copyfile(path, folder / path.name)
 
 
-def keep_inside(folder: RunFolder) -> None:
+def keep_inside(folder: RunFolder, records: Collection[str] = RECORDS) -> None:
     """Refuse a run folder in which something leads elsewhere.
+
+    Parameters
+    ----------
+    folder : RunFolder
+        The folder.
+    records : collection of str
+        See `casarun.folder.strange_in`.
 
     Raises
     ------
     RefusedError
         With what it is, and where it leads.
     """
-    found = strange_in(folder)
+    found = strange_in(folder, records)
     if found is None:
         return
     path, what = found

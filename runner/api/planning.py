@@ -15,8 +15,9 @@ from ..plan import Plan
 from ..recipe.positions import render
 from ..stages import compile as stages
 from .beginning import executor_here
+from .looking import held_while_looked_at, require_inside
 from .observing import cube_headers, observe
-from .opening import Options, Reduction, held, judged, open_recipe, uncollected
+from .opening import Options, Reduction, judged, open_recipe, uncollected
 from .steps import Listener, as_plan, expect
 from .watching import Watch
 
@@ -100,6 +101,7 @@ def _prepared(
     whole = as_plan(compiled, reduction.folder)
     part = stages.asked_for(whole, options.only, options.until)
     decided = decide_part(reduction.folder, whole, part, fresh=fresh)
+    require_inside(reduction.folder)
     expected = expect(reduction, part, decided.to_run)
     return Planned(reduction, part, decided, expected, (*warnings, *expected.warnings))
 
@@ -129,7 +131,7 @@ def plan(recipe: Path, options: Options, listener: Listener | None = None) -> Pl
         With all that is wrong with the recipe, by itself or against the data.
     """
     reduction = judged(open_recipe(recipe, options))
-    with held(reduction.folder), executor_here() as executor:
+    with held_while_looked_at(reduction), executor_here() as executor:
         watch = Watch(reduction)
         if watch.idle:
             return Planned(watch.reduction, Plan(()), Decided({}), notes=tuple(watch.notes))

@@ -12,10 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..engine.seen import products_change
 from ..engine.signals import StopFlag
 from ..errors import ExitCode
 from ..folder import RunFolder
 from .beginning import executor_here, time_total
+from .looking import held_while_looked_at, require_inside
 from .opening import Options, Reduction, held, judged, open_recipe, run_folder, wipe
 
 if TYPE_CHECKING:
@@ -89,12 +91,14 @@ def run(
     """
     reduction = judged(open_recipe(recipe, options))
     stop = StopFlag() if stop is None else stop
-    with time_total(reduction, stop), held(reduction.folder), executor_here() as executor:
+    with time_total(reduction, stop), held_while_looked_at(reduction), executor_here() as executor:
         _no_job(reduction.folder)
         if listener:
             listener({"event": "run-opened", "folder": str(reduction.folder.root)})
         if options.fresh:
             _require_nothing_lost(reduction)
+            require_inside(reduction.folder)
+            products_change(reduction.folder)
             wipe(reduction.folder)
         if not (reduction.folder.journal.exists() or reduction.loaded.watching):
             executor.warm_up()  # steps will run: CASA is imported meanwhile

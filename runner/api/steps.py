@@ -25,6 +25,7 @@ from ..plan import Plan, Step
 from ..quantities import parse
 from ..recipe.model import Resources, Retry
 from ..stages import compile as stages
+from .looking import require_inside
 from .opening import Reduction, versions
 
 Listener = Callable[[dict[str, Any]], None]
@@ -111,6 +112,7 @@ def run_steps(
     expected : Forecast, optional
         What the steps will need and take, corrected by earlier runs.
     """
+    require_inside(reduction.folder)
     recipe = reduction.loaded.recipe
     expected = expected or Forecast()
     return run_plan(

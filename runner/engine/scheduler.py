@@ -23,6 +23,7 @@ from .passing import passed_over
 from .policy import Budget, RetryPolicy, Room, fallback
 from .results import SAID, SKIPPED, attempt_folder
 from .resume import Decision, Restore, decide, survey
+from .seen import products_change
 from .signals import StopFlag
 from .slices import of_slice
 from .soundness import check_plan
@@ -101,6 +102,7 @@ def run(
         reason, or if a step that is not `mine` would have to run. All that runs is ended first.
     """
     check_plan(plan)
+    products_change(folder)
     with recording(folder):
         journal = Journal(folder.journal)
     with journal:

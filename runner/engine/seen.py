@@ -15,11 +15,12 @@ import os
 import stat
 import time
 import zlib
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from ..files import RACY_NS, SAYS_NOTHING, identity, state_now, write_atomic
 from ..folder import RunFolder
+from .ahead import Ahead, spare_cores
 
 
 class Seen:
@@ -35,19 +36,22 @@ class Seen:
         self._root = folder.root
         self._path = folder.seen
         self._now = _read(folder.seen)
+        self._ahead = _ahead.get(folder.root)
         self._changed = False
 
     def state(self, path: str, known: Collection[str]) -> str | None:
         """Return which of its known states a product is in; see `casarun.files.state_now`."""
-        mark, newest_ns = look(f"{self._root}/{path}")
-        before = self._now.pop(path, None)
-        if not mark:
-            self._changed |= before is not None
-            return None
-        if before is not None and before[0] == mark and before[1] in known:
-            self._now[path] = before
+        whole = f"{self._root}/{path}"
+        before = self._now.get(path)
+        if before is not None and before[1] in known and self._is_same(whole, before[0]):
             return before[1]
-        self._changed = True
+        mark, newest_ns = look(whole)
+        if before is not None and before[0] == mark and before[1] in known:
+            return before[1]
+        self._changed |= bool(mark) or before is not None
+        self._now.pop(path, None)
+        if not mark:
+            return None
         found = state_now(self._root / path, known)
         if found in known and newest_ns < time.time_ns() - RACY_NS:
             self._now[path] = [mark, str(found)]
@@ -61,16 +65,23 @@ class Seen:
         DataError
             If it does not exist or cannot be read.
         """
-        mark, newest_ns = look(os.path.realpath(path))
-        before = self._now.pop(path, None)
+        real = os.path.realpath(path)
+        before = self._now.get(path)
+        if before is not None and self._is_same(real, before[0]):
+            return before[1]
+        mark, newest_ns = look(real)
         if before is not None and before[0] == mark:
-            self._now[path] = before
             return before[1]
         self._changed = True
+        self._now.pop(path, None)
         found = identity(Path(path))
         if newest_ns < time.time_ns() - RACY_NS:
             self._now[path] = [mark, found]
         return found
+
+    def _is_same(self, path: str, mark: str) -> bool:
+        """Say whether it is known already that a path looks as it did."""
+        return self._ahead is not None and self._ahead.is_same(path, mark)
 
     def keep(self) -> None:
         """Write the memory, if it is another now; that it cannot be written is no matter."""
@@ -79,6 +90,51 @@ class Seen:
             with contextlib.suppress(OSError):
                 write_atomic(self._path, b"%08x\n%b" % (zlib.crc32(text), text), durable=False)
                 _last[:] = [(_key(self._path), self._now)]
+
+
+_ahead: dict[Path, Ahead] = {}
+"""Who looks at the products of a run folder ahead of who asks, while nothing changes them."""
+
+
+def look_ahead(folder: RunFolder, first: Collection[str], also: Callable[[], str]) -> bool:
+    """Look at all that is remembered of a run folder, beside what the caller does meanwhile.
+
+    The caller holds the folder, and sees to it that `products_change` is called.
+
+    Parameters
+    ----------
+    folder : RunFolder
+        Whose products and inputs.
+    first : collection of str
+        Which of them are asked for first, as plans name them.
+    also : callable
+        What else to do there, after that; see `casarun.engine.ahead.Ahead`.
+
+    Returns
+    -------
+    bool
+        Whether it is worth it, and begun.
+    """
+    known = _read(folder.seen)
+    workers = spare_cores(len(known))
+    if workers:
+        marks = {}
+        for path in dict.fromkeys((*(path for path in first if path in known), *known)):
+            place = os.path.realpath(path) if path.startswith("/") else f"{folder.root}/{path}"
+            marks[place] = known[path][0]
+        _ahead[folder.root] = Ahead(marks, look, also, workers)
+    return bool(workers)
+
+
+def said_ahead(folder: RunFolder) -> str | None:
+    """Return what else was done ahead; None if it was not done."""
+    return _ahead[folder.root].said() if folder.root in _ahead else None
+
+
+def products_change(folder: RunFolder) -> None:
+    """Forget what was looked at ahead: from now on products change."""
+    if folder.root in _ahead:
+        _ahead.pop(folder.root).close()
 
 
 _last: list[tuple[tuple[object, ...], dict[str, list[str]]]] = []

@@ -103,12 +103,13 @@ class InstantExecutor:
     def __init__(self) -> None:
         self._ended: list[Ended] = []
         self._placed = process_mark(1)
+        self._make = make
 
     def start(self, job: Job) -> Mapping[str, Any]:
         """Do the step at once."""
         writes = {}
         for path in job.step.writes:
-            _make(job.folder / path, job.step.id)
+            self._make(job.folder, path, job.step.id)
         for path in job.step.updates:
             (job.folder / path / "table.f0").write_text(job.step.id)
         for path in (*job.step.writes, *job.step.updates):
@@ -139,7 +140,9 @@ class InstantExecutor:
         """Have nothing to close."""
 
 
-def _make(path: Path, text: str) -> None:
+def make(root: Path, product: str, text: str) -> None:
+    """Make a product: a file, or a folder of two."""
+    path = root / product
     if path.suffix in {".json", ".fits"}:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(text))

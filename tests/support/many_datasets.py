@@ -16,6 +16,7 @@ from casarun.engine.results import CASA_LOG, PARAMS, RESULT, STDOUT_LOG, attempt
 from casarun.folder import RunFolder
 from casarun.observation import Observation
 
+from . import casa_files
 from .big_plans import InstantExecutor
 from .observations import antennas, vla
 
@@ -54,12 +55,26 @@ def write_recipe(folder: Path, datasets: int, keep: str = "all") -> Path:
 
 
 class NoCasa(InstantExecutor):
-    """Does steps in no time and leaves what they leave: products, numbers, logs."""
+    """Does steps in no time and leaves what they leave: products, numbers, logs.
+
+    Parameters
+    ----------
+    real : bool
+        Products have as many files as CASA's have, though small ones.
+    """
+
+    def __init__(self, real: bool = False) -> None:
+        super().__init__()
+        self._real = real
+        if real:
+            self._make = casa_files.make
 
     def start(self, job: Job) -> Mapping[str, Any]:
         """Do the step at once."""
         placed = super().start(job)
         _numbers(job)
+        if self._real:
+            _plots(job)
         (ended,) = self._ended[-1:]
         writes = {p: _state(job.folder / p) or was for p, was in ended.result["writes"].items()}
         result = {**ended.result, "writes": writes, "wall_s": 1.0, "peak_memory_bytes": 3e8}
@@ -102,6 +117,17 @@ def _numbers(job: Job) -> None:
         _write(job.folder / step.params["data"], image(**names))
 
 
+_PLOTS = {"measure.dataset": 10, "measure.image": 2}
+"""How many plots an NGC 5921 run has of a dataset, and of an image."""
+
+
+def _plots(job: Job) -> None:
+    for path in job.step.writes:
+        if path.startswith("qa/plots/"):
+            for number in range(1, _PLOTS[job.step.action]):
+                (job.folder / path / f"{number}.png").touch()
+
+
 def _observation(name: str) -> Observation:
     *calibrators, target = OBSERVED.fields
     return replace(OBSERVED, vis=name, fields=(*calibrators, replace(target, name=f"T{name[3:]}")))
@@ -122,12 +148,18 @@ def _logs(job: Job, result: Mapping[str, Any]) -> None:
 
 
 @contextmanager
-def without_casa() -> Iterator[None]:
-    """Let the functions of `casarun.api` run steps in no time, and wait for no disk."""
+def without_casa(real: bool = False) -> Iterator[None]:
+    """Let the functions of `casarun.api` run steps in no time, and wait for no disk.
+
+    Parameters
+    ----------
+    real : bool
+        See `NoCasa`.
+    """
 
     @contextmanager
     def executor_here() -> Iterator[NoCasa]:
-        yield NoCasa()
+        yield NoCasa(real)
 
     places = [f"casarun.api.{name}.executor_here" for name in ("running", "planning", "observing")]
     with mock.patch.object(os, "fdatasync"):
