@@ -21,6 +21,7 @@ from casarun.folder import RunFolder
 from casarun.report.conclude import plan_json
 from casarun.share import manifest
 from casarun.share.contents import Part, digest
+from support.caltables import caltable
 from support.cli import casarun
 from support.crates import invalid, needs_validator, small_run
 
@@ -110,6 +111,21 @@ def test_small_files_such_as_masks_go_along(tmp_path: Path) -> None:
     folder = with_inputs(tmp_path, str(mask), mask)
     found = packed_recipe(folder, tmp_path / "a.zip", data=False)
     assert found["dataset"][0]["vis"] == "inputs/mask.crtf"
+
+
+def test_calibration_tables_go_along_and_are_found(tmp_path: Path) -> None:
+    paths = [caltable(tmp_path / "mine" / name) for name in ("a.cal", "day.gc", "day.tsys")]
+    folder, plan = small_run(tmp_path)
+    found = replace(plan, inputs={str(path): "1" for path in paths})
+    folder.plan.write_text(json.dumps(plan_json(found)))
+    here = f"{tmp_path}/mine"
+    text = f'"{paths[0]}", "{here}/{{dataset}}.gc", {{ table = "{here}/{{dataset}}.tsys" }}'
+    folder.recipe_text.write_text(f"casarun = 1\n[calibrate]\ntables = [{text}]\n")
+    assert packed_recipe(folder, tmp_path / "a.zip", data=False)["calibrate"]["tables"] == [
+        "{recipe}/inputs/a.cal",
+        "{recipe}/inputs/{dataset}.gc",
+        {"table": "{recipe}/inputs/{dataset}.tsys"},
+    ]
 
 
 def test_what_is_larger_than_the_disk_is_not_unpacked(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from casarun.recipe.model import (
     Targets,
 )
 from casarun.stages.compile import Compiled, full
+from support.caltables import caltable
 from support.observations import spw, vla
 
 GENCAL = CustomStep(
@@ -31,16 +31,6 @@ GENCAL = CustomStep(
     params={"caltable": "caltables/{dataset}.antpos", "caltype": "antpos", "antenna": "1",
             "parameter": (0.1, 0, 0)},
 )  # fmt: skip
-
-
-def caltable(folder: Path, antennas: int = 27, kind: str = "Calibration") -> Path:
-    """Write what the plan reads of a calibration table."""
-    head = struct.pack(">4sI I5s II", b"\xbe" * 4, 99, 5, b"Table", 2, antennas)
-    (folder / "ANTENNA").mkdir(parents=True)
-    for part in (folder, folder / "ANTENNA"):
-        (part / "table.dat").write_bytes(head)
-    (folder / "table.info").write_text(f"Type = {kind}\nSubType = B Jones\n")
-    return folder
 
 
 def compiled(
@@ -92,7 +82,7 @@ def test_tables_are_applied_in_every_solution_and_in_the_end(tmp_path: Path) -> 
     assert found["day1.amp"].params["interp"] == ["linear", "nearest", "nearest", "nearest"]
     shown = found["day1.measure"].params["caltables"]
     assert [one.get("title") for one in shown[:3]] == [
-        "day1.antpos, known before", "opacity, known before", None,
+        "known table day1.antpos", "known table opacity", None,
     ]  # fmt: skip
     order = list(found)
     assert order.index("day1.step.gencal") < order.index("day1.phase0")

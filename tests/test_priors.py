@@ -11,6 +11,7 @@ from casarun.casa.checks_known import explain_gencal
 from casarun.observation import Observation
 from casarun.plan import Step
 from casarun.recipe.model import Priors
+from casarun.share.script_parts import claims
 from support.observations import spw, vla
 from test_known_tables import by_id, compiled, said
 
@@ -167,3 +168,10 @@ def test_gencal_without_its_subtable_is_explained() -> None:
     assert failed is not None
     assert failed.message == ('gencal: Antenna Expression: No match found for token(s) "zz"')
     assert explain_gencal({"vis": "raw/a.ms", "caltype": "antpos"}, ("x",)) is None
+
+
+def test_a_script_says_where_bits_may_differ() -> None:
+    said = "the last bits of corrected data may differ"
+    plain, corrected = (list(steps(**priors).values()) for priors in ({}, {"opacity": (0.05,)}))
+    assert not any(said in text for text in claims(plain, known=True))
+    assert any(said in text for text in claims(corrected, known=True))

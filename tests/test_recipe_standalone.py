@@ -69,6 +69,13 @@ niter = 7
     again(loaded, folder)
 
 
+def test_known_tables_are_found_from_anywhere(folder: Path) -> None:
+    tables = '["{recipe}/a.cal", "caltables/x", { table = "{recipe}/b.cal", calwt = true }]'
+    loaded = of(f'casarun = 1\n[[dataset]]\nvis = "day1.ms"\n[calibrate]\ntables = {tables}\n')
+    assert f'["{folder}/a.cal", "caltables/x", {{ table = "{folder}/b.cal"' in as_run(loaded)
+    again(loaded, folder)
+
+
 def test_what_needs_no_change_has_none(folder: Path) -> None:
     text = ONE.replace('"day*.ms"', f'"{folder}/day*.ms"').replace("m.crtf", "none")
     text = text.replace("# mine\n", "# mine\nname = 'n'\n").replace("\n", "\r\n")

@@ -147,11 +147,11 @@ def test_what_was_known_is_in_the_run(corrected: Path) -> None:
     assert [said.partition(":")[0] for said in told.pop("gain curves")] == ["spw 0", "spw 1"]
     assert told.pop("switched power") == []
     assert told == {
-        "day.antpos, known before": [
+        "known table day.antpos": [
             "moved, in ITRF: ea04 by (+40.00, -20.00, +30.00) mm, "
             "ea08 by (-30.00, +40.00, +0.00) mm, ea10 by (+20.00, +30.00, -40.00) mm"
         ],
-        "day.opacity, known before": ["zenith opacity (nepers): 0.25 in spw 0, 0.35 in spw 1"],
+        "known table day.opacity": ["zenith opacity (nepers): 0.25 in spw 0, 0.35 in spw 1"],
     }
     page = (corrected / "qa/index.html").read_text()
     assert "Zenith opacity (nepers): 0.25 in spw 0, 0.35 in spw 1." in page

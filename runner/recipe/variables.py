@@ -234,14 +234,22 @@ def is_path(key: KeyPath, text: str) -> bool:
             return True
         case ("calibrators", "flux", "model") | ("image", int(), "regions", int()):
             return True
-        case ("step", int(), "params" | "reads", *_):
-            return text.startswith(INPUT)
-    return False
+    return starts_from_run(key) and text.startswith(INPUT)
 
 
 def keeps_escapes(key: KeyPath) -> bool:
     """Tell whether ``$${`` at a key is read by what comes after the variables."""
-    return len(key) > 2 and key[0] == "step" and key[2] in ("params", "reads")
+    return starts_from_run(key)
+
+
+def starts_from_run(key: KeyPath) -> bool:
+    """Tell whether relative paths at a key start from the run folder, not from the recipe's."""
+    match key:
+        case ("step", int(), "params" | "reads", *_) | ("calibrate", "tables", int()):
+            return True
+        case ("calibrate", "tables", int(), "table"):
+            return True
+    return False
 
 
 def placed(text: str, key: KeyPath, folder: Path) -> str:
@@ -256,10 +264,10 @@ def placed(text: str, key: KeyPath, folder: Path) -> str:
     folder : Path
         From which it starts, if it is relative.
     """
+    if starts_from_run(key):
+        inside = text.removeprefix(INPUT[0])
+        return _join(folder, inside.lstrip("/")) if text.startswith(INPUT[0]) else text
     match key:
-        case ("step", int(), "params" | "reads", *_):
-            inside = text.removeprefix(INPUT[0])
-            return _join(folder, inside.lstrip("/")) if text.startswith(INPUT[0]) else text
         case ("project", "output"):  # starts from the current folder
             return text
         case ("image", int(), "mask") if text in _WORDS:

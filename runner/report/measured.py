@@ -155,6 +155,8 @@ def _caltable(
     """Return what is shown of a table; of a dataset's plots and viewers it takes its own out."""
     kind = str(table.get("title") or _KINDS.get(str(table["kind"]), str(table["kind"])))
     fraction, snr = table.get("flagged_fraction"), table.get("median_snr")
+    # What was known before, and not solved for, has none.
+    none = words.NONE if "told" in table else words.UNKNOWN
     return {
         "kind": kind,
         "plots": _taken(drawn.get("calibration", []), kind),
@@ -164,7 +166,7 @@ def _caltable(
         "intervals": str(table.get("intervals", words.NONE)),
         "solutions": words.count(table.get("solutions")),
         "flagged": words.percent(fraction),
-        "snr": words.UNKNOWN if snr is None else words.significant(snr),
+        "snr": none if snr is None else words.significant(snr),
         "reason": str(table.get("flagged_fraction_reason", "")),
         "told": [str(said) for said in table.get("told", ())],
         "drawn": calibration.of_table(table),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,12 +15,14 @@ from typing import IO, Any, Final
 
 import tomli
 
+from ..casa.caltable_files import what_instead
 from ..engine.journal_state import read_state
-from ..errors import DataError
+from ..errors import DataError, KeyPath
 from ..files import read_json
 from ..folder import RunFolder, file_safe
 from ..plan import Plan
 from ..recipe import written
+from ..recipe.variables import starts_from_run
 from . import contents, crate, manifest
 from .contents import Part
 from .people import credit
@@ -28,6 +31,7 @@ RECIPE: Final = "recipe.toml"
 README: Final = "README.txt"
 _INPUTS: Final = "inputs"
 _PACKAGED: Final = "casadata:"
+_DATASET: Final = "{dataset}"
 _SMALL_BYTES: Final = 1_000_000
 _BLOCK: Final = 2**20
 _HOW: Final = """{title}
@@ -194,7 +198,9 @@ def _inputs(packing: Packing) -> tuple[list[crate.Input], list[Part]]:
 
 
 def _is_small(path: Path) -> bool:
-    """Tell whether an input always goes along: masks and regions, not datasets."""
+    """Tell whether an input always goes along: masks, regions and tables, not datasets."""
+    if path.is_dir():
+        return not what_instead(path) and contents.size(Part("/", path)) <= _SMALL_BYTES
     return path.is_file() and path.stat().st_size <= _SMALL_BYTES
 
 
@@ -234,7 +240,7 @@ def _there(document: Any, inputs: Sequence[crate.Input]) -> dict[str, str]:
     """
     packed = {one.path: one.name.rstrip("/") for one in inputs if one.name}
     found = dict(packed)
-    for said in _texts(document):
+    for key, said in _texts(document):
         if said.startswith(_PACKAGED):
             end = f"/{said.removeprefix(_PACKAGED)}"
             named = [name for path, name in packed.items() if path.endswith(end)]
@@ -245,15 +251,37 @@ def _there(document: Any, inputs: Sequence[crate.Input]) -> dict[str, str]:
             if meant and meant != {name for name in packed.values() if fnmatchcase(name, here)}:
                 raise DataError(f"'{said}' would mean other data in a bundle: pack without --data")
             found |= {said: here} if meant else {}
+        elif said.startswith("/") and _DATASET in said:
+            found |= _of_each_dataset(said, packed)
+        if said in found and starts_from_run(key):
+            found[said] = f"{{recipe}}/{found[said].removeprefix('{recipe}/')}"
     return found
 
 
-def _texts(value: Any) -> Iterator[str]:
+def _of_each_dataset(said: str, packed: Mapping[str, str]) -> dict[str, str]:
+    """Return the bundle's path of what has the name of its dataset in its own, if it is packed.
+
+    Raises
+    ------
+    DataError
+        If it could not have such a path.
+    """
+    pattern = re.compile("(.*)".join(map(re.escape, said.split(_DATASET))))
+    here = f"{_INPUTS}/{Path(said).name}"
+    found = [
+        (name, match[1]) for path, name in packed.items() if (match := pattern.fullmatch(path))
+    ]
+    if any(name != here.replace(_DATASET, dataset) for name, dataset in found):
+        raise DataError(f"'{said}' would mean another table in a bundle: rename the tables")
+    return {said: here} if found else {}
+
+
+def _texts(value: Any, key: KeyPath = ()) -> Iterator[tuple[KeyPath, str]]:
     if isinstance(value, dict | list):
-        for item in value.values() if isinstance(value, dict) else value:
-            yield from _texts(item)
+        for name, item in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _texts(item, (*key, name))
     elif isinstance(value, str):
-        yield value
+        yield key, value
 
 
 def _replaced(value: Any, by: Mapping[str, str]) -> Any:

@@ -35,6 +35,12 @@ _UNKNOWN: Final = (
     "Where known_at_run_time stands, a value is measured or decided by an earlier step, and the "
     "script stops. After a run, scripts/casa_script.py in its folder has the values."
 )
+_OF_DIRECTIONS: Final = ("gc", "gceff", "opac", "antpos", "antposvla")
+_DIRECTIONS: Final = (
+    "Opacities, gain curves and positions of antennas go by where a source stands in the sky, of "
+    "which CASA carries something from one call to the next: the last bits of corrected data may "
+    "differ from those of a run, in which each step has a process of its own."
+)
 _SELFCAL: Final = (
     "Self-calibration: all rounds are repeated, those that were not accepted, too. The masks and "
     "depths of their images, and what was solved for and applied, stand as casarun decided them."
@@ -100,6 +106,8 @@ def claims(steps: Sequence[Step], *, known: bool) -> Iterator[str]:
     yield _EXACT
     if not known:
         yield _UNKNOWN
+    if any(step.params.get("caltype") in _OF_DIRECTIONS for step in steps):
+        yield _DIRECTIONS
     if any(step.action == "selfcal.finish" for step in steps):
         yield _SELFCAL
     if any(step.action == "mask" for step in steps):

@@ -32,7 +32,7 @@ def steps(draft: Draft, subject: Subject) -> list[Table]:
         taken = {table.kind for table in tables}
         path = path_of(entry, subject)
         kind = _kind(path, taken)
-        title = f"{PurePosixPath(path).name}, known before"
+        title = f"known table {PurePosixPath(path).name}"
         known = Known(title, entry.gainfield, entry.spwmap, entry.calwt)
         if path.startswith("/"):
             if _is_wrong(draft, subject, index, path):
