@@ -85,14 +85,16 @@ def sync_folder(path: Path) -> None:
         os.close(descriptor)
 
 
-def write_atomic(path: Path, content: str | bytes | Iterable[str], *, durable: bool = True) -> None:
+def write_atomic(
+    path: Path, content: str | bytes | Iterable[str | bytes], *, durable: bool = True
+) -> None:
     """Write a file so that a reader finds the old content or the new, never a part.
 
     Parameters
     ----------
     path : Path
         The file; its folder is made if need be.
-    content : str, bytes or iterable of str
+    content : str, bytes or iterable of them
         All of it, or piece by piece; text is written as UTF-8.
     durable : bool
         Wait until it would survive a loss of power. A heartbeat need not.

@@ -99,6 +99,11 @@ class RunFolder:
         return self.own / "seen.json"
 
     @property
+    def settled(self) -> Path:
+        """The plan of which nothing had to run, and what that was found from."""
+        return self.private / "settled.json"
+
+    @property
     def watched(self) -> Path:
         """The datasets that came to a recipe that watches for them."""
         return self.private / "watched.json"

@@ -15,6 +15,7 @@ from ..engine.seen import look_ahead, products_change, said_ahead
 from ..folder import RECORDS, RunFolder, strange_in
 from ..stages import compile as stages
 from .opening import Reduction, held, keep_inside
+from .standing import answer
 
 _LOGS: Final = "logs"
 _unknown: set[Path] = set()
@@ -51,7 +52,8 @@ def _begin(reduction: Reduction) -> None:
         return "" if strange_in(folder, (_LOGS,)) is None else "strange"
 
     _unknown.add(folder.root)
-    if not look_ahead(folder, first, strange):
+    waiting = answer(reduction) is not None
+    if not look_ahead(folder, first, strange, waiting=waiting):
         require_inside(folder)
 
 

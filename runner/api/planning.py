@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from .beginning import executor_here
 from .looking import held_while_looked_at, require_inside
 from .observing import cube_headers, observe
 from .opening import Options, Reduction, judged, open_recipe, uncollected
+from .standing import standing
 from .steps import Listener, as_plan, expect
 from .watching import Watch
 
@@ -40,6 +41,8 @@ class Planned:
         What the user should know before the run.
     notes : tuple of str
         Of datasets that come one after the other: which wait, are gone or were refused.
+    compiled : tuple of Problem
+        Those of the warnings that recipe and data gave when they became the plan.
     """
 
     reduction: Reduction
@@ -48,6 +51,7 @@ class Planned:
     forecast: Forecast = field(default_factory=Forecast)
     warnings: tuple[Problem, ...] = ()
     notes: tuple[str, ...] = ()
+    compiled: tuple[Problem, ...] = ()
 
     @property
     def warned(self) -> str:
@@ -92,18 +96,35 @@ def prepare(
 def _prepared(
     reduction: Reduction, observations: Mapping[str, Observation], fresh: bool
 ) -> Planned:
-    loaded, options = reduction.loaded, reduction.options
-    compiled = stages.full(loaded.recipe, observations, cube_headers(reduction))
-    of_another = _of_another(reduction)
-    warnings = tuple(dict.fromkeys((*loaded.warnings, *of_another, *compiled.warnings)))
+    options = reduction.options
+    compiled = stages.full(reduction.loaded.recipe, observations, cube_headers(reduction))
     if compiled.problems:
-        raise reduction.refused([*compiled.problems, *warnings])
+        raise reduction.refused([*compiled.problems, *_warnings(reduction, compiled.warnings)])
     whole = as_plan(compiled, reduction.folder)
     part = stages.asked_for(whole, options.only, options.until)
     decided = decide_part(reduction.folder, whole, part, fresh=fresh)
+    return as_found(reduction, part, decided, tuple(compiled.warnings))
+
+
+def as_found(
+    reduction: Reduction, part: Plan, decided: Decided, compiled: tuple[Problem, ...]
+) -> Planned:
+    """Return a plan with what will be done of it, and what there is to say of that.
+
+    Raises
+    ------
+    RefusedError
+        If something in the run folder leads elsewhere.
+    """
     require_inside(reduction.folder)
     expected = expect(reduction, part, decided.to_run)
-    return Planned(reduction, part, decided, expected, (*warnings, *expected.warnings))
+    warnings = (*_warnings(reduction, compiled), *expected.warnings)
+    return Planned(reduction, part, decided, expected, warnings, compiled=compiled)
+
+
+def _warnings(reduction: Reduction, compiled: Sequence[Problem]) -> tuple[Problem, ...]:
+    mine = (*reduction.loaded.warnings, *_of_another(reduction), *compiled)
+    return tuple(dict.fromkeys(mine))
 
 
 def _of_another(reduction: Reduction) -> list[Problem]:
@@ -135,6 +156,9 @@ def plan(recipe: Path, options: Options, listener: Listener | None = None) -> Pl
         watch = Watch(reduction)
         if watch.idle:
             return Planned(watch.reduction, Plan(()), Decided({}), notes=tuple(watch.notes))
+        kept = standing(reduction)
+        if kept is not None:
+            return kept
         observations, _ = watch.through(lambda now: observe(now, executor, listener), unread=True)
         planned = watch.through(lambda now: prepare(now, observations, fresh=options.fresh))
         return replace(planned, notes=tuple(watch.notes))

@@ -17,6 +17,7 @@ from .observing import observe
 from .opening import Reduction, versions
 from .planning import Planned, prepare
 from .running import RunResult
+from .standing import keep_standing, standing
 from .steps import Listener, need_casa, run_steps
 from .watching import Watch
 
@@ -35,14 +36,17 @@ def run_held(
     if watch.idle:
         code = ExitCode.STEP_FAILED if watch.aside else ExitCode.DONE
         return RunResult(code, Outcome(), Plan(()), folder, aside=watch.aside)
-    observations, imported = watch.through(
-        lambda now: observe(now, executor, listener, stop), unread=True
-    )
-    if stop:
-        return RunResult(
-            ExitCode.INTERRUPTED, Outcome(interrupted=True, why=stop.reason), Plan(()), folder
+    planned, imported = standing(watch.reduction), list[str]()
+    stands = planned is not None
+    if planned is None:
+        observations, imported = watch.through(
+            lambda now: observe(now, executor, listener, stop), unread=True
         )
-    planned = watch.through(lambda now: prepare(now, observations))
+        if stop:
+            return RunResult(
+                ExitCode.INTERRUPTED, Outcome(interrupted=True, why=stop.reason), Plan(()), folder
+            )
+        planned = watch.through(lambda now: prepare(now, observations))
     if ready:
         ready(planned)
     listener = watch.taking(planned, listener)
@@ -53,6 +57,8 @@ def run_held(
     outcome.done[:0] = [step for step in imported if outcome.skipped.pop(step, "")]
     with recording(folder):
         metrics = conclude(folder, planned.plan, outcome, planned.reduction.loaded, versions())
+        if outcome.state == "done" and not stands:
+            keep_standing(planned)
     code = exit_code(outcome, metrics, watch.aside)
     return RunResult(code, outcome, planned.plan, folder, metrics, watch.aside)
 

@@ -72,6 +72,10 @@ class Ahead:
         round_, worker = divmod(batch, len(self._workers))
         return self._workers[worker].told(round_)[place : place + 1] == bytes((_SAME,))
 
+    def all_same(self) -> bool:
+        """Say whether all products look as they did; also no where that is not known of one."""
+        return bool(self._workers) and all(worker.all_same() for worker in self._workers)
+
     def said(self) -> str | None:
         """Return the line that was made there, waiting for it; None if it never came."""
         return self._workers[-1].said() if self._workers else None
@@ -122,6 +126,13 @@ class _Worker:
             else:
                 self._told.append(said)
         return self._told[number]
+
+    def all_same(self) -> bool:
+        """Say whether all of its products look as they did, waiting for it."""
+        return all(
+            self.told(number) == bytes((_SAME,)) * wanted
+            for number, wanted in enumerate(self._lengths)
+        )
 
     def said(self) -> str | None:
         """Return the line that came after all batches; None if it never came."""

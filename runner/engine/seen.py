@@ -83,6 +83,14 @@ class Seen:
         """Say whether it is known already that a path looks as it did."""
         return self._ahead is not None and self._ahead.is_same(path, mark)
 
+    def remembers(self, paths: Collection[str]) -> bool:
+        """Forget all but some products and inputs; say whether these are all remembered."""
+        strange = [path for path in self._now if path not in paths]
+        for path in strange:
+            del self._now[path]
+        self._changed |= bool(strange)
+        return len(self._now) == len(paths)
+
     def keep(self) -> None:
         """Write the memory, if it is another now; that it cannot be written is no matter."""
         if self._changed and self._path.parent.is_dir():
@@ -96,7 +104,9 @@ _ahead: dict[Path, Ahead] = {}
 """Who looks at the products of a run folder ahead of who asks, while nothing changes them."""
 
 
-def look_ahead(folder: RunFolder, first: Collection[str], also: Callable[[], str]) -> bool:
+def look_ahead(
+    folder: RunFolder, first: Collection[str], also: Callable[[], str], *, waiting: bool = False
+) -> bool:
     """Look at all that is remembered of a run folder, beside what the caller does meanwhile.
 
     The caller holds the folder, and sees to it that `products_change` is called.
@@ -109,6 +119,8 @@ def look_ahead(folder: RunFolder, first: Collection[str], also: Callable[[], str
         Which of them are asked for first, as plans name them.
     also : callable
         What else to do there, after that; see `casarun.engine.ahead.Ahead`.
+    waiting : bool
+        The caller does little meanwhile, so that all cores may look.
 
     Returns
     -------
@@ -118,12 +130,18 @@ def look_ahead(folder: RunFolder, first: Collection[str], also: Callable[[], str
     known = _read(folder.seen)
     workers = spare_cores(len(known))
     if workers:
+        workers += waiting
         marks = {}
         for path in dict.fromkeys((*(path for path in first if path in known), *known)):
             place = os.path.realpath(path) if path.startswith("/") else f"{folder.root}/{path}"
             marks[place] = known[path][0]
         _ahead[folder.root] = Ahead(marks, look, also, workers)
     return bool(workers)
+
+
+def all_same_ahead(folder: RunFolder) -> bool:
+    """Say whether all that is remembered looks as it did; also no where nobody looked ahead."""
+    return folder.root in _ahead and _ahead[folder.root].all_same()
 
 
 def said_ahead(folder: RunFolder) -> str | None:
