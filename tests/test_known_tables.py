@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from casarun.recipe.model import (
     Dataset,
     FluxCalibrator,
     Image,
+    Priors,
     Recipe,
     Targets,
 )
@@ -37,11 +39,12 @@ def compiled(
     *tables: CalTable,
     step: tuple[CustomStep, ...] = (),
     data: Observation | None = None,
+    calibrated: bool = False,
     **more: Any,
 ) -> Compiled:
     recipe = Recipe(
         casarun=1,
-        dataset=(Dataset(vis="/data/day1.fits", name="day1"),),
+        dataset=(Dataset(vis="/data/day1.fits", name="day1", calibrated=calibrated),),
         calibrators=Calibrators(
             flux=FluxCalibrator(field="1331*"), bandpass="1331*", phase=("1445*",)
         ),
@@ -184,7 +187,8 @@ def test_a_step_after_import_or_flag_is_in_time(after: str) -> None:
 def test_an_spwmap_and_a_gainfield_of_other_data(tmp_path: Path) -> None:
     path = str(caltable(tmp_path / "x"))
     assert said(compiled(CalTable(path, spwmap=(0, 0)))) == [
-        ("2 entries for the 1 spw of dataset day1: entry i is the spw whose solutions spw i takes",
+        ("expected an entry for each of the 1 spw of dataset day1, found 2: entry i is the spw "
+         "whose solutions spw i takes",
          ("calibrate", "tables", 0, "spwmap"))
     ]  # fmt: skip
     assert said(compiled(CalTable(path, spwmap=(4,)))) == [
@@ -207,3 +211,25 @@ def test_the_recipe_says_it_shortly_or_in_full(tmp_path: Path) -> None:
         CalTable(f"{tmp_path}/z"),
         CalTable(f"{tmp_path}/{{dataset}}.t", calwt="yes", spwmap=(0, 0)),
     )
+
+
+def test_calibrated_data_take_no_tables() -> None:
+    found = compiled(CalTable("caltables/x"), calibrated=True, priors=Priors(gaincurve="yes"))
+    assert found.problems == ()
+    assert [(w.message, w.key) for w in found.warnings] == [
+        ("has no effect: all data come calibrated", ("calibrate", name))
+        for name in ("priors", "tables")
+    ]
+
+
+def test_a_pipe_in_a_table_is_not_waited_for(tmp_path: Path) -> None:
+    table = caltable(tmp_path / "x")
+    for name in ("table.info", "ANTENNA/table.dat"):
+        (table / name).unlink()
+        os.mkfifo(table / name)
+    assert said(compiled(CalTable(str(table)))) == [
+        (f"{table} is another table, not a calibration table", ("calibrate", "tables", 0))
+    ]
+    (table / "table.info").unlink()
+    (table / "table.info").write_text("Type = Calibration\n")
+    by_id(compiled(CalTable(str(table))))

@@ -41,8 +41,7 @@ def rows(path: Path) -> int | None:
     The head of ``table.dat`` in casacore's AipsIO (casacore, ``PlainTable.cc``).
     """
     try:
-        with (path / "table.dat").open("rb") as stream:
-            head = stream.read(_HEAD.size)
+        head = _begin(path / "table.dat", _HEAD.size)
     except OSError:
         return None
     if len(head) < _HEAD.size:
@@ -54,6 +53,20 @@ def rows(path: Path) -> int | None:
 
 def _info(path: Path) -> str:
     try:
-        return (path / "table.info").read_text(encoding="utf-8", errors="replace")[:1000]
+        return _begin(path / "table.info", 1000).decode("utf-8", "replace")
     except OSError:
         return ""
+
+
+def _begin(path: Path, size: int) -> bytes:
+    """Return the first bytes of a file; of a pipe, on which a reader waits for ever, none.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read.
+    """
+    if not path.is_file():
+        return b""
+    with path.open("rb") as stream:
+        return stream.read(size)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .. import heuristics
+from ..errors import Problem
+from ..recipe.model import Priors
 from ..stages.draft import Draft, Subject
 
 
@@ -19,6 +21,7 @@ def check(draft: Draft, subjects: Sequence[Subject]) -> None:
         The datasets.
     """
     calibrate = draft.recipe.calibrate
+    _in_vain(draft, subjects)
     if calibrate.tables or calibrate.priors.gaincurve != "no" or calibrate.priors.opacity != "no":
         return
     for subject in subjects:
@@ -34,3 +37,14 @@ def check(draft: Draft, subjects: Sequence[Subject]) -> None:
                 'out: calibrate.priors = { gaincurve = "auto", opacity = "auto" } does it',
                 ("calibrate",),
             )
+
+
+def _in_vain(draft: Draft, subjects: Sequence[Subject]) -> None:
+    """Warn that nothing is applied to data that come calibrated."""
+    if not subjects or not all(subject.dataset.calibrated for subject in subjects):
+        return
+    calibrate = draft.recipe.calibrate
+    for name, wanted in (("priors", calibrate.priors != Priors()), ("tables", calibrate.tables)):
+        if wanted:
+            message = "has no effect: all data come calibrated"
+            draft.take(Problem(message, ("calibrate", name), "warning", at_key=True))

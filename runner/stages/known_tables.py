@@ -130,8 +130,9 @@ def _fits(draft: Draft, subject: Subject, index: int) -> None:
     needed = max(spws, default=-1) + 1
     if entry.spwmap and len(entry.spwmap) != needed:
         draft.problem(
-            f"{len(entry.spwmap)} entries for the {needed} spw{'s' if needed != 1 else ''} of "
-            f"dataset {subject.name}: entry i is the spw whose solutions spw i takes",
+            f"expected an entry for each of the {needed} spw{'s' if needed != 1 else ''} of "
+            f"dataset {subject.name}, found {len(entry.spwmap)}: entry i is the spw whose "
+            "solutions spw i takes",
             (*key, "spwmap"),
         )
     for place, spw in enumerate(entry.spwmap):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from . import against, bad_data, machines, recipes, steps
+from . import against, bad_data, known, machines, recipes, steps
 from .fault import Fault
 
 FAULTS: Final[Mapping[str, Fault]] = {
@@ -16,6 +16,7 @@ FAULTS: Final[Mapping[str, Fault]] = {
         *against.SELECTIONS,
         *against.CALIBRATORS,
         *against.IMAGES,
+        *known.KNOWN,
         *bad_data.DATA,
         *machines.MACHINES,
         *steps.STEPS,
