@@ -87,6 +87,7 @@ def test_tables_are_applied_in_every_solution_and_in_the_end(tmp_path: Path) -> 
     assert [one.get("title") for one in shown[:3]] == [
         "known table day1.antpos", "known table opacity", None,
     ]  # fmt: skip
+    assert [one.name for one in found["day1.step.gencal"].checks] == ["caltable", "known_table"]
     order = list(found)
     assert order.index("day1.step.gencal") < order.index("day1.phase0")
 
@@ -186,13 +187,15 @@ def test_a_step_after_import_or_flag_is_in_time(after: str) -> None:
 
 def test_an_spwmap_and_a_gainfield_of_other_data(tmp_path: Path) -> None:
     path = str(caltable(tmp_path / "x"))
-    assert said(compiled(CalTable(path, spwmap=(0, 0)))) == [
-        ("expected an entry for each of the 1 spw of dataset day1, found 2: entry i is the spw "
+    two = vla(spws=(spw(0), spw(1)))
+    assert said(compiled(CalTable(path, spwmap=(0,)), data=two)) == [
+        ("expected an entry for each of the 2 spws of dataset day1, found 1: entry i is the spw "
          "whose solutions spw i takes",
          ("calibrate", "tables", 0, "spwmap"))
     ]  # fmt: skip
+    by_id(compiled(CalTable(path, spwmap=(0, 0, 1)), data=two))
     assert said(compiled(CalTable(path, spwmap=(4,)))) == [
-        ("dataset day1 has no spw 4; there is 0", ("calibrate", "tables", 0, "spwmap", 0))
+        ("dataset day1 has no spw 4: the last is 0", ("calibrate", "tables", 0, "spwmap", 0))
     ]
     ((message, key),) = said(compiled(CalTable(path, gainfield="3C48")))
     assert message == "dataset day1: no field matches '3C48'; fields: 1331+305, 1445+099, N5921"

@@ -255,3 +255,10 @@ niter = 100
     assert done.returncode == 0, done.stdout + done.stderr
     image = images.Sky(tmp_path / "run/images/target.continuum.fits")
     assert image.peak(images.place(TARGET, TARGET.sources[0]))[0] == pytest.approx(0.8, rel=0.01)
+    text = text.replace("spwmap = [0, 0], ", "")
+    done = casarun(recipe(tmp_path, text), "--output", "without", cwd=tmp_path)
+    assert done.returncode == 1
+    assert (
+        "caltables/day.tsys: the table has no solutions for spw 1, only for 0: CASA would leave "
+        "these data as they are; say with spwmap whose solutions they take"
+    ) in done.stdout + done.stderr

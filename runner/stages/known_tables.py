@@ -8,12 +8,14 @@ the dataset.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
+from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from ..casa import caltable_files
 from ..errors import KeyPath, did_you_mean
 from ..folder import file_safe
-from ..plan import Step
+from ..plan import Check, Step
 from ..recipe.model import CalTable
 from ..selection import SelectionError
 from ..selection import fields as selected_fields
@@ -84,17 +86,16 @@ def _is_wrong(draft: Draft, subject: Subject, index: int, path: str) -> bool:
 def _sibling(path: Path) -> str:
     """Suggest another table of the same folder, or say that there is no such folder."""
     try:
-        return did_you_mean(path.name, (entry.name for entry in path.parent.iterdir()))
+        return did_you_mean(
+            path.name, (entry.name for entry in islice(path.parent.iterdir(), 10_000))
+        )
     except OSError:
         return "; nor is there such a folder"
 
 
 def _take(draft: Draft, subject: Subject, index: int, kind: str, source: str) -> None:
     """Add the step that copies a table into the run folder, and proves that it fits."""
-    entry, observation = draft.recipe.calibrate.tables[index], subject.observation
     target = table_path(subject, kind)
-    roles = subject.roles
-    wanted = observation.spws_of_fields({*roles.calibrators, *roles.targets})
     draft.add(
         f"{subject.name}.{kind}",
         "copy",
@@ -103,22 +104,26 @@ def _take(draft: Draft, subject: Subject, index: int, kind: str, source: str) ->
         title=f"take {PurePosixPath(source).name}, a calibration table of yours",
         reads=(source,),
         writes=(target,),
-        checks=(
-            check("caltable", path=target),
-            check(
-                "known_table",
-                path=target,
-                source=source,
-                key=f"calibrate.tables[{index}]",
-                antennas={str(one.id): one.name for one in observation.antennas},
-                spws={
-                    str(spw): [observation.spw(spw).first_hz, observation.spw(spw).last_hz]
-                    for spw in wanted
-                },
-                spwmap=list(entry.spwmap),
-            ),
-        ),
+        checks=(check("caltable", path=target), _proof(draft, subject, index, target, source)),
         dataset=subject.name,
+    )
+
+
+def _proof(draft: Draft, subject: Subject, index: int, path: str, source: str) -> Check:
+    """Return the post-condition that a table is of a dataset, and has solutions for all of it."""
+    observation, roles = subject.observation, subject.roles
+    wanted = observation.spws_of_fields({*roles.calibrators, *roles.targets})
+    return check(
+        "known_table",
+        path=path,
+        source=source,
+        key=f"calibrate.tables[{index}]",
+        antennas={str(one.id): one.name for one in observation.antennas},
+        spws={
+            str(spw): [observation.spw(spw).first_hz, observation.spw(spw).last_hz]
+            for spw in wanted
+        },
+        spwmap=list(draft.recipe.calibrate.tables[index].spwmap),
     )
 
 
@@ -128,18 +133,19 @@ def _fits(draft: Draft, subject: Subject, index: int) -> None:
     key: KeyPath = ("calibrate", "tables", index)
     spws = [spw.id for spw in subject.observation.spws]
     needed = max(spws, default=-1) + 1
-    if entry.spwmap and len(entry.spwmap) != needed:
+    if entry.spwmap and len(entry.spwmap) < needed:
         draft.problem(
             f"expected an entry for each of the {needed} spw{'s' if needed != 1 else ''} of "
             f"dataset {subject.name}, found {len(entry.spwmap)}: entry i is the spw whose "
             "solutions spw i takes",
             (*key, "spwmap"),
         )
+    # Windows without data, such as some of system temperatures, are not in the metadata.
+    last = max(needed, len(entry.spwmap)) - 1
     for place, spw in enumerate(entry.spwmap):
-        if len(entry.spwmap) == needed and spw not in spws:
-            there = ", ".join(map(str, spws))
+        if spw > last:
             draft.problem(
-                f"dataset {subject.name} has no spw {spw}; there is {there}",
+                f"dataset {subject.name} has no spw {spw}: the last is {last}",
                 (*key, "spwmap", place),
             )
     if entry.gainfield and entry.gainfield != NEAREST:
@@ -152,6 +158,8 @@ def _fits(draft: Draft, subject: Subject, index: int) -> None:
 def in_time(draft: Draft, subjects: Iterable[Subject]) -> None:
     """Refuse tables of the run folder that no step makes before the first solution.
 
+    Those that are made are proven to be of the dataset, as the user's own are.
+
     Parameters
     ----------
     draft : Draft
@@ -162,28 +170,33 @@ def in_time(draft: Draft, subjects: Iterable[Subject]) -> None:
     for subject in subjects:
         for index, entry in enumerate(draft.recipe.calibrate.tables):
             path = path_of(entry, subject)
-            if not path.startswith("/"):
-                _made_in_time(draft, path, ("calibrate", "tables", index))
+            maker = None if path.startswith("/") else _made_in_time(draft, path, index)
+            if maker is not None:
+                step = draft.steps[maker]
+                proof = _proof(draft, subject, index, path, path)
+                draft.steps[maker] = replace(step, checks=(*step.checks, proof))
 
 
-def _made_in_time(draft: Draft, path: str, key: KeyPath) -> None:
-    steps = draft.steps
+def _made_in_time(draft: Draft, path: str, index: int) -> int | None:
+    """Return the place of the step that makes a table; None, with a problem said, if none does."""
+    steps, key = draft.steps, ("calibrate", "tables", index)
     first = next((at for at, step in enumerate(steps) if path in step.reads and _solves(step)), -1)
     if first < 0:
-        return  # nothing is solved: why, has been said
-    if any(path in step.writes for step in steps[:first]):
-        return
-    maker = next((step for step in steps[first:] if path in step.writes), None)
-    if maker is not None:
+        return None  # nothing is solved: why, has been said
+    makers = [at for at, step in enumerate(steps) if path in step.writes]
+    if makers and makers[0] < first:
+        return makers[0]
+    if makers:
         draft.problem(
-            f"'{maker.id}' makes '{path}' only after '{steps[first].id}', the first that applies "
-            'it; place the step before = "calibrate"',
+            f"'{steps[makers[0]].id}' makes '{path}' only after '{steps[first].id}', the first "
+            'that applies it; place the step before = "calibrate"',
             key,
         )
-        return
+        return None
     made = [written for step in steps[:first] if step.stage == "step" for written in step.writes]
     own = '; a table of your own is "{recipe}/..." from the recipe\'s folder, or an absolute path'
     draft.problem(f"no step makes '{path}'{did_you_mean(path, made) or own}", key)
+    return None
 
 
 def _solves(step: Step) -> bool:
