@@ -123,7 +123,7 @@ def test_two_tables_of_one_name_have_names_of_their_own(tmp_path: Path) -> None:
     assert {"day1.known.x.gc", "day1.known.x.gc.2"} <= found.keys()
 
 
-OUTSIDE = '; a table of your own is "{recipe}/..." from the recipe\'s folder, or an absolute path'
+OUTSIDE = '; a table of your own is "{recipe}/antpos.cal", from the recipe\'s folder'
 
 
 @pytest.mark.parametrize(

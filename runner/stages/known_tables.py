@@ -194,7 +194,7 @@ def _made_in_time(draft: Draft, path: str, index: int) -> int | None:
         )
         return None
     made = [written for step in steps[:first] if step.stage == "step" for written in step.writes]
-    own = '; a table of your own is "{recipe}/..." from the recipe\'s folder, or an absolute path'
+    own = f'; a table of your own is "{{recipe}}/{path}", from the recipe\'s folder'
     draft.problem(f"no step makes '{path}'{did_you_mean(path, made) or own}", key)
     return None
 
