@@ -188,6 +188,8 @@ def printable(text: str) -> str:
 
     Names and messages that come from data may hold anything. Lines stay lines, and tabs tabs.
     """
+    if text.isprintable():  # nearly all are
+        return text
     return "".join(c if c.isprintable() or c in "\n\t" else ascii(c)[1:-1] for c in text)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,7 +26,7 @@ from ..observation import Observation
 from ..plan import Plan, written
 from ..quantities import human_bytes, human_frequency, human_seconds
 from . import batch
-from .plain import escape
+from .plain import MANY, escape, listed
 
 if TYPE_CHECKING:  # its import takes 0.15 s, in which CASA is not imported yet
     from ..api import Planned
@@ -71,22 +71,12 @@ def show_plan(planned: Planned) -> None:
         click.echo(planned.warned, err=True)
     for note in planned.notes:
         click.echo(printable(note), err=True)
-    table = bare_table("", "step", "what", "why", right=("",))
-    for number, step in enumerate(planned.plan.steps, 1):
-        decision = planned.decided.steps[step.id]
-        style = "" if decision.run else "dim"
-        why = decision.reason if decision.run else f"kept: {decision.reason}"
-        table.add_row(str(number), escape(step.id), escape(step.title), escape(why), style=style)
-    console.print(table)
+    steps = list(_steps(planned))
+    show_rows(console, ("", "step", "what", "why"), [row for _, row in steps], right=0,
+              dim=[kept for kept, _ in steps])  # fmt: skip
     if planned.plan.autos:
         console.print("\nchosen by casarun", style="bold")
-        table = bare_table("key", "of", "value", "because")
-        for auto in planned.plan.autos:
-            value = auto.value
-            if isinstance(value, Mapping):
-                value = ", ".join(f"{key} {item}" for key, item in value.items())
-            table.add_row(*(escape(str(x)) for x in (auto.key, auto.subject, value, auto.reason)))
-        console.print(table)
+        show_rows(console, ("key", "of", "value", "because"), list(_choices(planned.plan)))
     for restore in planned.decided.restores:
         console.print(f"\n{restore}", markup=False, soft_wrap=True)
     run = len(planned.decided.to_run)
@@ -95,6 +85,61 @@ def show_plan(planned: Planned) -> None:
     for problem in planned.forecast.problems:
         console.print(f"would be refused here: {problem.message}", style="red", markup=False,
                       soft_wrap=True)  # fmt: skip
+
+
+def _steps(planned: Planned) -> Iterator[tuple[bool, Sequence[str]]]:
+    """Yield whether each step is kept, and its row."""
+    for number, step in enumerate(planned.plan.steps, 1):
+        decision = planned.decided.steps[step.id]
+        why = decision.reason if decision.run else f"kept: {decision.reason}"
+        yield not decision.run, (str(number), step.id, step.title, why)
+
+
+def _choices(plan: Plan) -> Iterator[Sequence[str]]:
+    for auto in plan.autos:
+        value = auto.value
+        if isinstance(value, Mapping):
+            value = ", ".join(f"{key} {item}" for key, item in value.items())
+        yield auto.key, auto.subject, str(value), auto.reason
+
+
+def show_rows(
+    console: Console,
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    right: int = -1,
+    dim: Sequence[bool] = (),
+) -> None:
+    """Print a table; of many rows each in a line, for to fit them in takes its time.
+
+    Parameters
+    ----------
+    console : Console
+        Where.
+    columns : sequence of str
+        The heading.
+    rows : sequence of sequence of str
+        What is in it, as it is.
+    right : int
+        The column that is aligned to that side; by default none.
+    dim : sequence of bool
+        For each row whether it is of less account.
+    """
+    if len(rows) > MANY:
+        heading, *lines = listed([columns, *rows], (right,))
+        if console.is_terminal and not console.no_color:
+            heading = click.style(heading, bold=True)
+            shades = dim or [False] * len(lines)
+            lines = [click.style(line, dim=True) if shade else line
+                     for line, shade in zip(lines, shades, strict=True)]  # fmt: skip
+        click.echo("\n".join((heading, *lines)))
+        return
+    table = bare_table(*columns, right=columns[right : right + 1] if right >= 0 else ())
+    for place, row in enumerate(rows):
+        style = "dim" if dim and dim[place] else ""
+        table.add_row(*(escape(text) for text in row), style=style)
+    console.print(table)
 
 
 def mermaid(plan: Plan) -> str:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:  # its import takes 0.15 s, in which CASA is not imported yet
 _RULE: Final = re.compile(r"[-=*#]{4,}")
 """What CASA underlines and frames its messages with."""
 
+_MOST_IMAGES: Final = 50
 _TAIL_BYTES = 4096
 _VERDICTS = {"pass": "bold green", "warn": "bold yellow", "fail": "bold red"}
 
@@ -150,6 +151,9 @@ class Lines:
         images = images_table(result.metrics)
         if images is not None:
             self.console.print(images)
+            number = sum(map(len, result.metrics["images"].values())) - images.row_count
+            if number > 0:
+                self.say(f"and {number} images more, whose dynamic range is higher: see the report")
         self._failures(result)
         verdict = result.metrics.get("verdict", "fail")
         if not outcome.failed:
@@ -266,7 +270,10 @@ def last_line(log: Path) -> str:
 
 
 def images_table(metrics: Mapping[str, Any]) -> Table | None:
-    """Return the table of a run's images, or None where there are none."""
+    """Return the table of a run's images, or None where there are none.
+
+    Of many, those of the lowest dynamic range.
+    """
     rows = [
         (target, name, numbers)
         for target, images in metrics.get("images", {}).items()
@@ -274,6 +281,8 @@ def images_table(metrics: Mapping[str, Any]) -> Table | None:
     ]
     if not rows:
         return None
+    if len(rows) > _MOST_IMAGES:
+        rows = sorted(rows, key=lambda row: row[2].get("dynamic_range") or 0.0)[:_MOST_IMAGES]
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for name in ("target", "image"):
         table.add_column(name)
