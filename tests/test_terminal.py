@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from casarun.cli.tables import _event_line
-from casarun.cli.terminal import Lines, last_line
+from casarun.cli import tables
+from casarun.cli.tables import _event_line, show_rows
+from casarun.cli.terminal import Lines, images_table, last_line
 from rich.console import Console
 
 JUDGED = {
@@ -75,3 +76,43 @@ def test_the_live_view_shows_what_the_log_says_last_without_rules(
 
 def test_the_live_view_shows_nothing_of_a_log_that_is_not_there(tmp_path: Path) -> None:
     assert last_line(tmp_path / "casa.log") == ""
+
+
+def test_of_many_images_those_of_the_lowest_dynamic_range_are_shown() -> None:
+    images = {f"T{n:03}": {"map": {"dynamic_range": float(n)}} for n in reversed(range(60))}
+    images["T999"] = {"map": {"dynamic_range": None}}
+    table = images_table({"images": images})
+    assert table is not None
+    assert list(table.columns[0].cells) == ["T999", *(f"T{n:03}" for n in range(49))]
+    few = images_table({"images": {"b": {"map": {}}, "a": {"map": {"dynamic_range": 1.0}}}})
+    assert few is not None
+    assert list(few.columns[0].cells) == ["b", "a"]
+
+
+def shown_rows(rows: list[tuple[str, ...]], capsys: pytest.CaptureFixture[str]) -> list[str]:
+    """Return the lines of a table of two columns, the first to the right."""
+    console = Console(width=200, highlight=False)
+    show_rows(console, ("", "what"), rows, right=0, dim=[False] * len(rows))
+    return [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+
+
+def test_a_table_of_many_rows_looks_as_one_of_few(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [("1", "[bold]first\x1b[31m"), ("10", "two\nlines"), ("100", "日本 and\ttab")]
+    few = shown_rows(rows, capsys)
+    monkeypatch.setattr(tables, "MANY", 2)
+    assert shown_rows(rows, capsys) == few
+    assert few == [
+        "     what",
+        "  1  [bold]first\\x1b[31m",
+        " 10  two\\nlines",
+        "100  日本 and\\ttab",
+    ]
+
+
+def test_rows_are_not_cut_where_there_are_many(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tables, "MANY", 0)
+    assert shown_rows([("1", "x" * 300)], capsys)[1] == "1  " + "x" * 300

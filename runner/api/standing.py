@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from typing import TYPE_CHECKING
 
 from ..engine import settled
@@ -49,6 +50,8 @@ def keep_standing(planned: Planned) -> None:
     """Keep that nothing of a plan must run any more, if that is so; the caller holds the folder."""
     reduction, plan = planned.reduction, planned.plan
     asked = _asked(reduction) if settled.is_worth_it(plan) else ""
+    if asked and planned.decided:
+        gc.collect()  # what the run and its report took, before the plan is thought over again
     if not asked or (planned.decided and decide(plan, survey(plan, reduction.folder))):
         return
     settled.settle(reduction.folder, plan, asked, planned.compiled)

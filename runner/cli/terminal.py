@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from collections.abc import Iterator, Mapping
@@ -282,7 +283,7 @@ def images_table(metrics: Mapping[str, Any]) -> Table | None:
     if not rows:
         return None
     if len(rows) > _MOST_IMAGES:
-        rows = sorted(rows, key=lambda row: row[2].get("dynamic_range") or 0.0)[:_MOST_IMAGES]
+        rows = sorted(rows, key=lambda row: _dynamic_range(row[2]))[:_MOST_IMAGES]
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for name in ("target", "image"):
         table.add_column(name)
@@ -300,6 +301,12 @@ def images_table(metrics: Mapping[str, Any]) -> Table | None:
             escape(str(numbers.get("fits") or "")),
         )
     return table
+
+
+def _dynamic_range(numbers: Mapping[str, Any]) -> float:
+    """Return an image's dynamic range; one that could not be measured comes first."""
+    value = numbers.get("dynamic_range")
+    return -math.inf if value is None else float(value)
 
 
 def _number(value: float | None, times: float = 1, how: str = "{:.3g}") -> str:

@@ -134,7 +134,8 @@ def forecast(
         With problems, each with its key, where the machine cannot do it.
     """
     here = here or look()
-    steps = [step for step in plan.steps if step.id in to_run]
+    wanted = set(to_run)
+    steps = [step for step in plan.steps if step.id in wanted]
     history = earlier(folder)
     times, runs = corrected(plan, steps, history)
     disk = peak_bytes(plan, steps)
@@ -245,7 +246,8 @@ def _look_at_disk(
     The `model` is what the steps write, and what they would if intermediates did not stay.
     """
     disk, least = model
-    held = tree_size(root) if root.is_dir() else 0
+    # To add up a folder of many datasets takes seconds.
+    held = tree_size(root) if wanted > free and root.is_dir() else 0
     needed = max(0.0, wanted - held)
     key = ("resources", "disk_factor")
     steps = f"its steps are expected to write {human_bytes(disk)}"

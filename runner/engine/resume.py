@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from typing import Final
 
 from ..folder import RunFolder
 from ..plan import Json, Plan, Step, digest
@@ -123,6 +124,7 @@ class Found:
 UP_TO_DATE = "unchanged"
 _LATER = "it already holds later changes"
 _NO_RECORD = StepRecord()
+_PLAIN: Final = frozenset({str, int, bool, type(None)})
 
 
 def survey(plan: Plan, folder: RunFolder) -> Found:
@@ -467,6 +469,13 @@ def differing(old: Mapping[str, Json], new: Mapping[str, Json]) -> list[str]:
         mine, other = old.get(key), new.get(key)
         if isinstance(mine, Mapping) and isinstance(other, Mapping) and "$late" not in mine:
             found += [f"{key}.{inner}" for inner in differing(mine, other)]
-        elif key not in old or key not in new or digest(mine) != digest(other):
+        elif key not in old or key not in new or _differ(mine, other):
             found.append(key)
     return found
+
+
+def _differ(mine: Json, other: Json) -> bool:
+    """Say whether two values are not the same JSON: 1 and 1.0 are not."""
+    if type(mine) is type(other) and type(mine) in _PLAIN:
+        return bool(mine != other)
+    return digest(mine) != digest(other)

@@ -16,6 +16,7 @@ import os
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import chain
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, Final
@@ -34,6 +35,7 @@ _RESOURCES: Final = attrgetter(*Resources.__slots__)
 _ENCODER: Final = json.JSONEncoder(separators=(",", ":"), check_circular=False)
 _SOURCE: Final = str(Path(__file__).parents[1])
 _CHECK_BYTES: Final = 9
+_STEPS: Final = 500
 
 
 @dataclass(frozen=True)
@@ -132,7 +134,7 @@ def still(folder: RunFolder, header: Settled) -> Plan | None:
     try:
         with folder.settled.open("rb") as stream:
             stream.readline()
-            plan = _plan(json.loads(_whole(stream.readline())))
+            plan = _plan(stream)
     except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return None
     none_came = len(_absent(folder, header.absent)) == len(header.absent)
@@ -140,11 +142,11 @@ def still(folder: RunFolder, header: Settled) -> Plan | None:
 
 
 def _lines(header: Mapping[str, Any], plan: Plan) -> Iterator[bytes]:
-    for content in (header, _as_data(plan)):
+    """Yield the file line by line, each with its check: header, plan, steps by the hundred."""
+    steps = (plan.steps[n : n + _STEPS] for n in range(0, len(plan.steps), _STEPS))
+    for content in chain((header, _head(plan)), map(_rows, steps)):
         text = _ENCODER.encode(content).encode()
-        yield b"%08x " % zlib.crc32(text)
-        yield text
-        yield b"\n"
+        yield b"%08x %b\n" % (zlib.crc32(text), text)
 
 
 def _whole(line: bytes) -> bytes:
@@ -161,12 +163,9 @@ def _whole(line: bytes) -> bytes:
     return text
 
 
-def _as_data(plan: Plan) -> dict[str, Any]:
+def _head(plan: Plan) -> dict[str, Any]:
     return {
-        "steps": [
-            (_ROW(step), [_CHECK(check) for check in step.checks], _RESOURCES(step.resources))
-            for step in plan.steps
-        ],
+        "steps": len(plan.steps),
         "inputs": dict(plan.inputs),
         "versions": dict(plan.versions),
         "autos": [(auto.key, auto.subject, auto.value, auto.reason) for auto in plan.autos],
@@ -175,9 +174,28 @@ def _as_data(plan: Plan) -> dict[str, Any]:
     }
 
 
-def _plan(data: Mapping[str, Any]) -> Plan:
+def _rows(steps: Sequence[Step]) -> list[tuple[Any, ...]]:
+    return [
+        (_ROW(step), [_CHECK(check) for check in step.checks], _RESOURCES(step.resources))
+        for step in steps
+    ]
+
+
+def _plan(lines: Iterable[bytes]) -> Plan:
+    """Return the plan that lines hold.
+
+    Raises
+    ------
+    ValueError, LookupError, TypeError
+        If they are not as they were written.
+    """
+    head, *many = (_whole(line) for line in lines)
+    data = json.loads(head)
+    steps = tuple(_step(*row) for several in many for row in json.loads(several))
+    if len(steps) != data["steps"]:
+        raise ValueError("some are missing")
     return Plan(
-        tuple(_step(*row) for row in data["steps"]),
+        steps,
         data["inputs"],
         data["versions"],
         tuple(Auto(*auto) for auto in data["autos"]),
