@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 from collections.abc import Callable, Iterator
@@ -89,6 +90,16 @@ def test_nothing_is_made_anew_where_nothing_changed(place: Path) -> None:
     assert (kept.plan.keep, kept.plan.needed_later) == (new.plan.keep, new.plan.needed_later)
     assert list(ended.outcome.skipped) == [step.id for step in new.plan.steps]
     assert ended.metrics == run(*asked(place)).metrics
+
+
+def test_a_report_that_was_removed_is_made_again(place: Path) -> None:
+    folder, found = RunFolder(place / "run"), []
+    for stands in (True, False):
+        folder.report.unlink()
+        assert compiled(lambda: run(*asked(place))) is not stands
+        found.append(re.findall("<h[1-4].*|<t[dh].*", folder.report.read_text()))
+        folder.settled.unlink()
+    assert len(found[0]) == len(found[1]) > 50
 
 
 def test_warnings_are_kept(place: Path) -> None:

@@ -14,6 +14,7 @@ import gc
 import os
 import signal
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Final, Never, Self
 
 from .signals import SIGNALS
@@ -162,8 +163,10 @@ def _work(
         gc.disable()
         for number in SIGNALS:
             signal.signal(number, signal.SIG_DFL)
-        os.closerange(3, send)
-        os.closerange(send + 1, os.sysconf("SC_OPEN_MAX"))
+        for file in [int(place.name) for place in Path("/proc/self/fd").iterdir()]:
+            if file > 2 and file != send:
+                with contextlib.suppress(OSError):  # of the listing itself
+                    os.close(file)
         for batch in batches:
             os.write(send, bytes(_looks(path, look) == mark for path, mark in batch))
         os.write(send, f"{also()}\n".encode())
