@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from unittest import mock
 
@@ -30,7 +31,7 @@ def _hours_later(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RunFolder]:
     """Give a run folder whose products were looked at before; few are enough to do it again."""
-    monkeypatch.setattr(seen, "spare_cores", lambda products: 2)
+    monkeypatch.setattr(seen, "spare_cores", lambda products, waiting: 2)
     folder = RunFolder(tmp_path)
     folder.private.mkdir()
     memory = Seen(folder)
@@ -111,6 +112,29 @@ def test_processes_that_are_killed_hide_nothing(
     assert changed(folder, states) == list(ALTERED)
 
 
+def test_where_no_process_can_be_made_all_is_looked_at_here(
+    folder: RunFolder, states: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fork, made = os.fork, []
+
+    def limited() -> int:
+        if made:
+            raise BlockingIOError
+        made.append(fork())
+        return made[0]
+
+    files = sorted(place.name for place in Path("/proc/self/fd").iterdir())
+    monkeypatch.setattr(os, "fork", limited)
+    assert not look_ahead(folder, (), str)
+    assert said_ahead(folder) is None
+    alter(folder.root / PRODUCTS[0] / "table.f0")
+    assert changed(folder, states) == [0]
+    products_change(folder)
+    assert sorted(place.name for place in Path("/proc/self/fd").iterdir()) == files
+    with pytest.raises(ProcessLookupError):
+        os.kill(made[0], 0)
+
+
 def test_what_changes_after_it_was_looked_at_ahead_is_asked_again(
     folder: RunFolder, states: dict[str, str]
 ) -> None:
@@ -124,7 +148,7 @@ def test_what_changes_after_it_was_looked_at_ahead_is_asked_again(
 
 def test_what_is_remembered_otherwise_since_is_looked_at_here(folder: RunFolder) -> None:
     product = folder.root / PRODUCTS[0]
-    with Ahead({str(product): look(str(product))[0]}, look, str, 1) as process:
+    with closing(Ahead({str(product): look(str(product))[0]}, look, str, 1)) as process:
         assert process.is_same(str(product), look(str(product))[0])
         assert not process.is_same(str(product), "0" * 32)
         assert not process.is_same(str(folder.root / PRODUCTS[1]), "0" * 32)
@@ -159,6 +183,11 @@ def test_no_process_is_left_and_none_has_a_file_of_ours(folder: RunFolder) -> No
             os.kill(pid, 0)
 
 
-def test_few_products_are_worth_no_process() -> None:
-    assert ahead.spare_cores(ahead.LEAST - 1) == 0
-    assert ahead.spare_cores(ahead.LEAST) == min(len(os.sched_getaffinity(0)) - 1, 4)
+@pytest.mark.parametrize(("cores", "spare", "waiting"), [(1, 0, 1), (2, 1, 2), (64, 4, 4)])
+def test_as_many_processes_as_there_are_cores_to_spare(
+    monkeypatch: pytest.MonkeyPatch, cores: int, spare: int, waiting: int
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(cores)))
+    assert ahead.spare_cores(ahead.LEAST, False) == spare
+    assert ahead.spare_cores(ahead.LEAST, True) == waiting
+    assert ahead.spare_cores(ahead.LEAST - 1, True) == 0

@@ -116,7 +116,7 @@ def test_an_edit_of_one_dataset_runs_that_one(tmp_path: Path) -> None:
 def looked_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let few products be worth processes that look at them, and what is new be old enough."""
     now = time.time_ns
-    monkeypatch.setattr(seen, "spare_cores", lambda products: 2 if products else 0)
+    monkeypatch.setattr(seen, "spare_cores", lambda products, waiting: 2 if products else 0)
     monkeypatch.setattr(seen.time, "time_ns", lambda: now() + 3_600_000_000_000)
 
 

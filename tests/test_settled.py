@@ -29,7 +29,7 @@ PRODUCT = "caltables/day0000.amp"
 def _small(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Let few products be many, and what is new be old enough to be remembered."""
     now = seen.time.time_ns
-    monkeypatch.setattr(seen, "spare_cores", lambda products: 1 if products else 0)
+    monkeypatch.setattr(seen, "spare_cores", lambda products, waiting: 1 if products else 0)
     monkeypatch.setattr(seen.time, "time_ns", lambda: now() + 3_600_000_000_000)
     monkeypatch.setattr(settled, "LEAST", 10)
     with without_casa(real=True):
@@ -186,7 +186,8 @@ def test_a_product_that_comes_is_noticed(place: Path) -> None:
     folder, recipe_plan = RunFolder(place / "run"), plan(*asked(place)).plan
     (place / "run" / PRODUCT).rename(place / "aside")
     assert settled.settle(folder, recipe_plan, "asked", [])
-    with mock.patch.object(settled, "all_same_ahead", return_value=True):
+    same = dict.fromkeys(("is_looking_ahead", "all_same_ahead"), lambda folder: True)
+    with mock.patch.multiple(settled, **same):
         header = settled.settled(folder, "asked")
         assert header is not None
         assert header.absent == (PRODUCT,)

@@ -15,7 +15,7 @@ import os
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Final, Never, Self
+from typing import Final, Never
 
 from .signals import SIGNALS
 
@@ -32,9 +32,12 @@ _LINE: Final = 65536
 Look = Callable[[str], tuple[str, int]]
 
 
-def spare_cores(products: int) -> int:
-    """Return how many processes beside this one are worth it: none for few products."""
-    spare = len(os.sched_getaffinity(0)) - 1
+def spare_cores(products: int, waiting: bool) -> int:
+    """Return how many processes are worth it: none for few products.
+
+    With `waiting` the one that is looked for does little meanwhile.
+    """
+    spare = len(os.sched_getaffinity(0)) - (not waiting)
     return min(spare, _MOST_WORKERS) if products >= LEAST else 0
 
 
@@ -60,10 +63,17 @@ class Ahead:
         self._place = {path: place for place, path in enumerate(marks)}
         todo = list(marks.items())
         batches = [todo[n : n + _BATCH] for n in range(0, len(todo), _BATCH)]
-        self._workers = [
-            _Worker(batches[n::workers], look, also if n == workers - 1 else str)
-            for n in range(workers)
-        ]
+        self._workers: list[_Worker] = []
+        try:
+            for n in range(workers):
+                last = also if n == workers - 1 else str
+                self._workers.append(_Worker(batches[n::workers], look, last))
+        except OSError:  # too many processes, or no memory for one more
+            self.close()
+
+    def __bool__(self) -> bool:
+        """Whether anything is looked at."""
+        return bool(self._workers)
 
     def is_same(self, path: str, mark: str) -> bool:
         """Say whether a product looks as it did; also no where that is not known."""
@@ -87,12 +97,6 @@ class Ahead:
             worker.end()
         self._workers = []
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *raised: object) -> None:
-        self.close()
-
 
 class _Worker:
     """A process that looks at products, and what it has told of them.
@@ -112,10 +116,16 @@ class _Worker:
         self._said = b""
         self._lengths = [len(batch) for batch in batches]
         self._receive, send = os.pipe()
-        self.pid = os.fork()
-        if not self.pid:
-            _work(batches, look, also, send)
-        os.close(send)
+        try:
+            self.pid = os.fork()
+        except OSError:
+            os.close(self._receive)
+            raise
+        else:
+            if not self.pid:
+                _work(batches, look, also, send)
+        finally:
+            os.close(send)
 
     def told(self, number: int) -> bytes:
         """Return a byte for each product of a batch, waiting for it; none if they never came."""

@@ -128,15 +128,19 @@ def look_ahead(
         Whether it is worth it, and begun.
     """
     known = _read(folder.seen)
-    workers = spare_cores(len(known))
+    workers = spare_cores(len(known), waiting)
     if workers:
-        workers += waiting
         marks = {}
         for path in dict.fromkeys((*(path for path in first if path in known), *known)):
             place = os.path.realpath(path) if path.startswith("/") else f"{folder.root}/{path}"
             marks[place] = known[path][0]
         _ahead[folder.root] = Ahead(marks, look, also, workers)
-    return bool(workers)
+    return is_looking_ahead(folder)
+
+
+def is_looking_ahead(folder: RunFolder) -> bool:
+    """Say whether what a run folder holds is looked at beside what is done here."""
+    return bool(_ahead.get(folder.root))
 
 
 def all_same_ahead(folder: RunFolder) -> bool:

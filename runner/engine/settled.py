@@ -27,7 +27,7 @@ from ..folder import RunFolder
 from ..plan import Auto, Check, Plan, Resources, Step, digest
 from .ahead import LEAST
 from .journal_state import journals
-from .seen import Seen, all_same_ahead, look
+from .seen import Seen, all_same_ahead, is_looking_ahead, look
 
 _ROW: Final = attrgetter(*(name for name in Step.__slots__ if name not in ("checks", "resources")))
 _CHECK: Final = attrgetter("name", "params")
@@ -131,6 +131,8 @@ def settled(folder: RunFolder, asked: str) -> Settled | None:
 
 def still(folder: RunFolder, header: Settled) -> Plan | None:
     """Return the plan of then if all products and inputs look as they did, else nothing."""
+    if not is_looking_ahead(folder):
+        return None
     try:
         with folder.settled.open("rb") as stream:
             stream.readline()
