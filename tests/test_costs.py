@@ -261,9 +261,11 @@ def test_against_a_real_run(tmp_path: Path, name: str) -> None:
     seconds = {"expected": 0.0, "taken": 0.0}
     for step in plan["steps"]:
         expected, event = step["resources"], done[step["id"]]
-        ratio = expected["memory_bytes"] / event["peak_memory_bytes"]
         result = read_last_result(RunFolder(run), step["id"])
         assert result is not None
+        if SKIPPED in result["outcome"] and not event["peak_memory_bytes"]:
+            continue  # the runner passed over it, without a process
+        ratio = expected["memory_bytes"] / event["peak_memory_bytes"]
         # A round of cleaning that is not needed takes what an idle process does.
         most = 4 if SKIPPED in result["outcome"] else 2
         assert 0.6 < ratio < most, (step["id"], ratio)
