@@ -1,4 +1,4 @@
-"""What a calibration table says of itself in its plain files, read without CASA."""
+"""What tables say of themselves in their plain files, read without CASA."""
 
 from __future__ import annotations
 
@@ -26,8 +26,7 @@ def what_instead(path: Path) -> str:
         return "a file"
     if not (path / "table.dat").is_file():
         return "a folder without table.dat"
-    kind = re.match(r"Type = (.*)", _info(path))
-    found = kind[1].strip() if kind else ""
+    found = table_type(path) or ""
     if found == "Calibration":
         return ""
     return {"Measurement Set": "a MeasurementSet", "Image": "an image"}.get(
@@ -51,22 +50,25 @@ def rows(path: Path) -> int | None:
     return int(count) if known else None
 
 
-def _info(path: Path) -> str:
+def table_type(path: Path) -> str | None:
+    """Return the type in a table's ``table.info``; None where it has no such file to be read."""
     try:
-        return _begin(path / "table.info", 1000).decode("utf-8", "replace")
+        text = _begin(path / "table.info", 1000).decode("utf-8", "replace")
     except OSError:
-        return ""
+        return None
+    match = re.match(r"Type = (.*)", text)
+    return match[1].strip() if match else ""
 
 
 def _begin(path: Path, size: int) -> bytes:
-    """Return the first bytes of a file; of a pipe, on which a reader waits for ever, none.
+    """Return the first bytes of a file.
 
     Raises
     ------
     OSError
-        If it cannot be read.
+        If it cannot be read; also of a pipe, on which a reader waits for ever.
     """
     if not path.is_file():
-        return b""
+        raise FileNotFoundError(path)
     with path.open("rb") as stream:
         return stream.read(size)

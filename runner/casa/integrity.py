@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ..errors import DataError
+from .caltable_files import table_type
 from .tables import open_table
 
 REQUIRED_SUBTABLES: Final = (
@@ -59,7 +60,9 @@ def inspect(vis: Path) -> None:
         raise DataError(f"{vis}: not a MeasurementSet: it is not a folder")
     if not (vis / "table.dat").is_file():
         raise DataError(f"{vis}: not a MeasurementSet: {_instead(vis)}")
-    kind = _table_type(vis)
+    kind = table_type(vis)
+    if kind is None:
+        kind = "Measurement Set"  # old tables may lack the file that says it
     if kind != "Measurement Set" and not (vis / "SPECTRAL_WINDOW").is_dir():
         raise DataError(
             f"{vis}: not a MeasurementSet: it is {_TABLE_TYPES.get(kind) or _other(vis, kind)}"
@@ -98,16 +101,6 @@ def _other(vis: Path, kind: str) -> str:
     if kind:
         return f"a table of the type '{kind}'; name the MS"
     return "another table, perhaps a subtable of an MS (ANTENNA, FIELD, ...); name the MS"
-
-
-def _table_type(vis: Path) -> str:
-    """Return the type in a table's ``table.info``."""
-    try:
-        text = (vis / "table.info").read_text(encoding="utf-8", errors="replace")[:1000]
-    except OSError:
-        return "Measurement Set"  # old tables may lack the file
-    match = re.match(r"Type = (.*)", text)
-    return match[1].strip() if match else ""
 
 
 def _instead(vis: Path) -> str:

@@ -24,6 +24,7 @@ from .range_place import (
     measured,
     read_numbers,
 )
+from .ranges_idle import ended
 from .results import SKIPPED
 
 SETTLED: Final = 0.2
@@ -104,8 +105,8 @@ def _why_not(place: Place, state: Params, done: Mapping[int, Params]) -> str:
     """Return why a range has nothing to do in a round; empty if it has."""
     if place.empty:
         return "the cube has no such channels"
-    if state["next"] != "clean" and state["next"] != "again":
-        return str(state["reason"])
+    if why := ended(state):
+        return why
     if state["next"] == "again":
         last = done[max(done)]
         if not last["skipped"] and len(last["rungs"]) <= int(state["rungs"]):
@@ -254,9 +255,9 @@ def settle(params: Params) -> Outcome:
         `stopcode` and the `thresholds_jy` so far.
     """
     before = read_numbers(params["state"]) if params["state"] else {}
-    if before.get("next") == "end":
+    if why := ended(before):
         write_product(params["out"], before)
-        return {**before, SKIPPED: before["reason"], "_absent": []}
+        return {**before, SKIPPED: why, "_absent": []}
     latest = [_latest(rounds) for rounds in params["ranges"]]
     ranges = [one for one in latest if one is not None]
     state = _next(params, before, ranges)

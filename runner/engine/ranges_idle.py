@@ -13,7 +13,10 @@ from ..files import read_json, write_json
 
 Params = Mapping[str, Any]
 
-_GOES_ON = ("clean", "again")
+
+def ended(state: Params) -> str:
+    """Return why cleaning has ended with a state (see `range_cleaning.settle`), or nothing."""
+    return str(state["reason"]) if state.get("next") == "end" else ""
 
 
 def no_clean(params: Params, root: Path) -> str:
@@ -21,21 +24,23 @@ def no_clean(params: Params, root: Path) -> str:
 
     Whether it has iterations too many, or the cube no such channels, is for a process to find.
     """
-    state = read_json(root / params["state"]) if params["state"] else {"next": "clean"}
-    if state["next"] in _GOES_ON or _is_empty(params, root):
+    why = ended(_before(params, root))
+    if not why or params["first"] >= read_json(root / params["axis"])["n_chan"]:
         return ""
-    write_json(root / params["out"], {"skipped": str(state["reason"])})
-    return str(state["reason"])
-
-
-def _is_empty(params: Params, root: Path) -> bool:
-    return bool(params["first"] >= read_json(root / params["axis"])["n_chan"])
+    write_json(root / params["out"], {"skipped": why})
+    return why
 
 
 def no_depth(params: Params, root: Path) -> str:
     """Leave the state of a round that did not take place: that of the round before."""
-    before = read_json(root / params["state"]) if params["state"] else {"next": "clean"}
-    if before["next"] != "end":
-        return ""
-    write_json(root / params["out"], before)
-    return str(before["reason"])
+    before = _before(params, root)
+    why = ended(before)
+    if why:
+        write_json(root / params["out"], before)
+    return why
+
+
+def _before(params: Params, root: Path) -> dict[str, Any]:
+    """Return the state of the round before; nothing before the first."""
+    found: dict[str, Any] = read_json(root / params["state"]) if params["state"] else {}
+    return found

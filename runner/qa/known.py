@@ -9,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from ..casa.checks_evidence import listing
 from ..casa.read import CalTable
 from ..files import read_json
 from . import solutions
@@ -83,9 +84,8 @@ def _opacities(table: CalTable, rows: npt.NDArray[np.bool_]) -> Iterator[str]:
         int(spw): float(np.median(np.real(table.values[0, 0, rows & (table.spw == spw)])))
         for spw in np.unique(table.spw[rows])
     }
-    said = ", ".join(f"{value:.4g} in spw {spw}" for spw, value in list(by_spw.items())[:_MANY])
-    more = f" and {len(by_spw) - _MANY} more" if len(by_spw) > _MANY else ""
-    yield f"zenith opacity (nepers): {said}{more}"
+    said = [f"{value:.4g} in spw {spw}" for spw, value in by_spw.items()]
+    yield f"zenith opacity (nepers): {listing(said, _MANY)}"
 
 
 def _positions(table: CalTable, rows: npt.NDArray[np.bool_]) -> Iterator[str]:
@@ -95,8 +95,7 @@ def _positions(table: CalTable, rows: npt.NDArray[np.bool_]) -> Iterator[str]:
         for row in np.flatnonzero(rows)
         if np.any(table.values[:3, 0, row] != 0)
     ]
-    more = f" and {len(moved) - _MANY} more" if len(moved) > _MANY else ""
-    yield f"moved, in ITRF: {', '.join(moved[:_MANY]) or 'none'}{more}"
+    yield f"moved, in ITRF: {listing(moved, _MANY) or 'none'}"
 
 
 def _curves(table: CalTable, rows: npt.NDArray[np.bool_]) -> Iterator[str]:

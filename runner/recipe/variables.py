@@ -245,9 +245,9 @@ def keeps_escapes(key: KeyPath) -> bool:
 def starts_from_run(key: KeyPath) -> bool:
     """Tell whether relative paths at a key start from the run folder, not from the recipe's."""
     match key:
-        case ("step", int(), "params" | "reads", *_) | ("calibrate", "tables", int()):
+        case ("step", int(), "params" | "reads", *_):
             return True
-        case ("calibrate", "tables", int(), "table"):
+        case ("calibrate", "tables", int()) | ("calibrate", "tables", int(), "table"):
             return True
     return False
 
