@@ -11,7 +11,8 @@ from casarun.plan import Auto, Plan, Step
 from casarun.qa.verdict import assemble
 from casarun.report import words
 from casarun.report.places import link
-from casarun.report.render import render
+from casarun.report.render import environment, make_ready, render
+from jinja2 import Environment
 from test_qa_verdict import dataset, image
 
 HOSTILE = "<script>alert('x')</script>"
@@ -138,6 +139,23 @@ def meta(**changes):
 
 def rendered(folder, about, results=None, plan=PLAN):
     return Page(render(folder, plan, results or {}, about).read_text(encoding="utf-8"))
+
+
+def test_what_was_made_ready_is_not_translated_again(folder, monkeypatch):
+    environment.cache_clear()
+    make_ready()
+    translated = []
+    compiled = Environment.compile
+
+    def compile_told(self, source, name=None, *more, **named):
+        translated.append(name)
+        return compiled(self, source, name, *more, **named)
+
+    monkeypatch.setattr(Environment, "compile", compile_told)
+    rendered(folder, meta())
+    assert [name for name in translated if name.endswith(".html")] == []
+    assert "report.css" in translated  # it would be told
+    environment.cache_clear()
 
 
 def test_a_complete_run(folder):

@@ -56,13 +56,17 @@ def as_plan(compiled: stages.Compiled, folder: RunFolder) -> Plan:
 
 
 def need_casa(executor: LocalExecutor) -> None:
-    """Wait until steps can be run.
+    """Wait until steps can be run; meanwhile, make ready what the end of a run needs.
 
     Raises
     ------
     RefusedError
         If CASA cannot be imported: with the reason and, where it is known, the way out.
     """
+    from ..report.render import make_ready
+
+    executor.warm_up()
+    make_ready()
     text = executor.failure()
     if text:
         reason = text.strip().splitlines()[-1].removeprefix("casarun.errors.DataError: ")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 
@@ -16,6 +16,12 @@ from . import logs, pages, viewers
 from .context import context
 from .places import load
 from .viewers import template_text
+
+_PARTS: Final = (
+    *("report.html", "logs.html", "macros.html", "charts.html", "attention.html", "flagging.html"),
+    *("calibration.html", "fluxscale.html", "corrected.html", "sweeps.html", "loglist.html"),
+)
+"""What nearly every report is made of."""
 
 
 def render(
@@ -71,6 +77,13 @@ def _write(folder: RunFolder, name: str, text: str) -> None:
     write_atomic(path, text, durable=path == folder.report)
 
 
+def make_ready() -> None:
+    """Translate the templates of a run's pages: 0.1 s that the end of a run is spared."""
+    for name in _PARTS:
+        environment().get_template(name)
+
+
+@cache
 def environment() -> Environment:
     """Return jinja2 as casarun uses it: everything that comes from data is escaped."""
     return Environment(
