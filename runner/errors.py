@@ -7,7 +7,7 @@ Problems are collected and shown together; the first one never hides the rest.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from enum import IntEnum, StrEnum
 from typing import Literal
@@ -49,6 +49,9 @@ class Problem:
         One-based place, where it is known without the key (syntax errors).
     at_key : bool
         Point at the key rather than at its value.
+    about : tuple of (str, str)
+        Kind and name of what the message names, and what another problem may be alike of:
+        ``(("target", "NGC1068"), ("dataset", "apr13"))``. See `casarun.recipe.alike`.
     """
 
     message: str
@@ -57,6 +60,7 @@ class Problem:
     line: int | None = None
     column: int | None = None
     at_key: bool = False
+    about: tuple[tuple[str, str], ...] = field(default=(), compare=False)
 
 
 class CasarunError(Exception):
@@ -181,6 +185,12 @@ def did_you_mean(word: str, choices: Iterable[str]) -> str:
     folded = {choice.casefold(): choice for choice in choices}
     near = get_close_matches(word.casefold(), folded, n=1, cutoff=0.6)
     return f"; did you mean '{folded[near[0]]}'?" if near else ""
+
+
+def listing(items: Sequence[str], most: int = 5) -> str:
+    """Write the first few of a list: ``a, b, c and 4 more``."""
+    shown = ", ".join(items[:most])
+    return shown + (f" and {len(items) - most:,} more" if len(items) > most else "")
 
 
 def printable(text: str) -> str:

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from astropy.io import fits
 from casarun.casa import checks
-from casarun.casa.checks_evidence import Evidence, listing
+from casarun.casa.checks_evidence import Evidence
 from casarun.casa.checks_images import STOP_CODES, _empty_model
 from casarun.casa.logscan import LogFindings
-from casarun.errors import Cause, StepFailedError
+from casarun.errors import Cause, StepFailedError, listing
 from casarun.plan import Check
 
 

@@ -87,6 +87,8 @@ def test_nothing_is_made_anew_where_nothing_changed(place: Path) -> None:
     assert json.dumps(plan_json(kept.plan)) == json.dumps(plan_json(new.plan))
     assert kept.decided == new.decided
     assert kept.warnings == new.warnings
+    about = [warning.about for warning in new.warnings]
+    assert [warning.about for warning in kept.warnings] == about == [(("target", "T0000"),)]
     assert (kept.plan.keep, kept.plan.needed_later) == (new.plan.keep, new.plan.needed_later)
     assert list(ended.outcome.skipped) == [step.id for step in new.plan.steps]
     assert ended.metrics == run(*asked(place)).metrics

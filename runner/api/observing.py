@@ -57,10 +57,9 @@ def observe(
             raise reduction.refused([problem])
         outcome = run_steps(reduction, plan, executor, listener, stop)
         problems = [
-            Problem(with_advice(failure.message, failure.advice),
-                    _key(reduction, step_id))
+            _unread(reduction, step_id, with_advice(failure.message, failure.advice))
             for step_id, failure in outcome.failed.items()
-        ]  # fmt: skip
+        ]
         if problems:
             raise reduction.refused(problems)
         done = outcome.done
@@ -70,12 +69,16 @@ def observe(
     return found, done
 
 
-def _key(reduction: Reduction, step_id: str) -> KeyPath:
-    """Return the key of what a step that failed was to read."""
-    for index, cube in enumerate(reduction.loaded.recipe.cube):
+def _unread(reduction: Reduction, step_id: str, message: str) -> Problem:
+    """Return what was wrong with the input of a step that failed, at its key."""
+    recipe = reduction.loaded.recipe
+    for index, cube in enumerate(recipe.cube):
         if step_id == f"{cube.name}.cube.inspect":
-            return ("cube", index, "image")
-    return ("dataset", _index(reduction, step_id), "vis")
+            return Problem(message, ("cube", index, "image"))
+    index = _index(reduction, step_id)
+    key: KeyPath = ("dataset", index, "vis")
+    names = tuple(("dataset", dataset.name) for dataset in recipe.dataset[index : index + 1])
+    return Problem(message, key, about=names)
 
 
 def cube_headers(reduction: Reduction) -> dict[str, Cube]:

@@ -115,8 +115,10 @@ def _against_casa(loaded: LoadedRecipe) -> LoadedRecipe:
 
 def _known(reduction: Reduction, option: str, value: str, known: Sequence[str]) -> None:
     if value and value not in known:
+        from ..selection.error import listed
+
         raise reduction.refused(
-            [Problem(f"--{option}: '{value}' is none of {', '.join(known)}"
+            [Problem(f"--{option}: '{value}' is none of {listed(known)}"
                      f"{did_you_mean(value, known)}")]
         )  # fmt: skip
 

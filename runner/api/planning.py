@@ -12,7 +12,7 @@ from ..errors import DataError, Problem
 from ..files import read_json
 from ..observation import Observation
 from ..plan import Plan
-from ..recipe.positions import render
+from ..recipe.positions import as_told, render
 from ..stages import compile as stages
 from .beginning import executor_here
 from .looking import held_while_looked_at, require_inside
@@ -57,6 +57,11 @@ class Planned:
     def warned(self) -> str:
         """The warnings in words, each at its place in the recipe."""
         return render(self.warnings, self.reduction.loaded.source)
+
+    @property
+    def n_warned(self) -> int:
+        """How many warnings that makes: of many datasets, those that are alike are one."""
+        return len(as_told(self.warnings, self.reduction.loaded.source))
 
     def need_machine(self) -> None:
         """Refuse what this machine cannot do.

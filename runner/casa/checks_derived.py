@@ -9,7 +9,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from .checks_evidence import Evidence, Json, failed, listing
+from ..errors import listing
+from .checks_evidence import Evidence, Json, failed
 from .checks_visibilities import chunks
 from .integrity import has_model
 from .tables import open_table

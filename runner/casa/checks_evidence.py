@@ -52,9 +52,3 @@ def diverged(message: str) -> StepFailedError:
         "Lower the gain (image.tclean.gain), raise image.tclean.cyclefactor, mask the emission "
         "(image.mask), or use image.deconvolver = 'hogbom'.",
     )
-
-
-def listing(items: list[str], most: int = 5) -> str:
-    """Write the first few of a list: ``a, b, c and 4 more``."""
-    shown = ", ".join(items[:most])
-    return shown + (f" and {len(items) - most} more" if len(items) > most else "")

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from ..errors import listing
 from ..quantities import split
-from .checks_evidence import Evidence, Json, diverged, failed, listing
+from .checks_evidence import Evidence, Json, diverged, failed
 from .image_planes import Planes, read_beams, read_planes
 
 STOP_CODES: Final[Mapping[int, str]] = {

@@ -8,8 +8,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from ..errors import Cause, StepFailedError
-from .checks_evidence import Evidence, Json, failed, listing
+from ..errors import Cause, StepFailedError, listing
+from .checks_evidence import Evidence, Json, failed
 from .tables import open_table
 
 _OF_ANY_SPW: Final = ("KAntPos Jones",)

@@ -10,9 +10,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from ..errors import listing
 from ..files import read_json
 from . import checks_images, range_images
-from .checks_evidence import Evidence, Json, failed, listing
+from .checks_evidence import Evidence, Json, failed
 from .checks_images import STOP_CODES
 
 _HERTZ_TOLERANCE: Final = 1e-12

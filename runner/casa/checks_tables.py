@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from .checks_evidence import Evidence, Json, failed, listing
+from ..errors import listing
+from .checks_evidence import Evidence, Json, failed
 from .tables import open_table
 
 _SOLUTIONS = ("CPARAM", "FPARAM")

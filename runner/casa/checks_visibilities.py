@@ -11,9 +11,9 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import Cause, StepFailedError
+from ..errors import Cause, StepFailedError, listing
 from . import sampling
-from .checks_evidence import Evidence, Json, failed, listing
+from .checks_evidence import Evidence, Json, failed
 from .tables import open_table
 
 Array = npt.NDArray[Any]

@@ -57,7 +57,7 @@ def show_check(recipe: Path, planned: Planned) -> None:
         click.echo(planned.warned, err=True)
     for note in planned.notes:
         click.echo(printable(note), err=True)
-    number = len(planned.warnings)
+    number = planned.n_warned
     warned = f", {number} warning{'s' if number > 1 else ''}" if number else ""
     click.echo(f"{recipe}: fine ({len(planned.plan.steps)} steps{warned})")
     click.echo(planned.forecast.summary())

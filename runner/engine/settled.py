@@ -122,7 +122,14 @@ def settled(folder: RunFolder, asked: str) -> Settled | None:
         if found["question"] != asked or found["records"] != _records(folder):
             return None
         warnings = tuple(
-            Problem(**{**problem, "key": tuple(problem["key"])}) for problem in found["warnings"]
+            Problem(
+                **{
+                    **problem,
+                    "key": tuple(problem["key"]),
+                    "about": tuple((kind, name) for kind, name in problem["about"]),
+                }
+            )
+            for problem in found["warnings"]
         )
         return Settled(asked, found["records"], tuple(found["absent"]), warnings)
     except (OSError, ValueError, LookupError, TypeError, RecursionError):

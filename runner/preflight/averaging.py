@@ -44,6 +44,7 @@ def check(draft: Draft, picture: Picture) -> None:
                 f"imaged of spw {band.spw.id} of dataset {band.subject.name}: CASA leaves out the "
                 f"last {len(band.channels) % wanted.channels}; {fits} divides them",
                 picture.key("average"),
+                dataset=band.subject.name,
             )
             return
 
@@ -59,6 +60,7 @@ def _shorter(draft: Draft, picture: Picture, time: str) -> None:
                 f"average.time = {time} is no longer than the integrations of dataset "
                 f"{subject.name}, {integration_s:g} s: nothing is averaged in time",
                 picture.key("average"),
+                dataset=subject.name,
             )
             return
 

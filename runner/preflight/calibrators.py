@@ -35,12 +35,12 @@ def check(draft: Draft, subjects: Sequence[Subject]) -> None:
     subjects : sequence of Subject
         The datasets; those that came calibrated have no calibrators.
     """
-    for subject in subjects:
+    for subject in draft.each("dataset", subjects):
         roles = subject.roles
         if not draft.recipe.calibrators.flux.fluxdensity:
-            for field in subject.fields(roles.flux):
+            for field in draft.each("field", subject.fields(roles.flux)):
                 _flux(draft, subject, field)
-        for target in subject.fields(roles.targets):
+        for target in draft.each("target", subject.fields(roles.targets)):
             serving = subject.fields(roles.phase_of.get(target.id, ()))
             if serving:
                 _separation(draft, subject, target, serving)

@@ -107,6 +107,7 @@ def _channels(draft: Draft, picture: Picture) -> None:
             f"the cube would start at channel {start}, which is not there: {where} (channels are "
             "counted in the whole spw); CASA would make blank planes",
             picture.key("start"),
+            dataset=band.subject.name,
         )
         return
     if image.nchan > 0 and isinstance(image.width, int | str) and not _unit(image.width):
@@ -117,6 +118,7 @@ def _channels(draft: Draft, picture: Picture) -> None:
                 f"{image.nchan} channels of {abs(step)} from {start} on end at {end}: {where}, and "
                 f"the planes beyond would be blank; nchan = {max(1, room // abs(step))} fits",
                 picture.key("nchan"),
+                dataset=band.subject.name,
             )
 
 
@@ -272,7 +274,7 @@ def contsub(draft: Draft, subjects: Sequence[Subject], pictures: Sequence[Pictur
     settings = draft.recipe.contsub
     if settings is None or not settings.fitspec:
         return
-    for subject in subjects:
+    for subject in draft.each("dataset", subjects):
         for name, field_ids in targets_of(subject).items():
             observation = subject.observation.part(field_ids)
             try:

@@ -27,7 +27,7 @@ def check(draft: Draft, subjects: Sequence[Subject]) -> None:
     subjects : sequence of Subject
         The datasets with their metadata and roles.
     """
-    for subject in subjects:
+    for subject in draft.each("dataset", subjects):
         vis: KeyPath = ("dataset", subject.index, "vis")
         for sentence in subject.observation.warnings:
             draft.warn(f"dataset {subject.name}: {sentence}", vis)

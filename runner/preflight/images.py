@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import Any, Final
 
 from .. import heuristics
@@ -35,7 +36,7 @@ def check(draft: Draft, subjects: Sequence[Subject], pictures: Sequence[Picture]
     pictures : sequence of Picture
         The images that are to be made, with every ``auto`` decided.
     """
-    for picture in pictures:
+    for picture in draft.each("target", pictures, attrgetter("target")):
         _cell(draft, picture)
         _imsize(draft, picture)
         _stokes(draft, picture)
@@ -165,6 +166,7 @@ def _stokes(draft: Draft, picture: Picture) -> None:
                 f"{band.spw.id} of dataset {band.subject.name} has {', '.join(sorted(have))}: "
                 "tclean would make blank planes",
                 picture.key("stokes"),
+                dataset=band.subject.name,
             )
             return
 

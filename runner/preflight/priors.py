@@ -24,7 +24,7 @@ def check(draft: Draft, subjects: Sequence[Subject]) -> None:
     _in_vain(draft, subjects)
     if calibrate.tables or calibrate.priors.gaincurve != "no" or calibrate.priors.opacity != "no":
         return
-    for subject in subjects:
+    for subject in draft.each("dataset", subjects):
         highest = max((spw.highest_hz for spw in subject.observation.spws), default=0.0)
         if (
             highest >= heuristics.OPAQUE_FROM_HZ

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from operator import attrgetter
 from typing import Any
 
 from .. import selection
@@ -39,12 +40,12 @@ def check(draft: Draft, subjects: Sequence[Subject], pictures: Sequence[Picture]
         The images.
     """
     raw = [subject for subject in subjects if not subject.dataset.calibrated]
-    for subject in raw:
+    for subject in draft.each("dataset", raw):
         _calibration(draft, subject)
     _flags(draft, raw)
-    for subject in subjects:
+    for subject in draft.each("dataset", subjects):
         _contsub(draft, subject)
-    for picture in pictures:
+    for picture in draft.each("target", pictures, attrgetter("target")):
         _image(draft, picture)
     _steps(draft, subjects)
 
@@ -81,7 +82,8 @@ def _say(
     wrong = selection.check(params, observation)
     for name, message in wrong.items():
         which = f"{of} of dataset {subject.name}" if of and name in _BY_SCAN[:3] else ""
-        draft.problem(f"{which or f'dataset {subject.name}'}: {message}", (*key, name))
+        draft.problem(f"{which or f'dataset {subject.name}'}: {message}", (*key, name),
+                      dataset=subject.name)  # fmt: skip
     return bool(wrong)
 
 
@@ -171,7 +173,7 @@ def _flags(draft: Draft, subjects: Sequence[Subject]) -> None:
         return
     for index, command in enumerate(draft.recipe.flag.manual):
         _command(draft, subjects, command, ("flag", "manual", index))
-    for subject in subjects:
+    for subject in draft.each("dataset", subjects):
         _say(draft, subject, draft.recipe.flag.flagdata, subject.observation, ("flag", "flagdata"))
 
 
@@ -240,6 +242,7 @@ def _need_rows(
     draft.problem(
         f"dataset {subject.name}: {_leaves_nothing(observation, given, fields[0])}",
         picture.key(*(["spw"] if set(given) == {"spw"} else ["tclean"])),
+        dataset=subject.name,
     )
 
 
@@ -304,7 +307,9 @@ def _other_selections(
         for name in names:
             if isinstance(params.get(name), str):
                 for message in selection.check({kind: params[name]}, observation).values():
-                    draft.problem(f"dataset {subject.name}: {message}", (*key, name))
+                    draft.problem(
+                        f"dataset {subject.name}: {message}", (*key, name), dataset=subject.name
+                    )
 
 
 def _step_commands(
@@ -320,4 +325,6 @@ def _step_commands(
             draft.problem(f"{message} (in '{command}')", (*key, "inpfile"))
         for subject, observation in () if message else there:
             for wrong in flag_command.selections(command, observation).values():
-                draft.problem(f"dataset {subject.name}: {wrong}", (*key, "inpfile"))
+                draft.problem(
+                    f"dataset {subject.name}: {wrong}", (*key, "inpfile"), dataset=subject.name
+                )

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
+from operator import attrgetter
 
 from .. import selection
 from ..errors import KeyPath, did_you_mean
 from ..observation import Antenna, Observation, Scan
 from ..quantities import human_frequency, human_seconds, parse
+from ..selection.error import listed
 from ..stages.draft import Draft, Subject
 from ..stages.selfcal import Loop
 from ..stages.split import targets as targets_of
@@ -35,12 +37,12 @@ def check(draft: Draft, subjects: Sequence[Subject], loops: Sequence[Loop]) -> N
         The self-calibrations, one a target.
     """
     _targets(draft, subjects)
-    for loop in loops:
+    for loop in draft.each("target", loops, attrgetter("target")):
         parts = [
             (subject, subject.observation.part(targets_of(subject)[loop.target]))
             for subject in loop.subjects
         ]
-        for subject, part in parts:
+        for subject, part in draft.each("dataset", parts, lambda pair: pair[0].name):
             _antennas(draft, loop, subject)
             _refant(draft, loop, subject)
             _intervals(draft, loop, subject, part)
@@ -58,7 +60,7 @@ def _targets(draft: Draft, subjects: Sequence[Subject]) -> None:
         meant = [name for name in names if fnmatchcase(name, settings.target)]
         if names and not meant:
             draft.problem(
-                f"no target matches '{settings.target}'; targets: {', '.join(names)}"
+                f"no target matches '{settings.target}'; targets: {listed(names)}"
                 f"{did_you_mean(settings.target, names)}",
                 key,
             )

@@ -28,7 +28,7 @@ def check(draft: Draft, subjects: Sequence[Subject]) -> None:
     subjects : sequence of Subject
         The datasets; those that came calibrated are not solved for.
     """
-    for subject in subjects:
+    for subject in draft.each("dataset", subjects):
         if subject.dataset.calibrated or not subject.roles.calibrators:
             continue
         _antennas(draft, subject)

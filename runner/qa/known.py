@@ -9,8 +9,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from ..casa.checks_evidence import listing
 from ..casa.read import CalTable
+from ..errors import listing
 from ..files import read_json
 from . import solutions
 from .metrics import put

@@ -213,12 +213,13 @@ class Paths:
         """Note a dataset; a name or a file that was there before is a problem."""
         if path in paths:
             message = f"{_path(path)} is already dataset[{paths[path]}]"
-            self._problem(message, ("dataset", index, "vis"))
+            self._problem(message, ("dataset", index, "vis"), file=_path(path))
         elif name in names:
             message = f"{shown(name)} is already the name of dataset[{names[name]}]"
             if not named:
                 message += ": give one of them a name"
-            self._problem(message, ("dataset", index, "name" if named else "vis"))
+            where = ("dataset", index, "name" if named else "vis")
+            self._problem(message, where, name=shown(name))
         names.setdefault(name, index)
         paths.setdefault(path, index)
 
@@ -342,18 +343,20 @@ class Paths:
             return [_plain(path)] if self._readable(path, key) else []
         if not glob.has_magic(rest):
             if not may_be_none:
-                self._problem(f"no such file: {_path(path)}{self._near(path)}", key)
+                message = f"no such file: {_path(path)}{self._near(path)}"
+                self._problem(message, key, file=_path(path))
             return []
         found = sorted({_plain(Path(match)) for match in glob.glob(self._pattern(text, key))})  # noqa: PTH207
         if not found and not may_be_none:
-            self._problem(f"{_path(path)} matches nothing", key)
+            self._problem(f"{_path(path)} matches nothing", key, file=_path(path))
         return [one for one in found if self._readable(one, key)]
 
     def _readable(self, path: Path, key: KeyPath) -> bool:
         """Tell whether a path may be read; else say so: to open a pipe may take for ever."""
         odd = _exists(path) and not (path.is_file() or path.is_dir())
         if odd:
-            self._problem(f"{_path(path)} is a pipe or a device, not a file", key)
+            message = f"{_path(path)} is a pipe or a device, not a file"
+            self._problem(message, key, file=_path(path))
         return not odd
 
     def _pattern(self, text: str, key: KeyPath) -> str:
@@ -398,8 +401,8 @@ class Paths:
         """Suggest another file; to look for thousands would take long and help nobody."""
         return _sibling(path) if len(self.problems) < _SUGGESTED else ""
 
-    def _problem(self, message: str, key: KeyPath) -> None:
-        problem = Problem(message, key)
+    def _problem(self, message: str, key: KeyPath, **about: str) -> None:
+        problem = Problem(message, key, about=tuple(about.items()))
         if problem not in self._said:
             self._said.add(problem)
             self.problems.append(problem)

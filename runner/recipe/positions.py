@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import KeyPath, Problem, dotted, printable
+from .alike import together
 
 if TYPE_CHECKING:
     from tree_sitter import Node
@@ -261,15 +262,20 @@ def render(problems: Iterable[Problem], source: Source) -> str:
     Returns
     -------
     str
-        One paragraph a problem: place, key and message, then the line with a caret. Control
-        characters are escaped.
+        One paragraph a problem: place, key and message, then the line with a caret. Those that
+        are alike have one. Control characters are escaped.
     """
-    ordered = in_order(problems, source)
+    ordered = in_order(as_told(problems, source), source)
     paragraphs = (_render(one, _place(one, source), source) for one in ordered[:_MOST])
     said = list(dict.fromkeys(paragraphs))  # of what several tables are made of, once is enough
     if len(ordered) > _MOST:
         said.append(f"{printable(source.name)}: and {len(ordered) - _MOST:,} more")
     return "\n".join(said)
+
+
+def as_told(problems: Iterable[Problem], source: Source) -> list[Problem]:
+    """Return problems with those that are alike, and stand at one place, as one."""
+    return together(problems, lambda problem: source.in_document(problem.key))
 
 
 def in_order(problems: Iterable[Problem], source: Source) -> list[Problem]:

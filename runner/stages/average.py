@@ -273,6 +273,8 @@ class _Dataset:
                 f"{_percent(self.wanted.loss)}, and the data as they are lose {_percent(own)}: "
                 f'average = "auto" keeps it, or raise average.loss',
                 self.picture.key("average"),
+                target=self.picture.target,
+                dataset=self.subject.name,
             )
         value = {"time": f"{seconds:g}s", "channels": _counts(bins)}
         reason = (

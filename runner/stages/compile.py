@@ -91,7 +91,8 @@ def full(
     draft = Draft(recipe)
     subjects = []
     tables: dict[str, applied_tables.Tables] = {}
-    for index, dataset in enumerate(recipe.dataset):
+    numbered = enumerate(recipe.dataset)
+    for index, dataset in draft.each("dataset", numbered, lambda one: one[1].name):
         observation = observations[dataset.name]
         subject = Subject(dataset, index, observation, roles.resolve(draft, dataset, observation))
         subjects.append(subject)

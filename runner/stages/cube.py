@@ -24,6 +24,7 @@ from ..folder import file_safe
 from ..plan import Resources
 from ..quantities import parse
 from ..recipe import model
+from ..selection.error import listed
 from . import costs_images
 from .draft import Draft, check
 from .image import final, grid
@@ -238,7 +239,7 @@ def products(
             if having and not any(fnmatchcase(name, pattern) for name in having):
                 draft.problem(
                     f"no target of image '{cube.image}' matches '{pattern}'; it is made of "
-                    f"{', '.join(having)}{did_you_mean(pattern, having)}",
+                    f"{listed(having)}{did_you_mean(pattern, having)}",
                     ("cube", index, "targets"),
                 )
         found += [

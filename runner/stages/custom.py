@@ -15,6 +15,7 @@ from ..casa.tasks import task, task_names
 from ..errors import did_you_mean
 from ..folder import file_safe
 from ..recipe.model import CustomStep
+from ..selection.error import listed
 from . import confined
 from .anchors import Places, Scope, in_order, label
 from .draft import Draft, Subject
@@ -88,7 +89,7 @@ def _instances(
             there = list(dict.fromkeys(names[0] for names, _ in found))
             draft.problem(
                 f"no {custom.per} matches '{pattern}'; {custom.per}s: "
-                f"{', '.join(there) or 'none'}{did_you_mean(pattern, there)}",
+                f"{listed(there) or 'none'}{did_you_mean(pattern, there)}",
                 ("step", index, "per" if custom.only == ("*",) else "only"),
             )
     return [

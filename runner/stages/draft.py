@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from operator import attrgetter
+from typing import Any, TypeVar
 
 from ..errors import KeyPath, Problem
 from ..folder import file_safe
@@ -14,6 +15,8 @@ from ..observation import Field, Observation
 from ..plan import Auto, Check, Resources, Step
 from ..quantities import parse
 from ..recipe.model import Dataset, KeptDataset, Recipe
+
+_T = TypeVar("_T")
 
 ORDER = (
     "import",
@@ -117,6 +120,7 @@ class Draft:
     warnings: list[Problem] = field(default_factory=list)
     cubes: int = 1
     _said: set[Problem] = field(default_factory=set)
+    _about: dict[str, str] = field(default_factory=dict)
 
     @cached_property
     def _limited(self) -> Resources:
@@ -128,17 +132,50 @@ class Draft:
         self.autos.append(Auto(key, subject, choice.value, choice.reason))
         return choice.value
 
-    def problem(self, message: str, key: KeyPath) -> None:
-        """Record something that is wrong with the recipe or the data."""
-        self.take(Problem(message, key))
+    def each(
+        self, kind: str, things: Iterable[_T], name: Callable[[_T], str] = attrgetter("name")
+    ) -> Iterator[_T]:
+        """Yield things; what is recorded before the next one is about the one that it names.
 
-    def warn(self, message: str, key: KeyPath) -> None:
+        Parameters
+        ----------
+        kind : str
+            What they are: ``dataset``, ``target``, ``field``.
+        things : iterable
+            They, one after the other.
+        name : callable
+            Returns what messages call one.
+        """
+        try:
+            for thing in things:
+                self._about[kind] = name(thing)
+                yield thing
+        finally:
+            self._about.pop(kind, None)
+
+    def problem(self, message: str, key: KeyPath, **about: str) -> None:
+        """Record something that is wrong with the recipe or the data.
+
+        Parameters
+        ----------
+        message : str
+            What, and the way out.
+        key : KeyPath
+            Where.
+        **about : str
+            Names in the message by their kinds, where they are not those of `each`.
+        """
+        self.take(Problem(message, key, about=tuple(about.items())))
+
+    def warn(self, message: str, key: KeyPath, **about: str) -> None:
         """Record something that the user should know, but that does not refuse the recipe."""
-        self.take(Problem(message, key, "warning"))
+        self.take(Problem(message, key, "warning", about=tuple(about.items())))
 
     def take(self, said: Problem) -> None:
         """Record a problem or a warning, once: of 1000 datasets, much is alike."""
         if said not in self._said:
+            named = dict(pair for pair in self._about.items() if pair[1] in said.message)
+            said = replace(said, about=tuple((named | dict(said.about)).items()))
             self._said.add(said)
             (self.problems if said.severity == "error" else self.warnings).append(said)
 

@@ -167,7 +167,7 @@ def in_time(draft: Draft, subjects: Iterable[Subject]) -> None:
     subjects : iterable of Subject
         The datasets.
     """
-    for subject in subjects:
+    for subject in draft.each("dataset", subjects):
         for index, entry in enumerate(draft.recipe.calibrate.tables):
             path = path_of(entry, subject)
             maker = None if path.startswith("/") else _made_in_time(draft, path, index)

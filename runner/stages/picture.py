@@ -20,6 +20,7 @@ from ..observation import Field, Observation, SpectralWindow
 from ..plan import Json
 from ..quantities import arcsec, parse
 from ..recipe.model import Image
+from ..selection.error import listed
 from . import average
 from .average import Averaged
 from .draft import Draft, Subject
@@ -260,7 +261,7 @@ def pictures(draft: Draft, subjects: Sequence[Subject]) -> list[Picture]:
         for pattern in image.targets:
             if by_target and not any(fnmatchcase(name, pattern) for name in by_target):
                 draft.problem(
-                    f"no target matches '{pattern}'; targets: {', '.join(by_target)}"
+                    f"no target matches '{pattern}'; targets: {listed(by_target)}"
                     f"{did_you_mean(pattern, by_target)}",
                     ("image", index, "targets"),
                 )

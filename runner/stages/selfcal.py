@@ -173,6 +173,7 @@ def _loop(
             "this version of casarun; name single pointings in targets.fields, or leave "
             f"{target} out of [[selfcal]]",
             ("selfcal", index, "target"),
+            target=target,
         )
     refant = settings.refant
     if refant == "auto" and draft.recipe.calibrate.refant != "auto":
