@@ -75,22 +75,55 @@ print(scipy.ndimage.gaussian_filter([0.0, 1.0, 0.0], 0.1)[1])
     assert say(code).split() == ["2.0", "1.0"]
 
 
+def test_a_package_is_stood_in_for_with_what_is_in_it() -> None:
+    code = """
+from casarun.casa.stand_ins import standing_in
+with standing_in():
+    import matplotlib.transforms, matplotlib as held
+    from matplotlib import pyplot
+    from matplotlib.ticker import MultipleLocator
+import sys
+print([name for name in sys.modules if name.startswith("matplotlib")], end=" ")
+print(held.transforms.Bbox.unit().width, held.__name__, MultipleLocator(2.0).tick_values(0, 4)[1])
+import matplotlib
+from matplotlib.transforms import Bbox
+print(held is matplotlib, held.transforms.Bbox is Bbox, pyplot.Line2D.__module__)
+"""
+    said = ["[]", "1.0", "matplotlib", "0.0", "False", "True", "matplotlib.lines"]
+    assert say(code).split() == said
+
+
+def test_a_part_of_a_package_that_is_not_stood_in_for_ends_all() -> None:
+    code = """
+from casarun.casa.stand_ins import standing_in
+with standing_in():
+    import matplotlib as held
+    from matplotlib.path import Path
+    import matplotlib
+print(held is matplotlib, Path.unit_circle().codes[0], matplotlib.path.Path is Path)
+"""
+    assert say(code).split() == ["False", "1", "True"]
+
+
 @pytest.mark.casa
 def test_casa_is_whole() -> None:
     code = """
 import sys
 from casarun.casa import preload
 assert not preload.FAILURE, preload.FAILURE
-for name in ("scipy.stats", "scipy.interpolate", "matplotlib.pyplot"):
+for name in ("scipy.stats", "scipy.interpolate", "matplotlib"):
     assert name not in sys.modules, name
 import casatasks
-from casatasks.private import partitionhelper, simutil, solar_system_setjy, task_polfromgain
+from casatasks.private import (
+    partitionhelper, simutil, solar_system_setjy, task_plotbandpass, task_polfromgain
+)
+print(task_plotbandpass.matplotlib.transforms.Bbox.unit().width)
 print(solar_system_setjy.interp1d([1.0, 2.0], [3.0, 5.0])(1.5))
 print(simutil.scoreatpercentile([1.0, 2.0, 3.0], 50), simutil.spspec.erf(0.0))
 print(partitionhelper.plt.cm.Paired is not None, int(task_polfromgain.mypl.zeros(3).sum()))
 print(all(callable(getattr(casatasks, name)) for name in ("tclean", "sdatmcor", "plotweather")))
 """
-    assert say(code).split() == ["4.0", "2.0", "0.0", "True", "0", "True"]
+    assert say(code).split() == ["1.0", "4.0", "2.0", "0.0", "True", "0", "True"]
 
 
 @pytest.mark.casa

@@ -1,7 +1,7 @@
 """Stand-ins for what CASA's tasks import and hardly ever use: SciPy's statistics, plots.
 
 ``import casatasks`` imports every task, and for some single-dish tasks, histograms and planets
-more than half of its time goes into SciPy and Matplotlib's pyplot: 0.7 s in which no step can
+more than half of its time goes into SciPy and Matplotlib: 0.8 s in which no step can
 begin. While it is imported these modules are stood in for; a stand-in imports the real one when
 anything is asked of it. Other code never sees one: they are withdrawn as soon as CASA is there.
 """
@@ -14,12 +14,16 @@ from contextlib import contextmanager
 from functools import partial
 from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
-from importlib.machinery import ModuleSpec
+from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 from typing import Any, Final
 
 CALLED_LATER: Final[Mapping[str, tuple[str, ...]]] = {
+    "matplotlib": (),
+    "matplotlib.cbook": (),
     "matplotlib.pyplot": (),
+    "matplotlib.ticker": ("FormatStrFormatter", "MultipleLocator", "ScalarFormatter"),
+    "matplotlib.transforms": (),
     "pylab": (),
     "numpy.f2py": (),
     "numpy.f2py.auxfuncs": ("throw_error",),
@@ -36,7 +40,7 @@ CALLED_LATER: Final[Mapping[str, tuple[str, ...]]] = {
 Any other name that is taken is the real one.
 """
 
-_PACKAGES: Final = ("numpy.f2py",)
+_PACKAGES: Final = ("numpy.f2py", "matplotlib")
 _OF_SCIPY_ITSELF: Final = ("scipy._", "scipy.version")
 """What ``import scipy`` imports."""
 
@@ -45,9 +49,11 @@ class _StandIn(ModuleType):
     """A module that is imported when something is asked of it."""
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):  # the import system asks for these
+        stands = sys.modules.get(self.__name__) is self
+        # The import system asks for the former; the latter it imports when they are not there.
+        if name.startswith("__") or (stands and f"{self.__name__}.{name}" in CALLED_LATER):
             raise AttributeError(name)
-        if name in CALLED_LATER[self.__name__] and sys.modules.get(self.__name__) is self:
+        if stands and name in CALLED_LATER[self.__name__]:
             return partial(_call, self.__name__, name)
         return getattr(_real(self.__name__), name)
 
@@ -94,6 +100,8 @@ class _Finder(MetaPathFinder, Loader):
             if not fullname.startswith(_OF_SCIPY_ITSELF):
                 _end(fullname)  # what it is made of needs the real ones
             return None
+        if fullname.startswith("matplotlib.") and fullname not in CALLED_LATER:
+            return PathFinder.find_spec(fullname, _real("matplotlib").__path__)
         if fullname not in CALLED_LATER or fullname in self.real:
             return None
         return ModuleSpec(fullname, self, is_package=fullname in _PACKAGES)

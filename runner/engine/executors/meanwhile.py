@@ -24,6 +24,7 @@ LATER: Final = (
     "astropy.table",
     "astropy.coordinates",
     "astropy.wcs",
+    "matplotlib",
     "matplotlib.text",
     "matplotlib.image",
     "matplotlib.axes",
