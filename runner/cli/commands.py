@@ -200,16 +200,19 @@ def fmt(recipes: tuple[Path, ...], check: bool) -> int:
 @recipe_options
 @click.option("--format", "how", default="table",
               type=click.Choice(["table", "json", "mermaid", "script"]))  # fmt: skip
+@click.option("--all", "every", is_flag=True,
+              help="Each step in a row of its own, however many are alike.")  # fmt: skip
 def plan(
-    recipe: Path, output: Path | None, overrides: tuple[str, ...], until: str, only: str, how: str
-) -> int:
+    recipe: Path, output: Path | None, overrides: tuple[str, ...], until: str, only: str, how: str,
+    every: bool,
+) -> int:  # fmt: skip
     """Show the steps of RECIPE, and why each would run."""
     from .. import api
 
-    return _show_plan(recipe, api.Options(output, overrides, None, until, only), how)
+    return _show_plan(recipe, api.Options(output, overrides, None, until, only), how, every)
 
 
-def _show_plan(recipe: Path, options: Any, how: str) -> int:
+def _show_plan(recipe: Path, options: Any, how: str, every: bool = False) -> int:
     import json
 
     from .. import api
@@ -227,7 +230,7 @@ def _show_plan(recipe: Path, options: Any, how: str) -> int:
     elif how == "mermaid":
         click.echo(tables.mermaid(planned.plan))
     else:
-        tables.show_plan(planned)
+        tables.show_plan(planned, every=every)
     return 0
 
 

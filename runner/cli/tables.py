@@ -25,7 +25,7 @@ from ..folder import RunFolder
 from ..observation import Observation
 from ..plan import Plan, written
 from ..quantities import human_bytes, human_frequency, human_seconds
-from . import batch
+from . import batch, kinds
 from .plain import MANY, escape, listed
 
 if TYPE_CHECKING:  # its import takes 0.15 s, in which CASA is not imported yet
@@ -63,20 +63,37 @@ def show_check(recipe: Path, planned: Planned) -> None:
     click.echo(planned.forecast.summary())
 
 
-def show_plan(planned: Planned) -> None:
-    """Print the steps, what each would do and why, and the values that casarun chose."""
+def show_plan(planned: Planned, *, every: bool = False) -> None:
+    """Print the steps, what each would do and why, and the values that casarun chose.
+
+    Parameters
+    ----------
+    planned : Planned
+        The plan.
+    every : bool
+        Each in a row of its own, however many are alike.
+    """
     console = screen()
     console.print(f"run folder {planned.reduction.folder.root}", markup=False, soft_wrap=True)
     if planned.warnings:
         click.echo(planned.warned, err=True)
     for note in planned.notes:
         click.echo(printable(note), err=True)
-    steps = list(_steps(planned))
-    show_rows(console, ("", "step", "what", "why"), [row for _, row in steps], right=0,
+    many = len(planned.plan.steps) > MANY and not every
+    if many:
+        steps = list(kinds.steps(planned.plan, planned.decided))
+        columns: Sequence[str] = ("steps", "step", "of", "what", "why")
+    else:
+        steps = list(_steps(planned))
+        columns = ("", "step", "what", "why")
+    show_rows(console, columns, [row for _, row in steps], right=0,
               dim=[kept for kept, _ in steps])  # fmt: skip
     if planned.plan.autos:
         console.print("\nchosen by casarun", style="bold")
-        show_rows(console, ("key", "of", "value", "because"), list(_choices(planned.plan)))
+        rows = list(kinds.choices(planned.plan) if many else _choices(planned.plan))
+        show_rows(console, ("key", "of", "value", "because"), rows)
+    if many:
+        console.print("\neach step and choice by itself: casarun plan --all", style="dim")
     for restore in planned.decided.restores:
         console.print(f"\n{restore}", markup=False, soft_wrap=True)
     run = len(planned.decided.to_run)
@@ -97,10 +114,7 @@ def _steps(planned: Planned) -> Iterator[tuple[bool, Sequence[str]]]:
 
 def _choices(plan: Plan) -> Iterator[Sequence[str]]:
     for auto in plan.autos:
-        value = auto.value
-        if isinstance(value, Mapping):
-            value = ", ".join(f"{key} {item}" for key, item in value.items())
-        yield auto.key, auto.subject, str(value), auto.reason
+        yield auto.key, auto.subject, kinds.shown(auto.value), auto.reason
 
 
 def show_rows(

@@ -55,8 +55,14 @@ class _Shape:
         return tuple(_WORD.findall(" ".join(self.texts)))
 
 
+Group = list[tuple[Problem, _Shape]]
+"""Problems that are alike, as they were found, with what was found in their messages."""
+
+
 def together(
-    problems: Iterable[Problem], place: Callable[[Problem], Hashable] = lambda problem: problem.key
+    problems: Iterable[Problem],
+    place: Callable[[Problem], Hashable] = lambda problem: problem.key,
+    least: int = 2,
 ) -> list[Problem]:
     """Return problems, those that are alike as one, each where the first of them stood.
 
@@ -66,22 +72,37 @@ def together(
         All of them.
     place : callable
         Returns where a problem stands in the document; by default its key.
+    least : int
+        So many at least are told as one.
 
     Returns
     -------
     list of Problem
         Those that nothing else is like are as they were.
     """
-    groups: dict[Hashable, list[tuple[Problem, _Shape]]] = {}
-    for number, problem in enumerate(_named(one) for one in dict.fromkeys(problems)):
+    return [
+        told
+        for group in alike(dict.fromkeys(problems), place)
+        for told in ([one for one, _ in group] if len(group) < least else [_as_one(group)])
+    ]
+
+
+def alike(problems: Iterable[Problem], place: Callable[[Problem], Hashable]) -> Iterator[Group]:
+    """Yield problems with those that are alike, to be told by `sentence`; see `together`."""
+    groups: dict[Hashable, Group] = {}
+    shapes: dict[tuple[str, tuple[tuple[str, str], ...]], _Shape] = {}
+    for number, problem in enumerate(_named(one) for one in problems):
         if not problem.about:
             groups[number] = [(problem, _Shape((), (), ()))]
             continue
-        shape = _shape(problem)
+        named = tuple(pair for pair in problem.about if pair[1] in problem.message)
+        said = (problem.message, named)
+        shape = shapes.get(said) or shapes.setdefault(said, _shape(*said))
         where = problem.key[2:] if problem.key[:1] == ("dataset",) else place(problem)
         kind = (problem.key[:1], where, problem.severity, problem.at_key, shape.words)
         groups.setdefault(kind, []).append((problem, shape))
-    return [_as_one(some) for group in groups.values() for some in _by_place(group, place)]
+    for group in groups.values():
+        yield from _by_place(group, place)
 
 
 def _named(problem: Problem) -> Problem:
@@ -91,21 +112,18 @@ def _named(problem: Problem) -> Problem:
     return replace(problem, about=(("dataset", dotted(problem.key[:2])),))
 
 
-def _by_place(
-    group: list[tuple[Problem, _Shape]], place: Callable[[Problem], Hashable]
-) -> Iterable[list[tuple[Problem, _Shape]]]:
-    """Yield what stands at one place together; what stands at many places, in one go."""
-    places: dict[Hashable, list[tuple[Problem, _Shape]]] = {}
+def _by_place(group: Group, place: Callable[[Problem], Hashable]) -> Iterable[Group]:
+    """Return what stands at one place together; what stands at many places, in one go."""
+    places: dict[Hashable, Group] = {}
     for one in group:
         places.setdefault(place(one[0]), []).append(one)
     return [group] if len(places) > APART else places.values()
 
 
-def _shape(problem: Problem) -> _Shape:
+def _shape(message: str, about: Iterable[tuple[str, str]]) -> _Shape:
     """Take a message apart into its words, the names that it is about, and numbers."""
-    message = problem.message
     found: list[tuple[int, int, str, re.Match[str] | str]] = []
-    for kind, name in problem.about:
+    for kind, name in about:
         for start, stop in _where(message, kind, name):
             found.append((start, stop, kind, message[start:stop]))
     found += [(one.start(), one.end(), "", one) for one in _NUMBER.finditer(message)]
@@ -135,22 +153,28 @@ def _where(message: str, kind: str, name: str) -> Iterator[tuple[int, int]]:
 
 def _continues(character: str) -> bool:
     """Tell whether a name would go on with a character."""
-    return bool(character) and (character.isalnum() or character in "_+-")
+    return bool(character) and (character.isalnum() or character in "_+-/")
 
 
-def _as_one(group: Sequence[tuple[Problem, _Shape]]) -> Problem:
+def _as_one(group: Group) -> Problem:
     """Return one problem for several that are alike."""
     first, shape = group[0]
     if len(group) == 1:
         return first
     names = _names(problem for problem, _ in group)
     several = [kind for kind, those in names.items() if len(those) > 1]
-    alike = all(one.texts == shape.texts and one.gaps == shape.gaps for _, one in group)
-    if alike and set(several) <= set(shape.gaps):
-        message = _woven(shape, [one for _, one in group], names)
-    else:
-        message = first.message + _likewise(len(group), names, several)
+    message = sentence(group) if set(several) <= set(shape.gaps) else first.message
+    if message == first.message:
+        message += _likewise(len(group), names, several)
     return replace(first, message=message, about=())
+
+
+def sentence(group: Group) -> str:
+    """Return the sentence of several that are alike: with all names and numbers, if it is one."""
+    first, shape = group[0]
+    if not all(one.texts == shape.texts and one.gaps == shape.gaps for _, one in group):
+        return first.message
+    return _woven(shape, [one for _, one in group], _names(problem for problem, _ in group))
 
 
 def _names(problems: Iterable[Problem]) -> dict[str, list[str]]:
@@ -224,4 +248,4 @@ def _value(match: re.Match[str]) -> tuple[float, str]:
     return float(match["number"] or match[0]) * _SCALE.get(match["unit"] or "", 1.0), ""
 
 
-__all__ = ["few", "together"]
+__all__ = ["ALL_NAMED", "NAMED", "Group", "alike", "few", "sentence", "together"]
