@@ -181,6 +181,39 @@ def test_the_first_page_leads_to_a_page_of_each_dataset_and_target(many: Path) -
     assert metrics["run"]["peak_disk_bytes"] > 1000
 
 
+def test_what_all_were_warned_of_is_told_once_and_on_each_page(many: Path) -> None:
+    qa = many / "run" / "qa"
+    covers = "covers 5.33 of the 33.3 arcmin of the primary beam"
+    first = Page((qa / "index.html").read_text())
+    said = f"image[0].imsize: the image of each of {MANY} targets (T0000, T0001, T0002 and 21 more)"
+    assert f"{said} {covers}" in first.text
+    assert first.text.count(covers) == 1
+    for n in (0, 7, MANY - 1):
+        page = Page((qa / f"target.T{n:04}.html").read_text())
+        assert f"image[0].imsize: the image of T{n:04} {covers}" in page.text
+    notes = json.loads((many / "run" / "scripts" / "plan.json").read_text())["notes"]
+    assert len(notes) == MANY
+    assert all(any(f"of T{n:04} covers" in note for note in notes) for n in range(MANY))
+
+
+def test_steps_that_failed_in_one_way_are_told_once(many: Path, tmp_path: Path) -> None:
+    place = Path(shutil.copytree(many, tmp_path / "copy", symlinks=True))
+    about = place / "run" / "docs" / "run.json"
+    meta = json.loads(about.read_text())
+    for n in range(10):
+        lost = {"state": "failed", "reason": f"lost {n} of 9 scans"}
+        meta["steps"][f"day{n:04}.bandpass"] |= lost
+    for n in range(3):
+        meta["steps"][f"day{n:04}.amp"] |= {"state": "failed", "reason": "no solution"}
+    about.write_text(json.dumps(meta))
+    report(place / "run")
+    text = (place / "run" / "qa" / "index.html").read_text()
+    found = re.findall(r'<div class="failure">(.*?)</div>', text, re.DOTALL)
+    assert len(found) == 4
+    assert "failed: lost 0 of 9 scans (likewise 9 more steps: day0001.bandpass" in found[0]
+    assert ["failed: no solution</p>" in one for one in found] == [False, True, True, True]
+
+
 def test_the_first_page_says_what_to_look_at_first_and_where(many: Path, tmp_path: Path) -> None:
     place = Path(shutil.copytree(many, tmp_path / "copy", symlinks=True))
     qa = place / "run" / "qa"

@@ -7,9 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from casarun.api.running import RunResult
 from casarun.cli import tables
 from casarun.cli.tables import _event_line, show_rows
 from casarun.cli.terminal import Lines, images_table, last_line
+from casarun.engine.outcome import Failure, Outcome
+from casarun.errors import Cause, ExitCode
+from casarun.folder import RunFolder
+from casarun.plan import Plan, Step
 from rich.console import Console
 
 JUDGED = {
@@ -87,6 +92,61 @@ def test_of_many_images_those_of_the_lowest_dynamic_range_are_shown() -> None:
     few = images_table({"images": {"b": {"map": {}}, "a": {"map": {"dynamic_range": 1.0}}}})
     assert few is not None
     assert list(few.columns[0].cells) == ["b", "a"]
+
+
+def closed(outcome: Outcome, exit_code: ExitCode, **metrics: Any) -> list[str]:
+    """Return the last lines of a run, without their times."""
+    out = StringIO()
+    result = RunResult(exit_code, outcome, Plan((step("a"),), {}), RunFolder(Path("/r")), metrics)
+    Lines(Console(file=out, width=200), quiet=False, verbose=False).close(result)
+    return [line.split(" ", 2)[2] for line in out.getvalue().splitlines()]
+
+
+def step(name: str) -> Step:
+    return Step(name, "step", name, "do", {})
+
+
+@pytest.mark.parametrize("number", [1, 5, 40])
+def test_steps_that_failed_in_one_way_are_one_line_if_they_are_many(number: int) -> None:
+    failed = {
+        f"day{n}.amp": Failure(
+            Cause.POSTCONDITION, f"{n} of 9 scans lost", "Do.", 1, Path(f"/l/{n}")
+        )
+        for n in range(number)
+    }
+    lines = closed(Outcome(failed=failed, not_run={"x": "y"}), ExitCode.STEP_FAILED)
+    told = [f"day{n}.amp failed: {n} of 9 scans lost" for n in range(number)]
+    if number > 5:
+        told = ["each of 40 steps (day0.amp, day1.amp, day2.amp and 37 more) failed: 0 to 39 of 9 "
+                "scans lost"]  # fmt: skip
+    said = [line for n, one in enumerate(told) for line in (one, "  Do.", f"  logs: /l/{n}")]
+    assert lines == [*said, "not run because of that: 1 steps", "verdict: fail",
+                     "report: /r/qa/index.html"]  # fmt: skip
+
+
+def test_checks_that_many_do_not_pass_are_one_line() -> None:
+    def check(subject: str, value: float, verdict: str = "warn") -> dict[str, Any]:
+        return {"name": "flagged", "subject": subject, "verdict": verdict, "value": value,
+                "limit": 0.5, "text": "of the data"}  # fmt: skip
+
+    checks = [check(f"day{n}, amp", 0.6 + n / 100) for n in range(20)]
+    checks += [
+        check("T0, c", 0.4, "pass"),
+        check("T1, c", 0.7, "fail"),
+        check("T2, c", 0.8, "fail"),
+    ]
+    selfcal = {f"T{n}": {"kept_first": n == 3, "reason": f"S/N {n + 10}"} for n in range(9)}
+    metrics = {"checks": checks, "datasets": {f"day{n}": {} for n in range(20)},
+               "verdict": "fail", "selfcal": selfcal}  # fmt: skip
+    assert closed(Outcome(done=["a"]), ExitCode.QA_FAILED, **metrics) == [
+        "self-calibration of each of 8 targets (T0, T1, T2, T4, T5, T6, T7, T8): S/N 10 to 18",
+        "warn: each of 20 datasets (day0, day1, day2 and 17 more), amp: flagged: 0.6 to 0.79 of "
+        "the data (limit 0.5)",
+        "fail: T1, c: flagged: 0.7 of the data (limit 0.5)",
+        "fail: T2, c: flagged: 0.8 of the data (limit 0.5)",
+        "verdict: fail",
+        "report: /r/qa/index.html",
+    ]
 
 
 def shown_rows(rows: list[tuple[str, ...]], capsys: pytest.CaptureFixture[str]) -> list[str]:

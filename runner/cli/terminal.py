@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -17,9 +17,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from ..errors import ExitCode, printable
+from ..errors import ExitCode, Problem, printable
 from ..plan import written
 from ..quantities import human_bytes, human_seconds
+from ..recipe.alike import together
 from .plain import escape
 
 if TYPE_CHECKING:  # its import takes 0.15 s, in which CASA is not imported yet
@@ -29,6 +30,8 @@ _RULE: Final = re.compile(r"[-=*#]{4,}")
 """What CASA underlines and frames its messages with."""
 
 _MOST_IMAGES: Final = 50
+_ALIKE: Final = 6
+"""So many lines that differ in names and numbers only are one."""
 _TAIL_BYTES = 4096
 _VERDICTS = {"pass": "bold green", "warn": "bold yellow", "fail": "bold red"}
 
@@ -146,9 +149,12 @@ class Lines:
             self.say(f"nothing to do: all {len(outcome.skipped)} steps are up to date")
         if outcome.peak_disk_bytes or outcome.removed:
             self.say(_disk(result))
-        for target, numbers in result.metrics.get("selfcal", {}).items():
-            if not numbers["kept_first"]:  # else a check says so
-                self.say(f"self-calibration of {target}: {numbers['reason']}")
+        for line, _ in _once(
+            (f"self-calibration of {target}: {numbers['reason']}", "", ("target", target))
+            for target, numbers in result.metrics.get("selfcal", {}).items()
+            if not numbers["kept_first"]  # else a check says so
+        ):
+            self.say(line)
         images = images_table(result.metrics)
         if images is not None:
             self.console.print(images)
@@ -158,17 +164,19 @@ class Lines:
         self._failures(result)
         verdict = result.metrics.get("verdict", "fail")
         if not outcome.failed:
-            for check in result.metrics.get("checks", ()):
-                if check["verdict"] != "pass":
-                    self.say(f"{check['verdict']}: {check['subject']}: {_said(check)}",
-                             _VERDICTS[check["verdict"]])  # fmt: skip
+            for line, passed in _once(_not_passed(result.metrics)):
+                self.say(line, _VERDICTS[passed])
         self.say(f"verdict: {verdict}", _VERDICTS.get(verdict, ""))
         self.say(f"report: {result.folder.report}")
 
     def _failures(self, result: RunResult) -> None:
         outcome = result.outcome
-        for step_id, failure in outcome.failed.items():
-            self.say(f"{step_id} failed: {failure.message}", "red")
+        for line, step_id in _once(
+            (f"{step_id} failed: {failure.message}", step_id, ("step", step_id))
+            for step_id, failure in outcome.failed.items()
+        ):
+            failure = outcome.failed[step_id]
+            self.say(line, "red")
             if failure.advice:
                 self.say(f"  {failure.advice}")
             self.say(f"  logs: {failure.logs}")
@@ -322,6 +330,33 @@ def _disk(result: RunResult) -> str:
     number = len(outcome.removed)
     what = "1 intermediate" if number == 1 else f"{number} intermediates"
     return f"{most}; removed {what} ({human_bytes(outcome.removed_bytes)}) that nothing needs"
+
+
+def _once(
+    lines: Iterable[tuple[str, str, tuple[str, str]]], least: int = _ALIKE
+) -> Iterator[tuple[str, str]]:
+    """Yield lines, many that are alike as one.
+
+    Parameters
+    ----------
+    lines : iterable of (str, str, (str, str))
+        Each with what goes with it, and with kind and name of whom it is about.
+    least : int
+        So many are told as one.
+    """
+    found = [Problem(line, (goes,), about=(about,)) for line, goes, about in lines]
+    for one in together(found, lambda _: "", least):
+        yield one.message, str(one.key[0])
+
+
+def _not_passed(metrics: Mapping[str, Any]) -> Iterator[tuple[str, str, tuple[str, str]]]:
+    """Yield for each check that did not pass a line, its verdict, and whom it is about."""
+    for check in metrics.get("checks", ()):
+        if check["verdict"] != "pass":
+            name = str(check["subject"]).partition(", ")[0]
+            kind = "dataset" if name in metrics.get("datasets", {}) else "target"
+            line = f"{check['verdict']}: {check['subject']}: {_said(check)}"
+            yield line, check["verdict"], (kind, name)
 
 
 def _said(check: Mapping[str, Any]) -> str:

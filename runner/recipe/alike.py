@@ -98,8 +98,9 @@ def alike(problems: Iterable[Problem], place: Callable[[Problem], Hashable]) -> 
         named = tuple(pair for pair in problem.about if pair[1] in problem.message)
         said = (problem.message, named)
         shape = shapes.get(said) or shapes.setdefault(said, _shape(*said))
-        where = problem.key[2:] if problem.key[:1] == ("dataset",) else place(problem)
-        kind = (problem.key[:1], where, problem.severity, problem.at_key, shape.words)
+        of_table = problem.key[:1] == ("dataset",) and len(problem.key) > 1
+        where = (problem.key[2:],) if of_table else (place(problem), "")
+        kind = (where, problem.severity, problem.at_key, shape.words)
         groups.setdefault(kind, []).append((problem, shape))
     for group in groups.values():
         yield from _by_place(group, place)

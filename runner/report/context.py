@@ -11,6 +11,7 @@ from ..engine.results import SKIPPED
 from ..folder import RunFolder
 from ..plan import Plan, Step
 from . import citation, cubes, flags, logs, measured, selfcal, sweeps, timing, viewers, words
+from . import notes as telling
 from .judging import attention, checks, failed_sections
 from .pictures import give_sizes
 from .places import link, load
@@ -73,7 +74,7 @@ def context(
         "attention": [{**one, "page": ""} for one in attention(metrics, steps)],
         "failures": [_failure(row) for row in steps if row["state"] == "failed"],
         "fallbacks": [row for row in steps if row["fell_back"] and row["state"] in _MADE],
-        "notes": list(plan.notes),
+        "notes": telling.notes(plan),
         "autos": autos(plan),
         "viewers": viewers.script(any(map(_has_viewers, looked_at))),
         "datasets": datasets,

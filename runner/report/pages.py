@@ -20,6 +20,7 @@ from markupsafe import Markup
 from ..folder import RunFolder, file_safe
 from ..plan import Auto, Plan, Step
 from . import logs, words
+from . import notes as telling
 from .context import RUNNING, Meta, Results, autos, context, run_of, step_row
 from .judging import FAILED_FIRST, attention, checks
 
@@ -38,8 +39,8 @@ class Part:
     ----------
     kind, name : str
         ``dataset`` or ``target``, and which.
-    steps, autos, checks : list
-        Its part of the plan, of the choices, and of the metrics' checks.
+    steps, autos, checks, notes : list
+        Its part of the plan, of the choices, of the metrics' checks, and of the plan's notes.
     """
 
     kind: str
@@ -47,6 +48,7 @@ class Part:
     steps: list[Step] = field(default_factory=list)
     autos: list[Auto] = field(default_factory=list)
     checks: list[Mapping[str, Any]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     @property
     def file(self) -> str:
@@ -76,6 +78,9 @@ def parts_of(plan: Plan, metrics: Mapping[str, Any]) -> tuple[list[Part], Part]:
         _owner(owners, auto.subject, ".", rest).autos.append(auto)
     for check in metrics.get("checks", ()):
         _owner(owners, str(check["subject"]), ", ", rest).checks.append(check)
+    for note in telling.about(plan):
+        for part in (found[key] for key in note.about if key in found):
+            part.notes.append(note.message)
     return sorted(found.values(), key=lambda part: part.kind), rest
 
 
@@ -171,7 +176,7 @@ def _shown(
     metrics: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Return what the page of a part shows."""
-    mine = replace(plan, steps=tuple(part.steps), autos=tuple(part.autos), notes=())
+    mine = replace(plan, steps=tuple(part.steps), autos=tuple(part.autos), notes=tuple(part.notes))
     own = {**metrics, "checks": part.checks, "verdict": _verdict(part.checks)}
     shown = context(folder, mine, results, {**meta, "recipe_text": ""}, own)
     title = f"{shown['title']}: {part.name}"
@@ -232,6 +237,7 @@ def _first(
          "message": said[step.id].get("reason", "")}
         for step in plan.steps if said.get(step.id, {}).get("state") == "failed"
     ]  # fmt: skip
+    alike, told = list(telling.failures(failed)), telling.notes(plan)
     disk = meta.get("peak_disk_bytes")
     owners = {one["subject"]: quote(part.file) for part in parts for one in part.checks}
     return {
@@ -242,15 +248,15 @@ def _first(
         ],
         "title": meta.get("title") or meta.get("name") or "",
         "run": run_of(meta, metrics, states),
-        "failures": failed[:_MOST_ROWS],
-        "n_failures": len(failed),
+        "failures": alike[:_MOST_ROWS],
+        "n_failures": len(alike),
         "checks": [
             {**one, "page": owners.get(one["subject"], "")} for one in checks(bad)[:_MOST_ROWS]
         ],
         "n_bad": len(bad["checks"]),
         "n_checks": len(metrics.get("checks", ())),
-        "notes": list(plan.notes)[:_MOST_ROWS],
-        "n_notes": len(plan.notes),
+        "notes": told[:_MOST_ROWS],
+        "n_notes": len(told),
         "stages": list(_stages(plan, said)),
         "choices": list(_choices(plan)),
         "rest": [step.title for step in rest.steps],
