@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, lru_cache
 from operator import attrgetter
@@ -249,25 +249,66 @@ def _needed(by: Iterable[Step], of: Iterable[Step]) -> frozenset[str]:
 
 
 class _Touches:
-    """Who touched a path last: the bookkeeping of `hazards` and `fingerprints`."""
+    """Which paths were touched: the bookkeeping of `hazards` and `fingerprints`.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    steps : sequence of Step
+        Whose paths will be asked for.
+    """
+
+    def __init__(self, steps: Sequence[Step]) -> None:
+        self._nested = nested(
+            {path for step in steps for path in (*step.reads, *step.writes, *step.updates)}
+        )
         self._paths: set[str] = set()
         self._known: dict[str, dict[str, None]] = {}
 
-    def add(self, path: str) -> None:
-        """Remember a path, under each of the folders above it."""
-        if path in self._paths:
-            return
-        for above in and_above(path):
-            self._known.setdefault(above, {})[path] = None
-        self._paths.add(path)
+    def add(self, paths: Iterable[str]) -> None:
+        """Remember paths, those that are nested under each of the folders above them."""
+        for path in self._nested.intersection(paths).difference(self._paths):
+            for above in and_above(path):
+                self._known.setdefault(above, {})[path] = None
+            self._paths.add(path)
 
-    def overlapping(self, path: str) -> list[str]:
-        """Return the known paths that are `path`, lie below it, or above it."""
-        found = list(self._known.get(path, ()))
-        found.extend(above for above in and_above(path)[1:] if above in self._paths)
+    def overlapping(self, paths: Sequence[str]) -> Sequence[str]:
+        """Return the known paths that are one of `paths`, lie below it, or above it.
+
+        Also those of `paths` that overlap no other, known or not.
+        """
+        if self._nested.isdisjoint(paths):
+            return paths
+        found: list[str] = []
+        for path in paths:
+            if path in self._nested:
+                found.extend(self._known.get(path, ()))
+                found.extend(above for above in and_above(path)[1:] if above in self._paths)
+            else:
+                found.append(path)
         return found
+
+
+def nested(paths: Collection[str]) -> frozenset[str]:
+    """Return those of some paths that lie above or below another, and those written oddly.
+
+    Of thousands of steps most touch paths that nothing else is within.
+    """
+    odd = {
+        path
+        for path in paths
+        if "/." in path or "//" in path or path[:1] in ("", ".") or path[-1] == "/"
+    }
+    known = {*paths, *(and_above(path)[0] for path in odd)}
+    above: dict[str, list[str]] = {}
+    found = {*odd, *known.difference(paths)}
+    for path in known:
+        folder = path.rpartition("/")[0]
+        if folder not in above:
+            above[folder] = [one for one in and_above(folder) if one in known] if folder else []
+        if above[folder]:
+            found.add(path)
+            found.update(above[folder])
+    return frozenset(found)
 
 
 @lru_cache(maxsize=65536)
@@ -297,28 +338,27 @@ def hazards(steps: Sequence[Step]) -> dict[str, frozenset[str]]:
     dict of str to frozenset of str
         For each step's id the ids that it waits for directly.
     """
-    touches = _Touches()
+    touches = _Touches(steps)
     changer: dict[str, str] = {}
     readers: dict[str, list[str]] = {}
     waits: dict[str, frozenset[str]] = {}
     for step in steps:
-        needed: set[str] = set()
-        changes = (*step.writes, *step.updates)
+        changes = step.writes + step.updates
+        needed = {changer[p] for p in touches.overlapping(step.reads) if p in changer}
+        for path in touches.overlapping(changes):
+            if path in changer:
+                needed.add(changer[path])
+            if path in readers:
+                needed.update(readers[path])
+        touches.add(step.reads)
+        touches.add(changes)
         for path in step.reads:
-            needed.update(changer[p] for p in touches.overlapping(path) if p in changer)
-        for path in changes:
-            for other in touches.overlapping(path):
-                needed.update(readers.get(other, ()))
-                if other in changer:
-                    needed.add(changer[other])
-        for path in step.reads:
-            touches.add(path)
             readers.setdefault(path, []).append(step.id)
         for path in changes:
-            touches.add(path)
             changer[path] = step.id
-            readers[path] = []
-        waits[step.id] = frozenset(needed - {step.id})
+            readers.pop(path, None)
+        needed.discard(step.id)
+        waits[step.id] = frozenset(needed)
     return waits
 
 
@@ -345,15 +385,17 @@ def fingerprints(
     dict of str to str
         Fingerprints (hexadecimal) by step id.
     """
-    touches = _Touches()
+    steps = tuple(steps)
+    touches = _Touches(steps)
     state: dict[str, str] = {}
     result: dict[str, str] = {}
     software = dict(versions)
     for step in steps:
         seen: dict[str, str] = {}
-        for path in (*step.reads, *step.updates):
-            for other in touches.overlapping(path):
-                seen[other] = state[other]
+        for path in touches.overlapping(step.reads + step.updates):
+            if path in state:
+                seen[path] = state[path]
+        for path in step.reads + step.updates:
             if path in inputs and path not in seen:
                 seen[path] = inputs[path]
         content = {
@@ -368,8 +410,8 @@ def fingerprints(
         if step.fallbacks:
             content["fallbacks"] = step.fallbacks
         result[step.id] = digest(content)
-        for path in (*step.writes, *step.updates):
-            touches.add(path)
+        touches.add(step.writes + step.updates)
+        for path in step.writes + step.updates:
             state[path] = result[step.id]
     return result
 

@@ -6,11 +6,10 @@ update. What they do to a path inside it changes the unit.
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from ..plan import Plan, Step, and_above
+from ..plan import Plan, Step, and_above, nested
 
 
 @dataclass(slots=True)
@@ -23,8 +22,6 @@ class Chain:
         Its path, relative to the run folder.
     steps : list of str
         Ids in plan order.
-    places : list of int
-        Their places in the plan.
     makes : list of bool
         Whether each makes the unit anew, whatever there was before.
     touched_by : list of (str, int)
@@ -35,7 +32,6 @@ class Chain:
 
     unit: str
     steps: list[str] = field(default_factory=list)
-    places: list[int] = field(default_factory=list)
     makes: list[bool] = field(default_factory=list)
     touched_by: list[tuple[str, int]] = field(default_factory=list)
     intermediate: bool = False
@@ -60,32 +56,41 @@ class Chains:
     ----------
     plan : Plan
         Whose products they are.
+
+    Attributes
+    ----------
+    by_unit : dict of str to Chain
+        In alphabetical order.
     """
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         changed = {path for step in plan.steps for path in (*step.writes, *step.updates)}
-        inner = {path for path in changed if not changed.isdisjoint(and_above(path)[1:])}
-        self._unit_of = {
-            path: _outermost(path, changed) if path in inner else path for path in changed
-        }
+        self._nested = nested(changed.union(*(step.reads for step in plan.steps)))
+        inner = changed & self._nested
+        self._outer = {path: _outermost(path, changed) for path in inner}
         self._below: dict[str, list[str]] = {}
         self.by_unit: dict[str, Chain] = {}
-        for unit in sorted(set(self._unit_of.values())):
+        for unit in sorted(changed.difference(inner).union(self._outer.values())):
             self.by_unit[unit] = Chain(unit)
-            for above in and_above(unit)[1:]:
-                self._below.setdefault(above, []).append(unit)
-        for place, step in enumerate(plan.steps):
-            for unit in {self._unit_of[path]: None for path in (*step.writes, *step.updates)}:
-                chain = self.by_unit[unit]
-                chain.steps.append(step.id)
-                chain.places.append(place)
-                chain.makes.append(unit in step.writes)
-                chain.intermediate |= plan.keep == "products" and unit in step.intermediates
-        for place, step in enumerate(plan.steps):
-            for unit in self._touched(step):
-                chain = self.by_unit[unit]
-                chain.touched_by.append((step.id, bisect_left(chain.places, place)))
+            if unit in self._nested:
+                for above in and_above(unit)[1:]:
+                    self._below.setdefault(above, []).append(unit)
+        for step in plan.steps:
+            self._take(step, plan.keep == "products")
+
+    def _take(self, step: Step, removing: bool) -> None:
+        """Take note of what a step touches, and of what it makes and changes."""
+        units = self._changed(step)
+        for unit in self._touched(step, units):
+            chain = self.by_unit[unit]
+            chain.touched_by.append((step.id, len(chain.steps)))
+        for unit in units:
+            chain = self.by_unit[unit]
+            chain.steps.append(step.id)
+            chain.makes.append(unit in step.writes)
+            if removing and unit in step.intermediates:
+                chain.intermediate = True
 
     @cached_property
     def of_step(self) -> dict[str, list[tuple[str, int]]]:
@@ -105,12 +110,18 @@ class Chains:
                 found[step_id].append((chain.unit, index))
         return found
 
-    def _touched(self, step: Step) -> dict[str, None]:
+    def _changed(self, step: Step) -> dict[str, None]:
+        """Return the units that a step makes or changes, each once."""
+        return dict.fromkeys([self._outer.get(path, path) for path in step.writes + step.updates])
+
+    def _touched(self, step: Step, changed: dict[str, None]) -> dict[str, None]:
         """Return the units that a step reads, makes or changes, each once."""
-        touched: dict[str, None] = {}
-        for path in (*step.writes, *step.updates):
-            touched[self._unit_of[path]] = None
+        touched = changed.copy()
         for path in step.reads:
+            if path not in self._nested:
+                if path in self.by_unit:
+                    touched[path] = None
+                continue
             for above in and_above(path):
                 if above in self.by_unit:
                     touched[above] = None
