@@ -7,7 +7,6 @@ update. What they do to a path inside it changes the unit.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import cached_property
 
 from ..plan import Plan, Step, and_above, nested
 
@@ -61,10 +60,15 @@ class Chains:
     ----------
     by_unit : dict of str to Chain
         In alphabetical order.
+    of_step : dict of str to list of (str, int)
+        For each step the units it touches, with how many changes come before it.
+    changed_by : dict of str to list of (str, int)
+        For each step the units that it makes or changes, with its index in the chain.
     """
 
     def __init__(self, plan: Plan) -> None:
-        self._plan = plan
+        self.of_step: dict[str, list[tuple[str, int]]] = {}
+        self.changed_by: dict[str, list[tuple[str, int]]] = {}
         changed = {path for step in plan.steps for path in (*step.writes, *step.updates)}
         self._nested = nested(changed.union(*(step.reads for step in plan.steps)))
         inner = changed & self._nested
@@ -81,34 +85,20 @@ class Chains:
 
     def _take(self, step: Step, removing: bool) -> None:
         """Take note of what a step touches, and of what it makes and changes."""
-        units = self._changed(step)
+        units, places = self._changed(step), []
         for unit in self._touched(step, units):
             chain = self.by_unit[unit]
+            places.append((unit, len(chain.steps)))
             chain.touched_by.append((step.id, len(chain.steps)))
+        places.sort()
+        self.of_step[step.id] = places
+        self.changed_by[step.id] = [place for place in places if place[0] in units]
         for unit in units:
             chain = self.by_unit[unit]
             chain.steps.append(step.id)
             chain.makes.append(unit in step.writes)
             if removing and unit in step.intermediates:
                 chain.intermediate = True
-
-    @cached_property
-    def of_step(self) -> dict[str, list[tuple[str, int]]]:
-        """For each step the units it touches, with how many changes come before it."""
-        found: dict[str, list[tuple[str, int]]] = {step.id: [] for step in self._plan.steps}
-        for chain in self.by_unit.values():
-            for step_id, before in chain.touched_by:
-                found[step_id].append((chain.unit, before))
-        return found
-
-    @cached_property
-    def changed_by(self) -> dict[str, list[tuple[str, int]]]:
-        """For each step the units that it makes or changes, with its index in the chain."""
-        found: dict[str, list[tuple[str, int]]] = {step.id: [] for step in self._plan.steps}
-        for chain in self.by_unit.values():
-            for index, step_id in enumerate(chain.steps):
-                found[step_id].append((chain.unit, index))
-        return found
 
     def _changed(self, step: Step) -> dict[str, None]:
         """Return the units that a step makes or changes, each once."""
@@ -128,6 +118,17 @@ class Chains:
             for below in self._below.get(path, ()):
                 touched[below] = None
         return touched
+
+
+_last: list[tuple[Plan, Chains]] = []
+"""What was asked for last: a start asks several times for those of the same plan."""
+
+
+def chains_of(plan: Plan) -> Chains:
+    """Return the chains of a plan. They are shared: leave them as they are."""
+    if not _last or _last[0][0] is not plan:
+        _last[:] = [(plan, Chains(plan))]
+    return _last[0][1]
 
 
 def _outermost(path: str, paths: set[str]) -> str:

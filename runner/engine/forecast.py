@@ -13,7 +13,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -143,7 +143,7 @@ def forecast(
     found = _Found()
     if steps:
         _look_at_folder(found, folder.root)
-        least = peak_bytes(replace(plan, keep="products"), steps)
+        least = peak_bytes(plan, steps, "products")
         _look_at_disk(
             found, folder.root, free, (disk, least), disk_factor * input_bytes, input_bytes
         )

@@ -10,7 +10,7 @@ from ..errors import DataError
 from ..files import product_state
 from ..folder import RunFolder
 from ..plan import Plan, Step
-from .chains import Chains
+from .chains import chains_of
 from .ledger import Ledgers
 from .resume import Found, Restore
 from .saved import Save, SavedStates
@@ -31,7 +31,7 @@ class Holdings:
         self._plan = plan
         self._root = folder.root
         self._saved = SavedStates(folder)
-        self._chains = Chains(plan)
+        self._chains = chains_of(plan)
         self._ledgers = Ledgers(folder.ledgers)
         self._recorded: set[str] = set()
         self._took: dict[str, float] = {}

@@ -13,7 +13,7 @@ from collections.abc import Collection
 from ..files import remove_tree, tree_size
 from ..folder import RunFolder
 from ..plan import Plan, Step
-from .chains import Chains
+from .chains import chains_of
 from .saved import SavedStates
 
 
@@ -34,7 +34,7 @@ class Intermediates:
         self._touched: dict[str, list[str]] = {}
         self._users: dict[str, set[str]] = {}
         if plan.keep == "products":
-            for unit, chain in Chains(plan).by_unit.items():
+            for unit, chain in chains_of(plan).by_unit.items():
                 if chain.intermediate and unit not in plan.needed_later:
                     self._users[unit] = {step_id for step_id, _ in chain.touched_by}
                     for step_id in self._users[unit]:
@@ -75,7 +75,7 @@ class Intermediates:
             self._saved.forget_all(unit)
 
 
-def peak_bytes(plan: Plan, steps: Collection[Step]) -> int:
+def peak_bytes(plan: Plan, steps: Collection[Step], keep: str = "") -> int:
     """Return how much disk steps are expected to take at the most, in the plan's order.
 
     Parameters
@@ -84,28 +84,30 @@ def peak_bytes(plan: Plan, steps: Collection[Step]) -> int:
         The plan.
     steps : collection of Step
         Those of it that run, in its order.
+    keep : {"", "all", "products"}
+        Whether intermediates stay; by default as the plan says.
 
     Notes
     -----
     Where several run at once, the intermediates of as many may be there at a time.
     """
-    sizes = {step.id: step.resources.disk_bytes for step in steps}
-    if plan.keep == "all":
-        return sum(sizes.values())
-    chains = Chains(plan)
+    if (keep or plan.keep) == "all":
+        return sum(step.resources.disk_bytes for step in steps)
+    chains = chains_of(plan)
     last: dict[str, int] = {}
     for place, step in enumerate(steps):
         for unit, _ in chains.of_step[step.id]:
             last[unit] = place
+    passing = {path for step in plan.steps for path in step.intermediates} - plan.needed_later
     freed: dict[int, int] = {}
     for step in steps:
-        units = [chains.by_unit[unit] for unit, _ in chains.changed_by[step.id]]
-        if units and all(u.intermediate and u.unit not in plan.needed_later for u in units):
-            end = max(last[u.unit] for u in units)
-            freed[end] = freed.get(end, 0) + sizes[step.id]
+        units = {unit for unit, _ in chains.changed_by[step.id]}
+        if units and units <= passing:
+            end = max(last[unit] for unit in units)
+            freed[end] = freed.get(end, 0) + step.resources.disk_bytes
     held = most = 0
     for place, step in enumerate(steps):
-        held += sizes[step.id]
+        held += step.resources.disk_bytes
         most = max(most, held)
         held -= freed.get(place, 0)
     return most

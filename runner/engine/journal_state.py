@@ -7,6 +7,7 @@ looked at, and the rest read when it is asked for.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -54,11 +55,15 @@ class Entry:
             return self._event or {}
         offset, length = self._place
         try:
-            with self._path.open("rb") as stream:
-                stream.seek(offset)
-                return event_of(stream.read(length)) or {}
+            descriptor = os.open(self._path, os.O_RDONLY)
         except OSError:
             return {}
+        try:
+            return event_of(os.pread(descriptor, length, offset)) or {}
+        except OSError:
+            return {}
+        finally:
+            os.close(descriptor)
 
 
 @dataclass(slots=True)

@@ -15,12 +15,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Final
 
 from ..folder import RunFolder
-from ..plan import Json, Plan, Step, digest
-from .chains import Chain, Chains
+from ..plan import Json, Plan, Step, json_line
+from .chains import Chain, chains_of
 from .journal import Event
 from .journal_state import JournalState, StepRecord, read_state
 from .ledger import Ledgers, LedgerState
@@ -216,7 +216,7 @@ class _Decider:
         self._plan = plan
         self._given_up = frozenset(given_up)
         self._found = found
-        self._chains = Chains(plan)
+        self._chains = chains_of(plan)
         self._reasons: dict[str, str] = {}
         self._changed: deque[str] = deque()
         self._held: dict[str, tuple[int, bool]] = {}
@@ -304,7 +304,9 @@ class _Decider:
             return "the journal does not say what it was made from"
         if done.get("action") != step.action:
             return f"another action: {step.action} instead of {done.get('action')}"
-        keys = differing(done.get("params", {}), step.params)
+        params = done.get("params", {})
+        alike = json_line(params) == json_line(step.params)
+        keys = [] if alike else differing(params, step.params)
         if keys:
             return f"parameters changed: {', '.join(keys)}"
         keys = differing(done.get("versions", {}), self._plan.versions)
@@ -313,9 +315,10 @@ class _Decider:
         for path, state in done.get("inputs", {}).items():
             if self._plan.inputs.get(path, state) != state:
                 return f"its input {path} changed"
-        if digest(done.get("checks", [])) != digest([asdict(check) for check in step.checks]):
+        checks = [{"name": check.name, "params": check.params} for check in step.checks]
+        if json_line(done.get("checks", [])) != json_line(checks):
             return "its post-conditions changed"
-        if digest(done.get("fallbacks", [])) != digest(step.fallbacks):
+        if json_line(done.get("fallbacks", [])) != json_line(step.fallbacks):
             return "its fallbacks changed"
         return self._upstream(step) or "what it reads, writes or updates changed"
 
@@ -478,4 +481,4 @@ def _differ(mine: Json, other: Json) -> bool:
     """Say whether two values are not the same JSON: 1 and 1.0 are not."""
     if type(mine) is type(other) and type(mine) in _PLAIN:
         return bool(mine != other)
-    return digest(mine) != digest(other)
+    return json_line(mine) != json_line(other)

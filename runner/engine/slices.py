@@ -13,7 +13,7 @@ from typing import Final
 
 from ..errors import Cause, StepFailedError
 from ..plan import Plan, Step
-from .chains import Chains
+from .chains import chains_of
 from .resume import Decided, Decision
 
 _SHARE_OF_PACK: Final = 0.25
@@ -265,7 +265,7 @@ class Surroundings:
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
-        self._chains = Chains(plan)
+        self._chains = chains_of(plan)
         self._place = {step.id: place for place, step in enumerate(plan.steps)}
 
     def of(self, mine: Collection[str]) -> Plan:
@@ -315,7 +315,7 @@ def of_slice(plan: Plan, decided: Decided, mine: Collection[str]) -> Decided:
     StepFailedError
         If something that its steps need is not there: that is for other slices to make.
     """
-    chains = Chains(plan)
+    chains = chains_of(plan)
     to_run = set(decided.to_run)
     own = {step for step in to_run if step in mine}
     changed = {unit for step in mine for unit, _ in chains.changed_by[step]}
