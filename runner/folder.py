@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 PRODUCT_FOLDERS = ("raw", "caltables", "calibrated", "images", "scripts", "logs", "qa", "docs")
@@ -230,6 +231,7 @@ def _strange_below(top: Path, leaving_out: str) -> os.DirEntry[str] | None:
     return None
 
 
+@lru_cache(maxsize=4096)
 def file_safe(name: str) -> str:
     """Make a name from data safe as a single path component.
 

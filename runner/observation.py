@@ -129,7 +129,11 @@ class Observation:
 
     def field(self, field_id: int) -> Field:
         """Return the field with this id."""
-        return next(field for field in self.fields if field.id == field_id)
+        return self._by_id[field_id]
+
+    @cached_property
+    def _by_id(self) -> dict[int, Field]:
+        return {field.id: field for field in self.fields}
 
     def spw(self, spw_id: int) -> SpectralWindow:
         """Return the spectral window with this id."""

@@ -256,6 +256,8 @@ def _for_one(params: Params, place: int, count: int) -> Params:
 
 def _steps(draft: Draft, subjects: Sequence[Subject]) -> None:
     """Check the selections of the recipe's own steps on MSs that casarun makes."""
+    if not draft.recipe.step:
+        return
     known = {path: found for subject in subjects for path, found in _products(subject)}
     for step in draft.steps:
         index = _index(draft.recipe, step)

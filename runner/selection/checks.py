@@ -46,7 +46,9 @@ def check(params: Mapping[str, Any], observation: Observation) -> dict[str, str]
     dict of str to str
         By parameter: what is wrong. Empty where all is well.
     """
-    wrong = {}
+    wrong: dict[str, str] = {}
+    if params.keys().isdisjoint(SELECTIONS):
+        return wrong
     for name, resolve in SELECTIONS.items():
         text = params.get(name)
         if isinstance(text, int) and not isinstance(text, bool):

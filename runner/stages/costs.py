@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Final
 
 from ..observation import Observation
@@ -91,7 +92,7 @@ class Visibilities:
             rows, values, frozenset(observation.columns), channels, integration_s, telescopes
         )
 
-    @property
+    @cached_property
     def n_values(self) -> float:
         """Visibilities of all fields."""
         return sum(self.values.values())
@@ -131,9 +132,9 @@ class Visibilities:
         return _TABLES_BYTES + sum(self.rows.values()) * _ROW_BYTES + self.n_values * each
 
 
-def _mss(step: Step) -> tuple[str, ...]:
-    """Return the MSs that a step works on: one, a list, or by dataset."""
-    vis = step.params.get("vis", "")
+def _mss(params: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the MSs that parameters name: one, a list, or by dataset."""
+    vis = params.get("vis", "")
     if isinstance(vis, Mapping):
         return tuple(vis.values())
     return tuple(vis) if isinstance(vis, (list, tuple)) else (str(vis),)
@@ -149,7 +150,11 @@ class _Known:
 
     def of(self, step: Step) -> Visibilities:
         """Return what a step's MSs hold together."""
-        found = [self.visibilities[path] for path in _mss(step) if path in self.visibilities]
+        return self.of_vis(step.params)
+
+    def of_vis(self, params: Mapping[str, Any]) -> Visibilities:
+        """Return what the MSs hold together that parameters name."""
+        found = [self.visibilities[path] for path in _mss(params) if path in self.visibilities]
         if len(found) == 1:
             return found[0]
         return Visibilities(
@@ -241,7 +246,7 @@ def _model(step: Step, known: _Known) -> Cost:
 def _new_column(step: Step, known: _Known, name: str) -> float:
     """Add a column of visibilities to a step's MSs; return the bytes that it takes."""
     added = 0.0
-    for vis in _mss(step):
+    for vis in _mss(step.params):
         before = known.visibilities.get(vis)
         if before is not None and name not in before.columns:
             known.visibilities[vis] = replace(before, columns=before.columns | {name})
@@ -322,7 +327,7 @@ def _duration_s(given: Any) -> float:
 
 def _tclean(step: Step, known: _Known) -> Cost:
     params: Mapping[str, Any] = step.params.get("tclean", step.params)
-    data = known.of(replace(step, params=params))
+    data = known.of_vis(params)
     shape = costs_images.shape_of(params, data.channels)
     known.makes(step, shape)
     return Cost(
@@ -372,7 +377,7 @@ def _selfcal_solve(step: Step, known: _Known) -> Cost:
     """Return the cost of two solves and of the prediction, which read all data."""
     values = known.of(step).n_values
     memory = 2e7 + 25 * min(values, _HELD)
-    return Cost(3e5 * len(_mss(step)), memory, 0.3 + 4e-6 * values)
+    return Cost(3e5 * len(_mss(step.params)), memory, 0.3 + 4e-6 * values)
 
 
 def _channel_range(step: Step, known: _Known) -> Cost:
@@ -381,7 +386,7 @@ def _channel_range(step: Step, known: _Known) -> Cost:
     A range takes its part of the visibilities.
     """
     whole = {**step.params["tclean"]}
-    data = known.of(replace(step, params=whole))
+    data = known.of_vis(whole)
     total = costs_images.shape_of({**whole, "specmode": "cube"}, data.channels).channels
     first, last = step.params["first"], step.params["last"]
     inner = (total - 1 if last is None else last) - first + 1

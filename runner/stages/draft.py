@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from operator import attrgetter
+from os.path import isdir, isfile
 from typing import Any, TypeVar
 
 from ..errors import KeyPath, Problem
@@ -49,7 +50,7 @@ class Roles:
     phase_of: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
     mosaic_of: Mapping[int, str] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def calibrators(self) -> tuple[int, ...]:
         """All calibrators, each once, by id."""
         return tuple(sorted({*self.flux, *self.bandpass, *self.phase}))
@@ -69,7 +70,7 @@ class Subject:
         """The dataset's name."""
         return self.dataset.name
 
-    @property
+    @cached_property
     def pristine(self) -> str:
         """The MS as it came: imported, or the user's own, which is never changed."""
         return pristine(self.dataset)
@@ -97,9 +98,18 @@ class Subject:
         kind = ".contsub" if contsub else ".selfcal" if selfcal else ""
         return f"calibrated/{self.name}.{file_safe(target)}{kind}.ms"
 
+    @cached_property
+    def targets(self) -> Mapping[str, tuple[int, ...]]:
+        """The ids of each target's fields, by its name; those of one name or mosaic are one."""
+        found: dict[str, tuple[int, ...]] = {}
+        for one in self.fields(self.roles.targets):
+            name = self.roles.mosaic_of.get(one.id, one.name)
+            found[name] = (*found.get(name, ()), one.id)
+        return found
+
     def fields(self, ids: tuple[int, ...]) -> tuple[Field, ...]:
         """Return the fields with these ids."""
-        return tuple(self.observation.field(i) for i in ids)
+        return tuple([self.observation.field(i) for i in ids])
 
     def names(self, ids: tuple[int, ...]) -> str:
         """Return the names of these fields for a person."""
@@ -204,15 +214,11 @@ def kind(dataset: Dataset) -> str:
     Only the name and the folder's own first files are looked at; what it really is, the step
     that reads it will tell. One whose files are gone is what it was.
     """
-    from pathlib import Path
-
     if isinstance(dataset, KeptDataset):
         return dataset.form
-    path = Path(dataset.vis)
-    if path.is_dir():
-        return "asdm" if (path / "ASDM.xml").is_file() else "ms"
-    name = path.name.lower()
-    if name.endswith((".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")):
+    if isdir(dataset.vis):  # noqa: PTH112
+        return "asdm" if isfile(f"{dataset.vis}/ASDM.xml") else "ms"  # noqa: PTH113
+    if dataset.vis.lower().rstrip("/").endswith((".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")):
         return "tar"
     return "uvfits"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any, Final
 
 from ..plan import Json
@@ -17,6 +16,9 @@ from .selfcal import Loop
 
 CATALOGUE_SUFFIXES: Final = (".ecsv", ".xml", ".reg")
 """A table for Astropy and people, a VOTable, and regions for DS9."""
+
+
+_ROLES: Final = ("flux", "bandpass", "phase", "targets")
 
 
 def _viewer(draft: Draft) -> dict[str, Json]:
@@ -41,8 +43,7 @@ def dataset(draft: Draft, subject: Subject, tables: Tables) -> None:
     data, plots = f"qa/data/{subject.name}.json", f"qa/plots/{subject.name}"
     vis = subject.pristine if subject.dataset.calibrated else subject.working
     scale = f"{tables['fluxscale'].path}.json" if "fluxscale" in tables else ""
-    roles = asdict(subject.roles)
-    roles.pop("mosaic_of")
+    roles = {name: getattr(subject.roles, name) for name in _ROLES}
     roles["phase_of"] = {str(k): v for k, v in subject.roles.phase_of.items()}
     draft.add(
         f"{subject.name}.measure",

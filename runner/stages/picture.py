@@ -85,7 +85,7 @@ class Picture:
     averages: tuple[Averaged, ...] = ()
     reached: Reached | None = None
 
-    @property
+    @cached_property
     def name(self) -> str:
         """The name that its files share: ``N5921_2.hi``."""
         return f"{file_safe(self.target)}.{self.image.name}"
@@ -176,7 +176,7 @@ class Picture:
         """The fields of the target, of all datasets."""
         return tuple(field for _, observation in self.parts for field in observation.fields)
 
-    @property
+    @cached_property
     def spread_arcsec(self) -> float:
         """How far apart the outermost pointings are."""
         fields = self.pointings
@@ -199,7 +199,7 @@ class Picture:
         """The longest baseline."""
         return max(subject.observation.longest_baseline_m for subject in self.subjects)
 
-    @property
+    @cached_property
     def edges_hz(self) -> tuple[float, float]:
         """Lowest and highest frequency that is imaged."""
         edges = [band.edges_hz for band in self.bands]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -26,13 +27,9 @@ def steps(draft: Draft, subject: Subject) -> None:
         _split(draft, subject, name, field_ids, subject.target_ms(name), (source, column))
 
 
-def targets(subject: Subject) -> dict[str, tuple[int, ...]]:
+def targets(subject: Subject) -> Mapping[str, tuple[int, ...]]:
     """Return a dataset's targets by name; fields of one name or mosaic are one target."""
-    found: dict[str, tuple[int, ...]] = {}
-    for field in subject.fields(subject.roles.targets):
-        name = subject.roles.mosaic_of.get(field.id, field.name)
-        found[name] = (*found.get(name, ()), field.id)
-    return found
+    return subject.targets
 
 
 def selfcal_of(recipe: Recipe, target: str) -> int | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from functools import cache
+from functools import cache, lru_cache
 from typing import Final
 
 from .catalogue import CALIBRATORS, PLANETARY, Calibrator
@@ -41,6 +41,7 @@ def _pattern(aliases: tuple[str, ...]) -> re.Pattern[str]:
     return re.compile("|".join(words), re.IGNORECASE)
 
 
+@lru_cache(maxsize=4096)
 def by_position(ra_deg: float, dec_deg: float, within_deg: float = 0.02) -> Calibrator | None:
     """Return the calibrator nearest to a J2000 position, or None where none is so near."""
     found = [
