@@ -140,7 +140,10 @@ def read_json(path: Path) -> Json:
     """
     try:
         with path.open("rb") as stream:
-            content = stream.read(JSON_LIMIT_BYTES + 1)
+            size = os.fstat(stream.fileno()).st_size
+            content = stream.read(min(size, JSON_LIMIT_BYTES) + 1)
+            if len(content) > size:  # it grows, or has no size
+                content += stream.read(JSON_LIMIT_BYTES)
         if len(content) > JSON_LIMIT_BYTES:
             raise ValueError(f"it is larger than {JSON_LIMIT_BYTES // 1_000_000} MB")
         return json.loads(content.decode("utf-8"))

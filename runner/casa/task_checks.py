@@ -35,6 +35,8 @@ _BARE = {
 """Parameters that want a unit: what CASA takes a bare number for, where measured, and the unit
 that is likely meant."""
 
+_ATOMS = frozenset({str, int, float, bool})
+
 _BARE_NUMBERS = ("threshold",)
 """Those in which a number that is no text is as bare; ``cell=8`` is arcsec to CASA."""
 
@@ -77,12 +79,17 @@ def wrong(name: str, params: Mapping[str, Any]) -> dict[str, str]:
     known = task(name).by_name
     found = {}
     for key, value in params.items():
-        if key not in known:
+        spec, kind = known.get(key), type(value)
+        if spec is None:
             found[key] = f"{name} has no parameter '{key}'{did_you_mean(key, known)}"
-        elif type(value) in known[key].plain or _is_plain_list(known[key], value):
+        elif kind in spec.plain or (kind in _ATOMS and (kind, value) in spec.passed):
             continue  # most of them, of many datasets
-        elif not _late(value) and (problem := check_value(known[key], value)):
+        elif _is_plain_list(spec, value) or _late(value):
+            continue
+        elif problem := check_value(spec, value):
             found[key] = f"{name}: {problem}"
+        elif kind in _ATOMS:
+            spec.passed.add((kind, value))
     return found
 
 

@@ -116,6 +116,11 @@ class ParameterSpec:
         return frozenset(kind for kind, names in _PLAIN.items() if not names.isdisjoint(known))
 
     @cached_property
+    def passed(self) -> set[tuple[type, Any]]:
+        """Values that passed already, each with its type; for who checks them."""
+        return set()
+
+    @cached_property
     def plain_items(self) -> frozenset[type]:
         """Types of Python of which lists all pass."""
         if not self.plain:
