@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from casarun.casa import channel_range, invoke, range_images
+from casarun.casa import channel_range, invoke, range_images, range_join
 from support import ranges, skies
 
 pytestmark = pytest.mark.casa
@@ -151,8 +151,8 @@ def test_a_dirty_cube_is_that_of_tclean(ms: Path, tmp_path: Path) -> None:
 
 def test_a_lost_plane_is_noticed(ms: Path, whole: Path, tmp_path: Path) -> None:
     parts = [whole / "images/target.c.image"]
-    assert range_images.lost_planes(parts, whole / "images/target.c.image") == []
-    assert range_images.lost_planes(parts, whole / "images/target.c.residual") == [0, N_CHAN - 1]
+    assert range_join.lost_planes(parts, whole / "images/target.c.image") == []
+    assert range_join.lost_planes(parts, whole / "images/target.c.residual") == [*range(N_CHAN)]
 
 
 def test_channels_are_where_tclean_would_put_them(ms: Path) -> None:

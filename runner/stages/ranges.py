@@ -91,11 +91,15 @@ class Divided:
 
     @property
     def joined(self) -> dict[str, tuple[str, ...]]:
-        """The kinds of images that a step joins, by its name."""
+        """The kinds of images that a step joins, by its name.
+
+        No step has more than two large ones, so that cores end together.
+        """
+        rest = tuple(kind for kind in self.weights if kind != "pb")
+        found: dict[str, tuple[str, ...]] = {"weights": rest, "pb": ("pb",)}
         if not self.cleaning:
-            return {"weights": self.weights, "image": self.results}
-        found = {"weights": self.weights, "image": ("image", "mask")}
-        return found | {"residual": ("model", "residual")}
+            return found | {"image": self.results}
+        return found | {"image": ("image", "mask"), "residual": ("model", "residual")}
 
     def prefix(self, chunk: Chunk, what: str) -> str:
         """Return the path that a range's images of a kind share."""
@@ -332,7 +336,8 @@ def _join(draft: Draft, cube: Divided, name: str, kinds: tuple[str, ...]) -> Non
     """Join images of some kinds; those that cleaning leaves alone, meanwhile."""
     picture = cube.picture
     trimmed = any(chunk.margin for chunk in cube.chunks)
-    what = "restored" if name != "weights" or trimmed else "dirty"
+    early = set(kinds) <= {*cube.weights}
+    what = "dirty" if early and not trimmed else "restored"
     parts = [cube.prefix(chunk, what) for chunk in cube.chunks]
     where = [cube.where(chunk) for chunk in cube.chunks] if what == "restored" else []
     cleaned = [
@@ -345,7 +350,7 @@ def _join(draft: Draft, cube: Divided, name: str, kinds: tuple[str, ...]) -> Non
     prefix = picture.prefix if picture.cleaned else picture.dirty
     state = cube.state(cube.rounds[-1]) if name == "residual" else ""
     # With the noise the cleans are ready as well, which go first: they take longer.
-    after = (picture.noise,) if name == "weights" and cube.cleaning else ()
+    after = (picture.noise,) if early and cube.cleaning else ()
     params = {
         "axis": cube.axis,
         "parts": parts,
