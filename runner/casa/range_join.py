@@ -7,7 +7,9 @@ expected, or is not read by CASA as it was written here, is joined and proven by
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import accumulate, groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,6 +30,9 @@ an OSError, would be in CASA's way, too."""
 _CORNER: Final = 8
 Box = tuple[int, int, int, int]
 """First x and y, last x and y."""
+
+Place = tuple[int, int]
+"""Number of a range, and a channel of it."""
 
 
 def join(parts: Sequence[Path], out: Path) -> str:
@@ -78,7 +83,7 @@ def _from_tiles(parts: Sequence[Path], out: Path) -> None:
     made = range_header.read(out)
     for arrays in range_planes.of(made, headers):
         range_planes.copy(arrays)
-    apart = _seen_apart(made, headers, max(1, len(headers) // 2))
+    apart = _seen_apart(made, headers, [(0, 0), _ends(headers)[-1]])
     if apart:
         raise DataError(f"{out}: CASA reads other pixels in channel {apart[0]} than were written")
 
@@ -115,7 +120,7 @@ def lost_planes(parts: Sequence[Path], joined: Path) -> list[int]:
         headers, made = [range_header.read(part) for part in parts], range_header.read(joined)
         if sum(header.n_chan for header in headers) != made.n_chan:
             raise DataError(f"{joined}: has not all channels of its ranges")
-        apart = _seen_apart(made, headers)
+        apart = _seen_apart(made, headers, _ends(headers))
         found = {one for arrays in range_planes.of(made, headers)
                  for one in range_planes.lost(arrays)}  # fmt: skip
         return sorted(found | set(apart))
@@ -123,24 +128,41 @@ def lost_planes(parts: Sequence[Path], joined: Path) -> list[int]:
         return _lost_to_casa(parts, joined)
 
 
-def _seen_apart(made: Header, headers: Sequence[Header], every: int = 1) -> list[int]:
+def _seen_apart(made: Header, headers: Sequence[Header], places: Iterable[Place]) -> list[int]:
     """Return channels of which CASA reads other pixels in the cube than in its range.
 
-    Of the first and the last channel of each range, or of each so many and the last.
+    Parameters
+    ----------
+    made : Header
+        The cube.
+    headers : sequence of Header
+        Its ranges.
+    places : iterable of tuple
+        Where to look: number of a range, and a channel of it.
     """
-    found, offset = [], 0
+    found = []
+    starts = [0, *accumulate(header.n_chan for header in headers)]
     with open_image(made.path) as cube:
-        for number, header in enumerate(headers, 1):
-            if number % every == 0 or number == len(headers):
-                with open_image(header.path) as image:
-                    for channel in sorted({0, header.n_chan - 1}):
-                        for box in _boxes(header, channel):
-                            ours = _box(image, channel, box)
-                            if not _equal(ours, _box(cube, offset + channel, box)):
-                                found.append(offset + channel)
-                                break
-            offset += header.n_chan
+        for number, channels in groupby(places, itemgetter(0)):
+            header = headers[number]
+            with open_image(header.path) as image:
+                for _, channel in channels:
+                    whole = starts[number] + channel
+                    for box in _boxes(header, channel):
+                        ours = _box(image, channel, box, masks=made.mask is not None)
+                        if not _equal(ours, _box(cube, whole, box, masks=made.mask is not None)):
+                            found.append(whole)
+                            break
     return found
+
+
+def _ends(headers: Sequence[Header]) -> list[Place]:
+    """Return the first and the last channel of each range."""
+    return [
+        (number, channel)
+        for number, header in enumerate(headers)
+        for channel in sorted({0, header.n_chan - 1})
+    ]
 
 
 def _boxes(header: Header, channel: int) -> list[Box]:
@@ -152,11 +174,11 @@ def _boxes(header: Header, channel: int) -> list[Box]:
     return [(0, fullest, n_x - 1, fullest), (*corner, n_x - 1, n_y - 1)]
 
 
-def _box(image: Any, channel: int, box: Box) -> tuple[Any, Any]:
+def _box(image: Any, channel: int, box: Box, *, masks: bool = True) -> tuple[Any, Any]:
     """Return pixels of a channel and their mask, as CASA reads them; all Stokes parameters."""
     n_stokes = int(image.shape()[2])
     corners = [*box[:2], 0, channel], [*box[2:], n_stokes - 1, channel]
-    return image.getchunk(*corners), image.getchunk(*corners, getmask=True)
+    return image.getchunk(*corners), image.getchunk(*corners, getmask=True) if masks else True
 
 
 def _equal(one: tuple[Any, Any], other: tuple[Any, Any]) -> bool:

@@ -229,7 +229,8 @@ def join(params: Params) -> Outcome:
     dict
         How the cleaning ended, where `state` says it; `by_casa`, why CASA joined an image.
     """
-    absent, by_casa, prefix = [], {}, params["prefix"]
+    absent, prefix = [], params["prefix"]
+    by_casa: dict[str, str] = {}
     for kind in params["kinds"]:
         found = [Path(f"{part}.{kind}") for part in range_images.prefixes(params)]
         there = [path.resolve() for path in found if path.exists()]
