@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,43 @@ def test_several_recipes_are_all_checked() -> None:
         "othr.toml: no such file; did you mean 'other.toml'?\n"
     )
     assert check("--static", "good.toml", "good.toml").return_value == 0
+
+
+def as_json(*arguments: str) -> tuple[int, list[dict[str, Any]]]:
+    done = check("--json", *arguments)
+    return done.return_value, json.loads(done.output)["checks"]
+
+
+def test_a_program_is_told_each_problem_by_itself() -> None:
+    gone = "".join(f'[[dataset]]\nvis = "gone/day{n:02}.ms"\n' for n in range(30))
+    Path("gone.toml").write_text(f"casarun = 1\n{gone}")
+    Path("good.toml").write_text(GOOD)
+    code, (refused, good) = as_json("--static", "gone.toml", "good.toml")
+    assert (code, refused["recipe"], refused["fine"]) == (2, "gone.toml", False)
+    for n, problem in enumerate(refused["problems"]):
+        file = f"{Path.cwd()}/gone/day{n:02}.ms"
+        assert problem["message"].startswith(f"no such file: '{file}'")
+        assert (problem["severity"], problem["key"]) == ("error", f"dataset[{n}].vis")
+        assert problem["about"] == {"file": file}
+    assert len(refused["problems"]) == 30
+    assert good == {"recipe": "good.toml", "fine": True, "problems": []}
+
+
+def test_a_program_is_told_warnings_lines_and_what_else_is_wrong() -> None:
+    Path("warned.toml").write_text(GOOD + 'settle = "1min"\n')
+    Path("syntax.toml").write_text("casarun = = 1\n")
+    code, (warned, syntax, gone) = as_json("--static", "warned.toml", "syntax.toml", "gone.toml")
+    assert code == 2
+    assert warned["fine"]
+    assert warned["problems"] == [
+        {"severity": "warning", "key": "dataset[0].settle",
+         "message": "has no effect without watch = true", "about": {}}
+    ]  # fmt: skip
+    assert (syntax["fine"], syntax["problems"][0]["line"]) == (False, 1)
+    assert gone["problems"][0]["message"].startswith("no such file; did you mean")
+    assert as_json("--static", "warned.toml")[0] == 0
+    usage = CliRunner().invoke(cli, ["check", "--json", "--explain", "warned.toml"])
+    assert "give either --explain or --json, not both" in usage.output
 
 
 ELSEWHERE = (

@@ -111,8 +111,8 @@ def test_files_that_are_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         open_recipe(Path("r.toml"), Options())
     assert len(refused.value.problems) == 30
     assert str(refused.value) == (
-        f"r.toml:3:7: dataset[0].vis: no such file: each of 30 files ('{tmp_path}/day00.ms', "
-        f"'{tmp_path}/day01.ms', '{tmp_path}/day02.ms' and 27 more)\n"
+        f"r.toml:3:7: dataset[0].vis: no such file: each of 30 files ({tmp_path}/day00.ms, "
+        f"{tmp_path}/day01.ms, {tmp_path}/day02.ms and 27 more)\n"
         '    3 | vis = "day00.ms"\n      |       ^^^^^^^^^^'
     )
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from .. import api
-from ..errors import CasarunError, ExitCode, printable
+from ..errors import CasarunError, ExitCode, Problem, RefusedError, dotted, printable
 
 if TYPE_CHECKING:
     from ..plan import Auto
@@ -41,6 +42,58 @@ def check(recipes: Sequence[Path], options: api.Options, *, static: bool, explai
             click.echo(str(error), err=True)
             code = ExitCode.REFUSED
     return int(code)
+
+
+def check_json(recipes: Sequence[Path], options: api.Options, *, static: bool) -> int:
+    """Check recipes, and print what was found as JSON: each problem by itself.
+
+    Returns
+    -------
+    int
+        0 if all are fine, 2 if one is refused, or what else stopped the last that was not fine.
+    """
+    code, found = ExitCode.DONE, []
+    for recipe in recipes:
+        try:
+            problems = _found(recipe, options, static)
+        except RefusedError as error:
+            problems = error.problems or (Problem(str(error)),)
+            code = error.exit_code
+        except CasarunError as error:
+            problems, code = (Problem(str(error)),), error.exit_code
+        fine = all(problem.severity == "warning" for problem in problems)
+        said = [_as_json(problem) for problem in problems]
+        found.append({"recipe": str(recipe), "fine": fine, "problems": said})
+    click.echo(json.dumps({"checks": found}, indent=1))
+    return int(code)
+
+
+def _found(recipe: Path, options: api.Options, static: bool) -> Sequence[Problem]:
+    """Return the warnings of a recipe that is fine.
+
+    Raises
+    ------
+    CasarunError
+        If it is not.
+    """
+    if static:
+        return api.open_recipe(recipe, options).loaded.warnings
+    planned = api.plan(recipe, options)
+    planned.need_machine()
+    return planned.warnings
+
+
+def _as_json(problem: Problem) -> dict[str, Any]:
+    """Return a problem for a program: what the recipe says at a key, of whom what is wrong."""
+    found: dict[str, Any] = {
+        "severity": problem.severity,
+        "key": dotted(problem.key),
+        "message": problem.message,
+        "about": dict(problem.about),
+    }
+    if problem.line is not None:
+        found |= {"line": problem.line, "column": problem.column}
+    return found
 
 
 def _check(recipe: Path, options: api.Options, *, static: bool, explained: bool) -> None:

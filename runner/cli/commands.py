@@ -170,16 +170,23 @@ def _seconds(walltime: str) -> float | None:
     help="Like --static, and the files and environment that it names need not be here.",
 )
 @click.option("--explain", is_flag=True, help="Show each key, its value and where that came from.")
+@click.option("--json", "as_json", is_flag=True,
+              help="Machine-readable: each problem and warning by itself.")  # fmt: skip
 def check(
     recipe: tuple[Path, ...], output: Path | None, overrides: tuple[str, ...], until: str,
-    only: str, static: bool, portable: bool, explain: bool,
+    only: str, static: bool, portable: bool, explain: bool, as_json: bool,
 ) -> int:  # fmt: skip
     """Check each RECIPE: everything that can be known before running, all at once."""
     from .. import api
     from . import checking
 
     options = api.Options(output, overrides, None, until, only, portable=portable)
-    return checking.check(recipe, options, static=static or portable, explained=explain)
+    static = static or portable
+    if as_json:
+        if explain:
+            raise click.UsageError("give either --explain or --json, not both")
+        return checking.check_json(recipe, options, static=static)
+    return checking.check(recipe, options, static=static, explained=explain)
 
 
 @cli.command()

@@ -139,7 +139,7 @@ def _shape(message: str, about: Iterable[tuple[str, str]]) -> _Shape:
 
 
 def _where(message: str, kind: str, name: str) -> Iterator[tuple[int, int]]:
-    """Yield where a name stands in a message, by itself or as ``dataset NAME``."""
+    """Yield where a name stands in a message, by itself, quoted, or as ``dataset NAME``."""
     if not name or name.isdecimal():  # it may as well be a number
         return
     start = message.find(name)
@@ -147,8 +147,10 @@ def _where(message: str, kind: str, name: str) -> Iterator[tuple[int, int]]:
         stop = start + len(name)
         before, behind = message[start - 1 : start], message[stop : stop + 2]
         if not _continues(before) and not _continues(behind.lstrip(".")[:1]):
-            called = start - len(kind) - 1
-            yield called if message[called:start] == f"{kind} " else start, stop
+            quoted = before == behind[:1] == "'"
+            begin = start - quoted
+            called = begin - len(kind) - 1
+            yield called if message[called:begin] == f"{kind} " else begin, stop + quoted
         start = message.find(name, stop)
 
 

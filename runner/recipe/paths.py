@@ -213,7 +213,7 @@ class Paths:
         """Note a dataset; a name or a file that was there before is a problem."""
         if path in paths:
             message = f"{_path(path)} is already dataset[{paths[path]}]"
-            self._problem(message, ("dataset", index, "vis"), file=_path(path))
+            self._problem(message, ("dataset", index, "vis"), file=str(path))
         elif name in names:
             message = f"{shown(name)} is already the name of dataset[{names[name]}]"
             if not named:
@@ -344,11 +344,11 @@ class Paths:
         if not glob.has_magic(rest):
             if not may_be_none:
                 message = f"no such file: {_path(path)}{self._near(path)}"
-                self._problem(message, key, file=_path(path))
+                self._problem(message, key, file=str(path))
             return []
         found = sorted({_plain(Path(match)) for match in glob.glob(self._pattern(text, key))})  # noqa: PTH207
         if not found and not may_be_none:
-            self._problem(f"{_path(path)} matches nothing", key, file=_path(path))
+            self._problem(f"{_path(path)} matches nothing", key, file=str(path))
         return [one for one in found if self._readable(one, key)]
 
     def _readable(self, path: Path, key: KeyPath) -> bool:
@@ -356,7 +356,7 @@ class Paths:
         odd = _exists(path) and not (path.is_file() or path.is_dir())
         if odd:
             message = f"{_path(path)} is a pipe or a device, not a file"
-            self._problem(message, key, file=_path(path))
+            self._problem(message, key, file=str(path))
         return not odd
 
     def _pattern(self, text: str, key: KeyPath) -> str:
