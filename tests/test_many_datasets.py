@@ -210,7 +210,7 @@ def test_steps_that_failed_in_one_way_are_told_once(many: Path, tmp_path: Path) 
     text = (place / "run" / "qa" / "index.html").read_text()
     found = re.findall(r'<div class="failure">(.*?)</div>', text, re.DOTALL)
     assert len(found) == 4
-    assert "failed: lost 0 of 9 scans (likewise 9 more steps: day0001.bandpass" in found[0]
+    assert "failed: lost 0 to 9 of 9 scans (10 steps: day0000.bandpass, day0001.bandp" in found[0]
     assert ["failed: no solution</p>" in one for one in found] == [False, True, True, True]
 
 

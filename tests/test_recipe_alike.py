@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from casarun.recipe.alike import few, together
 from casarun.recipe.model import Dataset, Image, Recipe
 from casarun.recipe.positions import Source, render
 from casarun.stages.compile import Compiled, full
+from casarun.stages.draft import Draft
 from hypothesis import given
 from hypothesis import strategies as st
 from support.observations import spw, vla
@@ -163,7 +165,7 @@ def test_a_few_tables_of_datasets_keep_their_places_and_many_are_one() -> None:
 def test_tables_that_messages_do_not_name_are_named_by_their_place() -> None:
     problems = [Problem("unknown key", ("dataset", n, "viss"), at_key=True) for n in range(20)]
     assert told(*problems) == [
-        "unknown key (likewise 19 more datasets: dataset[1], dataset[2], dataset[3] and 16 more)"
+        "unknown key (20 datasets: dataset[0], dataset[1], dataset[2] and 17 more)"
     ]
 
 
@@ -203,9 +205,53 @@ def test_numbers_become_a_range(numbers: tuple[str, ...], said: str) -> None:
 
 @pytest.mark.parametrize("text", ["0:4~6", "1445+099", "J0001-12", "5x", "v1.2.3"])
 def test_what_only_looks_like_a_number_is_no_range(text: str) -> None:
-    assert told(of("A has 1:2~3, so", target="A"), of(f"B has {text}, so", target="B")) == [
-        "A has 1:2~3, so (likewise 1 more target: B)"
+    two = [of("A has 1:2~3, so", target="A"), of(f"B has {text}, so", target="B")]
+    assert together(two) == two
+
+
+def test_up_to_five_sentences_are_told_and_of_more_the_first() -> None:
+    problems = [of(f"T{n} is by J{n % 7} at {n} deg", target=f"T{n}") for n in range(70)]
+    five = [one for one in problems if not re.search(r"J[56]", one.message)]
+    assert told(*five) == [
+        f"each of 10 targets (T{n}, T{n + 7}, T{n + 14} and 7 more) is by J{n} at {n} to "
+        f"{n + 63} deg"
+        for n in range(5)
     ]
+    assert told(*problems) == [
+        "each of 10 targets (T0, T7, T14 and 7 more) is by J0 at 0 to 63 deg (likewise 60 more "
+        "targets: T1, T2, T3 and 57 more)"
+    ]
+
+
+def test_what_is_wrong_with_one_dataset_in_several_ways_is_told_in_each() -> None:
+    problems = [of(f"dataset d has no antenna '{name}' in scan {n}", dataset="d")
+                for name in ("ea98", "ea99", "x", "y", "z", "a") for n in (1, 2)]  # fmt: skip
+    assert together(problems) == problems
+
+
+def test_a_sentence_that_names_nobody_says_whom_it_is_about() -> None:
+    problems = [
+        of(f"a width of {n} Hz is too small", target=f"T{n}", dataset="d") for n in range(20)
+    ]
+    assert told(*problems) == [
+        "a width of 0 to 19 Hz is too small (20 targets: T0, T1, T2 and 17 more)"
+    ]
+
+
+def test_what_is_said_of_several_in_the_same_words_is_about_none_of_them() -> None:
+    draft = Draft(recipe())
+    for target in draft.each("target", ["T0", "T1"], str):
+        draft.warn("800 pixels are slow", IMSIZE)
+        draft.warn(f"{target} is faint", IMSIZE)
+        draft.problem("the header is odd", IMSIZE, dataset=f"d{target}")
+    draft.warn("no more", IMSIZE)
+    assert [(one.message, dict(one.about)) for one in draft.warnings] == [
+        ("800 pixels are slow", {}),
+        ("T0 is faint", {"target": "T0"}),
+        ("T1 is faint", {"target": "T1"}),
+        ("no more", {}),
+    ]
+    assert [one.about for one in draft.problems] == [()]
 
 
 def test_a_name_is_found_where_it_stands_by_itself() -> None:
@@ -215,7 +261,7 @@ def test_a_name_is_found_where_it_stands_by_itself() -> None:
 
 def test_a_name_that_is_a_number_is_not_taken_for_one_of_the_numbers() -> None:
     assert told(of("5 of 9 of 5 is odd", target="5"), of("5 of 9 of 6 is odd", target="6")) == [
-        "5 of 9 of 5 is odd (likewise 1 more target: 6)"
+        "5 of 9 of 5 or 6 is odd (2 targets: 5, 6)"
     ]
 
 

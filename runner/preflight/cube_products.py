@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import attrgetter
 
 from ..cubes import chain as chains
 from ..cubes.chain import Wrong
@@ -24,7 +25,7 @@ def check(draft: Draft, products: Sequence[Product]) -> None:
     products : sequence of Product
         What is to be made.
     """
-    for product in products:
+    for product in draft.each("target", products, attrgetter("target")):
         if product.memory_bytes < chains.BASE_BYTES:
             draft.problem(
                 f"a step of [[cube]] needs {human_bytes(round(chains.BASE_BYTES))} before its "

@@ -71,6 +71,7 @@ def _targets(draft: Draft, subjects: Sequence[Subject]) -> None:
                     f"'{settings.target}' and '{other}' of selfcal[{taken[name]}] both mean "
                     f"{name}: one [[selfcal]] a target",
                     key,
+                    target=name,
                 )
             taken.setdefault(name, index)
 

@@ -80,11 +80,8 @@ def together(
     list of Problem
         Those that nothing else is like are as they were.
     """
-    return [
-        told
-        for group in alike(dict.fromkeys(problems), place)
-        for told in ([one for one, _ in group] if len(group) < least else [_as_one(group)])
-    ]
+    groups = alike(dict.fromkeys(problems), place)
+    return [told for group in groups for told in _told(group, least)]
 
 
 def alike(problems: Iterable[Problem], place: Callable[[Problem], Hashable]) -> Iterator[Group]:
@@ -159,16 +156,48 @@ def _continues(character: str) -> bool:
     return bool(character) and (character.isalnum() or character in "_+-/")
 
 
-def _as_one(group: Group) -> Problem:
-    """Return one problem for several that are alike."""
-    first, shape = group[0]
-    if len(group) == 1:
-        return first
+def _told(group: Group, least: int) -> Iterator[Problem]:
+    """Yield as few problems as tell a group: one a sentence; of many sentences the first."""
+    sentences: dict[Hashable, Group] = {}
+    for one in group:
+        sentences.setdefault((one[1].texts, one[1].gaps), []).append(one)
+    if len(sentences) > APART and len(group) >= least and _several(group):
+        first = next(iter(sentences.values()))
+        told = _as_one(first) if len(first) > 1 else first[0][0]
+        yield replace(told, message=told.message + _likewise(group, first), about=())
+        return
+    for same in sentences.values():
+        if len(same) >= least and (_several(same) or _lists_spws(same)):
+            yield _as_one(same)
+        else:
+            yield from (problem for problem, _ in same)
+
+
+def _several(group: Group) -> list[str]:
+    """Return the kinds of which a group is about more than one."""
     names = _names(problem for problem, _ in group)
-    several = [kind for kind, those in names.items() if len(those) > 1]
-    message = sentence(group) if set(several) <= set(shape.gaps) else first.message
-    if message == first.message:
-        message += _likewise(len(group), names, several)
+    return [kind for kind, those in names.items() if len(those) > 1]
+
+
+def _lists_spws(same: Group) -> bool:
+    """Tell whether all that differs in a sentence are spws, which are listed and not a range."""
+    values = zip(*(shape.values for _, shape in same), strict=True)
+    differing = [found for found in values if len({_text(value) for value in found}) > 1]
+    return all(isinstance(one, re.Match) and one["spws"] for found in differing for one in found)
+
+
+def _text(value: re.Match[str] | str) -> str:
+    return value if isinstance(value, str) else value[0]
+
+
+def _as_one(same: Group) -> Problem:
+    """Return one problem for several of one sentence."""
+    first, shape = same[0]
+    message, several = sentence(same), _several(same)
+    if several and not set(several) & set(shape.gaps):
+        names = _names(problem for problem, _ in same)
+        kind = several[-1]
+        message += f" ({len(names[kind]):,} {kind}s: {few(names[kind])})"
     return replace(first, message=message, about=())
 
 
@@ -215,13 +244,12 @@ def _woven(shape: _Shape, shapes: Sequence[_Shape], names: dict[str, list[str]])
     return "".join((*parts, shape.texts[-1]))
 
 
-def _likewise(number: int, names: dict[str, list[str]], several: Sequence[str]) -> str:
+def _likewise(group: Group, first: Group) -> str:
     """Say of whom else something holds, where the sentence is another for each."""
-    if not several:
-        return f" (and {number - 1:,} more like this)"
-    kind = max(reversed(several), key=lambda one: len(names[one]))  # a target before its dataset
-    _, *others = names[kind]
-    return f" (likewise {len(others):,} more {kind}{'s' * (len(others) > 1)}: {few(others)})"
+    names, told = (_names(problem for problem, _ in some) for some in (group, first))
+    kind = max(reversed(_several(group)), key=lambda one: len(names[one]))  # a target, then dataset
+    others = [name for name in names[kind] if name not in told.get(kind, ())]
+    return f" (likewise {len(others):,} more {kind}{'s' * (len(others) != 1)}: {few(others)})"
 
 
 def _range(found: Sequence[re.Match[str]]) -> str:

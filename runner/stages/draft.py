@@ -129,7 +129,7 @@ class Draft:
     problems: list[Problem] = field(default_factory=list)
     warnings: list[Problem] = field(default_factory=list)
     cubes: int = 1
-    _said: set[Problem] = field(default_factory=set)
+    _said: dict[Problem, int] = field(default_factory=dict)
     _about: dict[str, str] = field(default_factory=dict)
 
     @cached_property
@@ -183,11 +183,14 @@ class Draft:
 
     def take(self, said: Problem) -> None:
         """Record a problem or a warning, once: of 1000 datasets, much is alike."""
-        if said not in self._said:
-            named = dict(pair for pair in self._about.items() if pair[1] in said.message)
-            said = replace(said, about=tuple((named | dict(said.about)).items()))
-            self._said.add(said)
-            (self.problems if said.severity == "error" else self.warnings).append(said)
+        found = self.problems if said.severity == "error" else self.warnings
+        said = replace(said, about=tuple((self._about | dict(said.about)).items()))
+        place = self._said.setdefault(said, len(found))
+        if place == len(found):
+            found.append(said)
+        elif found[place].about != said.about:  # of several: of those only that it names
+            about = tuple(pair for pair in said.about if pair[1] in said.message)
+            found[place] = replace(said, about=about)
 
     def add(self, step_id: str, action: str, params: Mapping[str, Any], **more: Any) -> None:
         """Add a step; `more` are further attributes of `Step`.

@@ -46,6 +46,7 @@ def resolve(draft: Draft, dataset: Dataset, observation: Observation) -> Roles:
             draft.problem(
                 f"{field.name} of dataset {dataset.name} is named as a calibrator and as a target",
                 ("targets", "fields"),
+                field=field.name,
             )
     return Roles(
         flux=_ids(flux),
@@ -99,6 +100,7 @@ class _Finder:
                     f"all data of {field.name} in dataset {self.dataset.name} are flagged; "
                     f"choose another field ({dotted(key)}) or restore its flags",
                     key,
+                    field=field.name,
                 )
 
     def role(self, role: str, key: KeyPath, patterns: Iterable[str]) -> tuple[Field, ...]:
@@ -176,6 +178,7 @@ class _Finder:
                     self.draft.problem(
                         f"{field.name} is named as a pointing of {found[field.id]} and of {name}",
                         key,
+                        field=field.name,
                     )
             self._own_name(name, targets, found, key)
         return found
