@@ -149,6 +149,20 @@ def test_checks_that_many_do_not_pass_are_one_line() -> None:
     ]
 
 
+@pytest.mark.parametrize("number", [2, 40])
+def test_what_is_noted_of_many_datasets_is_one_line(number: int) -> None:
+    noted = [
+        {"event": "dataset-noted", "said": f"/d/day{n}.ms is left for the next time: {n} s old",
+         "loud": False, "dataset": f"day{n}", "file": f"/d/day{n}.ms"} for n in range(number)
+    ]  # fmt: skip
+    lines = said(*noted, {"event": "run-opened", "folder": "/r"})
+    told = [str(event["said"]) for event in noted]
+    if number > 5:
+        told = ["each of 40 files (/d/day0.ms, /d/day1.ms, /d/day2.ms and 37 more) is left for the "
+                "next time: 0 to 39 s old"]  # fmt: skip
+    assert lines == [*told, "run folder /r"]
+
+
 def shown_rows(rows: list[tuple[str, ...]], capsys: pytest.CaptureFixture[str]) -> list[str]:
     """Return the lines of a table of two columns, the first to the right."""
     console = Console(width=200, highlight=False)

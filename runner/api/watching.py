@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from ..engine.arrivals import Arrival, Arrivals, arrivals, came, waited_long, waits_for
 from ..engine.seen import look
@@ -16,6 +16,7 @@ from ..errors import Problem, RefusedError
 from ..files import identity
 from ..plan import digest
 from ..quantities import parse
+from ..recipe.alike import together
 from ..recipe.build import kept_dataset
 from ..recipe.model import Dataset, KeptDataset
 from ..recipe.paths import Watching
@@ -25,6 +26,9 @@ from .steps import Listener
 
 if TYPE_CHECKING:
     from .planning import Planned
+
+_ALIKE: Final = 6
+"""So many notes that differ in names and numbers only are one."""
 
 _T = TypeVar("_T")
 
@@ -37,8 +41,8 @@ class Watch:
     reduction : Reduction
         The recipe; its folder is held by the caller.
     listener : callable, optional
-        Is told ``dataset-noted``: `said`, and `loud` where it was not said before and is no
-        matter of course.
+        Is told ``dataset-noted``: `said`, its `dataset` and `file`, and `loud` where it was not
+        said before and is no matter of course.
 
     Attributes
     ----------
@@ -46,8 +50,6 @@ class Watch:
         With the datasets of now.
     aside : dict of str to str
         Datasets that were refused, by their names, and why.
-    notes : list of str
-        What there is to say of datasets that came, wait or are gone.
 
     Raises
     ------
@@ -58,7 +60,7 @@ class Watch:
     def __init__(self, reduction: Reduction, listener: Listener | None = None) -> None:
         self.reduction = reduction
         self.aside: dict[str, str] = {}
-        self.notes: list[str] = []
+        self._notes: list[Problem] = []
         self._listener = listener
         watches = bool(reduction.loaded.watching)
         if watches or reduction.folder.watched.exists():
@@ -70,6 +72,11 @@ class Watch:
         elif self._memory.kept:  # by a recipe that watched once
             self._memory.kept = {}
             self._memory.keep()
+
+    @property
+    def notes(self) -> list[str]:
+        """What there is to say of datasets that came, wait or are gone; of many alike, once."""
+        return [note.message for note in together(self._notes, least=_ALIKE)]
 
     @property
     def idle(self) -> bool:
@@ -145,12 +152,12 @@ class Watch:
         return kept_dataset(table, arrival.form)
 
     def _say(self, arrival: Arrival, said: str, details: str = "", *, loud: bool = False) -> None:
-        self.notes.append(f"{said}{details}")
+        about = {"dataset": arrival.name, "file": arrival.path}
+        self._notes.append(Problem(f"{said}{details}", about=tuple(about.items())))
         if self._listener:
             news = arrival.is_news(said)
-            self._listener(
-                {"event": "dataset-noted", "said": f"{said}{details}", "loud": loud and news}
-            )
+            event = {"event": "dataset-noted", "said": f"{said}{details}", "loud": loud and news}
+            self._listener(event | about)
 
     def _set_aside(self, arrival: Arrival) -> None:
         self.aside[arrival.name] = arrival.refused

@@ -33,6 +33,8 @@ _MOST_IMAGES: Final = 50
 _ALIKE: Final = 6
 """So many lines that differ in names and numbers only are one."""
 _TAIL_BYTES = 4096
+Line = tuple[str, str, tuple[tuple[str, str], ...]]
+"""What is said, what goes with it, and kind and name of whom it is about."""
 _VERDICTS = {"pass": "bold green", "warn": "bold yellow", "fail": "bold red"}
 
 
@@ -47,9 +49,11 @@ class Lines:
         self.total = 0
         self.finished = 0
         self.noted: set[str] = set()
+        self.pending: list[Mapping[str, Any]] = []
 
     def planned(self, planned: Planned) -> None:
         """Say what is about to be done, and what to know before."""
+        self.flush()
         plan = planned.plan
         # From cron, every word is a mail: where nothing is done, nothing needs to be known.
         warned = planned.warned if planned.decided or not self.quiet else ""
@@ -74,6 +78,10 @@ class Lines:
         title = self.titles.get(step, "")
         name = f"{step}: {title}" if title else step
         kind = event["event"]
+        if kind == "dataset-noted":
+            self.pending.append(event)  # of many that come at once, much is alike
+            return
+        self.flush()
         if kind in ("step-done", "step-skipped"):
             self.finished += 1
         if kind == "step-failed":
@@ -92,8 +100,6 @@ class Lines:
             self._tell_jobs(event)
         elif kind == "notifier-failed":
             self.say(f"the notifier {event['name']} has told nobody: {event['message']}", "red")
-        elif kind == "dataset-noted" and (event["loud"] or not self.quiet):
-            self.say(str(event["said"]), "yellow")
         elif self.quiet:
             return
         elif kind == "run-opened":
@@ -118,6 +124,17 @@ class Lines:
         elif kind == "step-skipped" and self.verbose:
             self.say(f"{name}: kept, {event['reason']}")
 
+    def flush(self) -> None:
+        """Say what is to be said of datasets that came, wait or are gone."""
+        noted, self.pending = self.pending, []
+        lines = (
+            (str(event["said"]), "", (("dataset", event["dataset"]), ("file", event["file"])))
+            for event in noted
+            if event["loud"] or not self.quiet
+        )
+        for line, _ in _once(lines):
+            self.say(line, "yellow")
+
     def _tell_jobs(self, event: Mapping[str, Any]) -> None:
         """Say what becomes of jobs of a batch system."""
         engine = event["engine"]
@@ -134,6 +151,7 @@ class Lines:
 
     def close(self, result: RunResult) -> None:
         """Say what the run came to."""
+        self.flush()
         outcome = result.outcome
         told = bool(result.aside) and not outcome.failed  # when they were set aside
         if self.quiet and (result.exit_code == ExitCode.DONE or told):
@@ -150,7 +168,7 @@ class Lines:
         if outcome.peak_disk_bytes or outcome.removed:
             self.say(_disk(result))
         for line, _ in _once(
-            (f"self-calibration of {target}: {numbers['reason']}", "", ("target", target))
+            (f"self-calibration of {target}: {numbers['reason']}", "", (("target", target),))
             for target, numbers in result.metrics.get("selfcal", {}).items()
             if not numbers["kept_first"]  # else a check says so
         ):
@@ -172,7 +190,7 @@ class Lines:
     def _failures(self, result: RunResult) -> None:
         outcome = result.outcome
         for line, step_id in _once(
-            (f"{step_id} failed: {failure.message}", step_id, ("step", step_id))
+            (f"{step_id} failed: {failure.message}", step_id, (("step", step_id),))
             for step_id, failure in outcome.failed.items()
         ):
             failure = outcome.failed[step_id]
@@ -240,7 +258,8 @@ def terminal(*, quiet: bool, verbose: bool) -> Iterator[Lines]:
     if not console.is_terminal:
         console.width = 200  # a log has room for whole file names
     if quiet or not console.is_terminal:
-        yield Lines(console, quiet=quiet, verbose=verbose)
+        with _flushed(Lines(console, quiet=quiet, verbose=verbose)) as lines:
+            yield lines
         return
     screen = Screen(console, quiet=quiet, verbose=verbose)
     with Live(screen, console=console, refresh_per_second=5, transient=True) as live:
@@ -251,14 +270,25 @@ def terminal(*, quiet: bool, verbose: bool) -> Iterator[Lines]:
             closing(result)
 
         screen.close = close  # type: ignore[method-assign]
-        yield screen
+        with _flushed(screen):
+            yield screen
 
 
 @contextmanager
 def lines_only() -> Iterator[Lines]:
     """Give what shows a run in lines, on a terminal too."""
     console = Console(highlight=False, width=200)
-    yield Lines(console, quiet=False, verbose=False)
+    with _flushed(Lines(console, quiet=False, verbose=False)) as lines:
+        yield lines
+
+
+@contextmanager
+def _flushed(lines: Lines) -> Iterator[Lines]:
+    """Give what shows a run; at the end, however it ends, nothing is left unsaid."""
+    try:
+        yield lines
+    finally:
+        lines.flush()
 
 
 def last_line(log: Path) -> str:
@@ -332,31 +362,21 @@ def _disk(result: RunResult) -> str:
     return f"{most}; removed {what} ({human_bytes(outcome.removed_bytes)}) that nothing needs"
 
 
-def _once(
-    lines: Iterable[tuple[str, str, tuple[str, str]]], least: int = _ALIKE
-) -> Iterator[tuple[str, str]]:
-    """Yield lines, many that are alike as one.
-
-    Parameters
-    ----------
-    lines : iterable of (str, str, (str, str))
-        Each with what goes with it, and with kind and name of whom it is about.
-    least : int
-        So many are told as one.
-    """
-    found = [Problem(line, (goes,), about=(about,)) for line, goes, about in lines]
-    for one in together(found, lambda _: "", least):
+def _once(lines: Iterable[Line]) -> Iterator[tuple[str, str]]:
+    """Yield lines with what goes with each; many that are alike as one, with that of the first."""
+    found = [Problem(line, (goes,), about=about) for line, goes, about in lines]
+    for one in together(found, lambda _: "", _ALIKE):
         yield one.message, str(one.key[0])
 
 
-def _not_passed(metrics: Mapping[str, Any]) -> Iterator[tuple[str, str, tuple[str, str]]]:
+def _not_passed(metrics: Mapping[str, Any]) -> Iterator[Line]:
     """Yield for each check that did not pass a line, its verdict, and whom it is about."""
     for check in metrics.get("checks", ()):
         if check["verdict"] != "pass":
             name = str(check["subject"]).partition(", ")[0]
             kind = "dataset" if name in metrics.get("datasets", {}) else "target"
             line = f"{check['verdict']}: {check['subject']}: {_said(check)}"
-            yield line, check["verdict"], (kind, name)
+            yield line, check["verdict"], ((kind, name),)
 
 
 def _said(check: Mapping[str, Any]) -> str:
