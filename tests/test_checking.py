@@ -79,6 +79,29 @@ def test_a_program_is_told_warnings_lines_and_what_else_is_wrong() -> None:
     assert "give either --explain or --json, not both" in usage.output
 
 
+def test_what_is_explained_of_many_datasets_is_told_once(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    many = "".join(f'[[dataset]]\nname = "d{n}"\nvis = "a{n}.ms"\n' for n in range(12))
+    for n in range(12):
+        Path(f"a{n}.ms").mkdir()
+    Path("r.toml").write_text(f"casarun = 1\n{many}watch = true\n")
+    autos = [Auto("calibrate.refant", f"d{n}", "ea05", f"ea05 is {n} m away") for n in range(12)]
+    _explain(load(Path("r.toml")), autos)
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    datasets = [line for line in lines if line.startswith("dataset.")]
+    assert [line for line in datasets if ".vis" not in line and ".name" not in line] == [
+        "dataset.*.calibrated false default of 12",
+        "dataset.*.watch false default of 11",
+        'dataset.*.settle "5min" default of 12',
+        'dataset.*.datacolumn "auto" default of 12',
+        "dataset.d11.watch true r.toml:38",
+    ]
+    assert sum(".vis" in line for line in datasets) == 12
+    at = lines.index('calibrate.refant "auto" default')
+    assert lines[at + 1] == 'of d0, d1, d2 and 9 more "ea05" chosen: ea05 is 0 to 11 m away'
+
+
 ELSEWHERE = (
     'casarun = 1\n[project]\noutput = "${SCRATCH_OF_NOBODY}/x"\n'
     '[[dataset]]\nvis = "${DATA_OF_NOBODY}/day*.ms"\n[[dataset]]\nvis = "gone.ms"\n'

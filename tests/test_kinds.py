@@ -68,7 +68,7 @@ def test_choices_of_one_reason_are_one_row() -> None:
              for n in range(12)]  # fmt: skip
     autos += [Auto("image.cell", f"T{n}", f"{n}arcsec", CHOSEN) for n in range(9)]
     autos += [Auto("image.nterms", f"T{n}", 2, CHOSEN) for n in range(8)]
-    assert list(kinds.choices(plan_of(*autos))) == [
+    assert list(kinds.choices(autos)) == [
         ("calibrate.refant", "day0, day1, day2 and 9 more", "ea05 (8), ea09 (4)",
          "ea05 is 0 to 11 m away"),
         ("image.cell", "T0, T1, T2 and 6 more",

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +13,8 @@ import click
 
 from .. import api
 from ..errors import CasarunError, ExitCode, Problem, RefusedError, dotted, printable
+from ..recipe.alike import ALL_NAMED
+from . import kinds
 
 if TYPE_CHECKING:
     from ..plan import Auto
@@ -97,7 +101,7 @@ def _as_json(problem: Problem) -> dict[str, Any]:
 
 
 def _check(recipe: Path, options: api.Options, *, static: bool, explained: bool) -> None:
-    autos: Sequence[Auto] = ()
+    plan = None
     if static:
         loaded = api.open_recipe(recipe, options).loaded
         for line in loaded.warned.splitlines():
@@ -109,12 +113,14 @@ def _check(recipe: Path, options: api.Options, *, static: bool, explained: bool)
 
         planned = api.plan(recipe, options)
         tables.show_check(recipe, planned)
-        loaded, autos = planned.reduction.loaded, planned.plan.autos
+        loaded, plan = planned.reduction.loaded, planned.plan
     if explained:
-        _explain(loaded, autos)
+        _explain(loaded, plan.autos if plan else (), kinds.Stars(plan) if plan else str)
 
 
-def _explain(loaded: LoadedRecipe, autos: Sequence[Auto] = ()) -> None:
+def _explain(
+    loaded: LoadedRecipe, autos: Sequence[Auto] = (), stars: Callable[[str], str] = str
+) -> None:
     """Print the keys of a recipe, and below each what casarun chose for it.
 
     Parameters
@@ -123,19 +129,24 @@ def _explain(loaded: LoadedRecipe, autos: Sequence[Auto] = ()) -> None:
         The recipe.
     autos : sequence of Auto
         What was chosen, where the data are known.
+    stars : callable
+        Takes names out of the reasons of many: `kinds.Stars`.
     """
     from ..recipe.explain import explain
 
-    rows = explain(loaded)
-    left = list(autos)
+    left: dict[str, list[Auto]] = {}
+    for auto in autos:
+        left.setdefault(auto.key, []).append(auto)
     lines: list[tuple[str, str, str]] = []
-    for row in rows:
+    for row in _fewer(explain(loaded)):
         lines.append((row.key, row.value or "(left out)", row.where))
-        for auto in [auto for auto in left if _is_of(auto, row)]:
-            left.remove(auto)
-            lines += _chosen(auto)
-    for auto in left:
-        lines += [(auto.key, "", "casarun"), *_chosen(auto)]
+        of_key = left.pop(row.plain, [])
+        mine = [auto for auto in of_key if _is_of(auto, row)]
+        if len(mine) < len(of_key):
+            left[row.plain] = [auto for auto in of_key if not _is_of(auto, row)]
+        lines += _chosen(mine, stars)
+    for key, others in left.items():
+        lines += [(key, "", "casarun"), *_chosen(others, stars)]
     widths = [min(40, max(len(line[column]) for line in lines)) for column in (0, 1)]
     for key, value, where in lines:
         text = f"{key:<{widths[0]}}  {value:<{widths[1]}}  {where}"
@@ -149,7 +160,23 @@ def _is_of(auto: Auto, row: Explained) -> bool:
     return not row.plain.startswith("image.") or auto.subject.endswith(f".{row.label}")
 
 
-def _chosen(auto: Auto) -> Iterator[tuple[str, str, str]]:
+def _fewer(rows: Sequence[Explained]) -> Iterator[Explained]:
+    """Yield rows; a default of many tables once, for all of them."""
+    from ..recipe.explain import DEFAULT
+
+    many = Counter((row.plain, row.value) for row in rows if row.label and row.where == DEFAULT)
+    for row in rows:
+        number = many[row.plain, row.value] if row.label and row.where == DEFAULT else 1
+        if number > ALL_NAMED:
+            table, _, key = row.plain.partition(".")
+            yield replace(row, key=f"{table}.*.{key}", where=f"{DEFAULT} of {number:,}")
+            many[row.plain, row.value] = 0
+        elif number:
+            yield row
+
+
+def _chosen(autos: Sequence[Auto], stars: Callable[[str], str]) -> Iterator[tuple[str, str, str]]:
     from ..recipe import written
 
-    yield f"  of {auto.subject}", written.value(auto.value), f"chosen: {auto.reason}"
+    for _, subject, value, reason in kinds.choices(autos, stars, written.value):
+        yield f"  of {subject}", value, f"chosen: {reason}"

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from ..errors import Problem
 from ..folder import file_safe
-from ..plan import Plan, Step
+from ..plan import Auto, Plan, Step
 from ..recipe.alike import ALL_NAMED, NAMED, alike, few, sentence
 
 if TYPE_CHECKING:
@@ -28,8 +28,14 @@ class _Kind:
     steps: list[tuple[int, Step, str]] = field(default_factory=list)
 
 
-class _Stars:
-    """Writes a star in place of each name of a dataset or target of a plan."""
+class Stars:
+    """Writes a star in place of each name of a dataset or target of a plan.
+
+    Parameters
+    ----------
+    plan : Plan
+        Whose names.
+    """
 
     def __init__(self, plan: Plan) -> None:
         self._names = {step.dataset for step in plan.steps}
@@ -39,6 +45,7 @@ class _Stars:
         self._known: dict[str, str] = {}
 
     def __call__(self, text: str) -> str:
+        """Return a text with stars."""
         if text not in self._known:
             self._known[text] = _TOKEN.sub(lambda found: self._token(found[0]), text)
         return self._known[text]
@@ -60,7 +67,7 @@ def steps(plan: Plan, decided: Decided) -> Iterator[tuple[bool, Sequence[str]]]:
 
     The row has how many, their id, whose they are, what they do and why.
     """
-    stars = _Stars(plan)
+    stars = Stars(plan)
     kinds: dict[tuple[str, str, str], _Kind] = {}
     for number, step in enumerate(plan.steps, 1):
         decision = decided.steps[step.id]
@@ -86,12 +93,32 @@ def _owner(step: Step) -> tuple[str, str]:
     return ("dataset", step.dataset) if step.dataset else ("target", step.target)
 
 
-def choices(plan: Plan) -> Iterator[Sequence[str]]:
-    """Yield a row for each choice, and one for those of many that have one reason."""
-    stars = _Stars(plan)
+def shown(value: object) -> str:
+    """Write a value that was chosen."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {item}" for key, item in value.items())
+    return str(value)
+
+
+def choices(
+    autos: Iterable[Auto],
+    stars: Callable[[str], str] = str,
+    shown: Callable[[object], str] = shown,
+) -> Iterator[Sequence[str]]:
+    """Yield a row for each choice, and one for those of many that have one reason.
+
+    Parameters
+    ----------
+    autos : iterable of Auto
+        The choices.
+    stars : callable
+        Takes the names out of reasons of many: `Stars`.
+    shown : callable
+        Writes a value.
+    """
     found = [
         Problem(auto.reason, (auto.key, shown(auto.value)), about=(("subject", auto.subject),))
-        for auto in plan.autos
+        for auto in autos
     ]
     for group in alike(found, lambda problem: problem.key[0]):
         if len(group) <= ALL_NAMED:
@@ -112,10 +139,3 @@ def _values(found: Iterable[str]) -> str:
     said = [f"{value} ({number:,})" for value, number in counted]
     others = len(said) - NAMED
     return ", ".join(said[:NAMED]) + (f" and {others:,} other values" if others > 0 else "")
-
-
-def shown(value: object) -> str:
-    """Write a value that was chosen."""
-    if isinstance(value, Mapping):
-        return ", ".join(f"{key} {item}" for key, item in value.items())
-    return str(value)

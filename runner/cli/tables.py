@@ -90,8 +90,9 @@ def show_plan(planned: Planned, *, every: bool = False) -> None:
               dim=[kept for kept, _ in steps])  # fmt: skip
     if planned.plan.autos:
         console.print("\nchosen by casarun", style="bold")
-        rows = list(kinds.choices(planned.plan) if many else _choices(planned.plan))
-        show_rows(console, ("key", "of", "value", "because"), rows)
+        autos, stars = planned.plan.autos, kinds.Stars(planned.plan)
+        rows = kinds.choices(autos, stars) if many else _choices(planned.plan)
+        show_rows(console, ("key", "of", "value", "because"), list(rows))
     if many:
         console.print("\neach step and choice by itself: casarun plan --all", style="dim")
     for restore in planned.decided.restores:
