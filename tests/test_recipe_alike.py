@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from casarun.api import Options, open_recipe
+from casarun.api.observing import _unread
 from casarun.errors import Problem, RefusedError
 from casarun.observation import Observation
 from casarun.recipe.alike import few, together
@@ -117,6 +118,35 @@ def test_files_that_are_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         f"{tmp_path}/day01.ms, {tmp_path}/day02.ms and 27 more)\n"
         '    3 | vis = "day00.ms"\n      |       ^^^^^^^^^^'
     )
+
+
+def test_a_guess_that_some_have_makes_no_other_problem() -> None:
+    fields = [
+        of(f"no field of dataset d{n} matches 'T9*'; fields: T{n}"
+           + ("; did you mean 'T99'?" if n % 9 == 3 else ""), dataset=f"d{n}") for n in range(20)
+    ]  # fmt: skip
+    assert told(*fields) == [
+        "no field of dataset d0 matches 'T9*'; fields: T0 (likewise 19 more datasets: d1, d2, d3 "
+        "and 16 more)"
+    ]
+
+
+def test_data_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for n in range(12):
+        Path(f"day{n:02}.ms").mkdir()
+    Path("r.toml").write_text('casarun = 1\n[[dataset]]\nvis = "day*.ms"\n')
+    reduction = open_recipe(Path("r.toml"), Options())
+    problems = [
+        _unread(reduction, f"day{n:02}.observe", f"{tmp_path}/day{n:02}.ms: it has {n} rows")
+        for n in range(12)
+    ]
+    assert str(reduction.refused(problems)).splitlines()[0] == (
+        f"r.toml:3:7: dataset[0].vis: each of 12 files ({tmp_path}/day00.ms, {tmp_path}/day01.ms, "
+        f"{tmp_path}/day02.ms and 9 more): it has 0 to 11 rows"
+    )
+    (one,) = str(reduction.refused(problems[7:8])).splitlines()[:1]
+    assert one == f"r.toml:3:7: dataset[0].vis: {tmp_path}/day07.ms: it has 7 rows"
 
 
 # -- of problems

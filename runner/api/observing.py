@@ -77,8 +77,12 @@ def _unread(reduction: Reduction, step_id: str, message: str) -> Problem:
             return Problem(message, ("cube", index, "image"))
     index = _index(reduction, step_id)
     key: KeyPath = ("dataset", index, "vis")
-    names = tuple(("dataset", dataset.name) for dataset in recipe.dataset[index : index + 1])
-    return Problem(message, key, about=names)
+    about = [
+        pair
+        for dataset in recipe.dataset[index : index + 1]
+        for pair in (("dataset", dataset.name), ("file", dataset.vis))
+    ]
+    return Problem(message, key, about=tuple(about))
 
 
 def cube_headers(reduction: Reduction) -> dict[str, Cube]:

@@ -20,7 +20,7 @@ NAMED: Final = 3
 """Of more names than `ALL_NAMED` so many are shown."""
 ALL_NAMED: Final = 8
 APART: Final = 5
-"""Tables of datasets: what is wrong in more of them than this is told as one."""
+"""Up to so many tables of datasets, and so many sentences, are told each by itself."""
 
 _TO_S: Final = {"s": 1.0, "min": 60.0, "h": 3600.0}
 _SCALE: Final = _TO_S | {
@@ -52,7 +52,8 @@ class _Shape:
 
     @property
     def words(self) -> tuple[str, ...]:
-        return tuple(_WORD.findall(" ".join(self.texts)))
+        """The plain words: not those of a guess, which some have and others have not."""
+        return tuple(_WORD.findall(" ".join(self.texts).partition("; did you mean")[0]))
 
 
 Group = list[tuple[Problem, _Shape]]
