@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import io
 import os
 import sys
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -25,9 +27,27 @@ __all__ = ["main"]
 
 def main() -> None:
     """Run the command line and exit with one of `ExitCode`."""
+    codes: list[int] = []
+    atexit.register(_leave, codes)  # the first that is registered comes last
     _open_streams()
     collect_rarely()
-    sys.exit(run(sys.argv[1:]))
+    codes.append(run(sys.argv[1:]))
+    sys.exit(codes[0])
+
+
+def _leave(codes: Sequence[int]) -> None:
+    """End this process, all else being done, without taking apart what it holds.
+
+    That takes a tenth of the time of a start with 20,000 steps. CASA is left to end as it does.
+    """
+    if not codes or "casatools" in sys.modules:
+        return
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except (OSError, ValueError):  # Python has its own words for that
+        return
+    os._exit(codes[0])
 
 
 def collect_rarely() -> None:
