@@ -253,14 +253,12 @@ class _Touches:
 
     Parameters
     ----------
-    steps : sequence of Step
+    steps : tuple of Step
         Whose paths will be asked for.
     """
 
-    def __init__(self, steps: Sequence[Step]) -> None:
-        self._nested = nested(
-            {path for step in steps for path in (*step.reads, *step.writes, *step.updates)}
-        )
+    def __init__(self, steps: tuple[Step, ...]) -> None:
+        self._nested = nested_in(steps)
         self._paths: set[str] = set()
         self._known: dict[str, dict[str, None]] = {}
 
@@ -286,6 +284,18 @@ class _Touches:
             else:
                 found.append(path)
         return found
+
+
+_last: list[tuple[tuple[Step, ...], frozenset[str]]] = []
+"""What was asked for last: graph, fingerprints and chains are of the same steps."""
+
+
+def nested_in(steps: tuple[Step, ...]) -> frozenset[str]:
+    """Return those of the paths that steps touch that are `nested`."""
+    if not _last or _last[0][0] is not steps:
+        paths = {path for step in steps for path in step.reads + step.writes + step.updates}
+        _last[:] = [(steps, nested(paths))]
+    return _last[0][1]
 
 
 def nested(paths: Collection[str]) -> frozenset[str]:
@@ -338,6 +348,7 @@ def hazards(steps: Sequence[Step]) -> dict[str, frozenset[str]]:
     dict of str to frozenset of str
         For each step's id the ids that it waits for directly.
     """
+    steps = tuple(steps)
     touches = _Touches(steps)
     changer: dict[str, str] = {}
     readers: dict[str, list[str]] = {}

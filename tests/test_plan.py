@@ -6,7 +6,7 @@ import json
 from dataclasses import replace
 
 import pytest
-from casarun.plan import Check, Plan, Resources, Step, digest, hazards
+from casarun.plan import Check, Plan, Resources, Step, and_above, digest, hazards, nested
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -96,6 +96,26 @@ def test_independent_neighbours_may_change_places(steps: tuple[Step, ...]) -> No
         if not clash(steps[i], steps[i + 1]):
             swapped = (*steps[:i], steps[i + 1], steps[i], *steps[i + 2 :])
             assert Plan(steps).fingerprints == Plan(swapped).fingerprints
+
+
+ODD = st.lists(st.sampled_from(["a", "b", ".h", "a.b"]), min_size=1, max_size=4).map("/".join)
+
+
+@given(st.sets(st.builds(str.format, st.sampled_from(["{}", "/{}", "./{}", "{}/", "a//{}"]), ODD)))
+def test_paths_that_are_not_nested_overlap_no_other(paths: set[str]) -> None:
+    apart = paths - nested(paths)
+    for path in apart:
+        assert and_above(path)[0] == path
+        for other in paths - {path}:
+            assert path not in and_above(other)
+            assert and_above(other)[0] not in and_above(path)
+    # Those that are written plainly are told apart.
+    plain = {path for path in paths if "." not in path and "//" not in path and path[-1] != "/"}
+    for path in plain - apart:
+        assert any(
+            path in and_above(other) or and_above(other)[0] in and_above(path)
+            for other in paths - {path}
+        )
 
 
 def test_a_reader_sees_the_change_just_before_it() -> None:

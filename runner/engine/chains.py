@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ..plan import Plan, Step, and_above, nested
+from ..plan import Plan, Step, and_above, nested_in
 
 
 @dataclass(slots=True)
@@ -70,7 +70,7 @@ class Chains:
         self.of_step: dict[str, list[tuple[str, int]]] = {}
         self.changed_by: dict[str, list[tuple[str, int]]] = {}
         changed = {path for step in plan.steps for path in (*step.writes, *step.updates)}
-        self._nested = nested(changed.union(*(step.reads for step in plan.steps)))
+        self._nested = nested_in(plan.steps)
         inner = changed & self._nested
         self._outer = {path: _outermost(path, changed) for path in inner}
         self._below: dict[str, list[str]] = {}

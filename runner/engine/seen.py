@@ -215,7 +215,8 @@ def look(path: str) -> tuple[str, int]:
                         continue
                     found = entry.stat(follow_symlinks=False)
                     changed_ns = found.st_ctime_ns
-                    newest_ns = max(newest_ns, changed_ns)
+                    if changed_ns > newest_ns:  # faster than max, of half a million files
+                        newest_ns = changed_ns
                     lines.append(
                         f"{prefix}{name}\0{found.st_size}\0{found.st_mtime_ns}\0{changed_ns}"
                     )
