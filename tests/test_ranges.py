@@ -61,7 +61,8 @@ def plain(ms: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_pixels_do_not_depend_on_the_ranges(
     ms: Path, whole: Path, tmp_path: Path, chunk: int
 ) -> None:
-    ranges.make(tmp_path, ms, chunk=chunk, **SETTINGS)
+    told = ranges.make(tmp_path, ms, chunk=chunk, **SETTINGS)
+    assert not any("by_casa" in one for one in told.values())
     for kind in WEIGHTS:
         assert ranges.apart(whole, tmp_path, kind) == 0, kind
     for kind in RESULTS:
@@ -108,7 +109,8 @@ def test_all_channels_have_the_beam_that_is_common_to_them(whole: Path, plain: P
 def test_shifted_channels_show_no_seams(ms: Path, tmp_path: Path) -> None:
     settings = {**SETTINGS, **SHIFTED}
     ranges.make(tmp_path / "one", ms, chunk="none", **settings)
-    ranges.make(tmp_path / "two", ms, chunk=5, **settings)
+    told = ranges.make(tmp_path / "two", ms, chunk=5, **settings)
+    assert not any("by_casa" in one for one in told.values())
     path = tmp_path / "one" / "images" / "target.c.noise.json"
     noise = json.loads(path.read_text())["rms_jy_per_beam"]
     for kind in WEIGHTS:

@@ -83,7 +83,7 @@ def _from_tiles(parts: Sequence[Path], out: Path) -> None:
     made = range_header.read(out)
     for arrays in range_planes.of(made, headers):
         range_planes.copy(arrays)
-    apart = _seen_apart(made, headers, [(0, 0), _ends(headers)[-1]])
+    apart = _seen_apart(made, headers, [(0, 0), _last(headers)[-1]])
     if apart:
         raise DataError(f"{out}: CASA reads other pixels in channel {apart[0]} than were written")
 
@@ -107,7 +107,7 @@ def _by_casa(parts: Sequence[Path], out: Path) -> None:
 def lost_planes(parts: Sequence[Path], joined: Path) -> list[int]:
     """Return the channels of ranges that are not in the cube as they were, with their masks.
 
-    All of both is read, and parts of the first and the last channel of each range through CASA.
+    All of both is read, and parts of the last channel of each range through CASA, too.
 
     Parameters
     ----------
@@ -120,7 +120,7 @@ def lost_planes(parts: Sequence[Path], joined: Path) -> list[int]:
         headers, made = [range_header.read(part) for part in parts], range_header.read(joined)
         if sum(header.n_chan for header in headers) != made.n_chan:
             raise DataError(f"{joined}: has not all channels of its ranges")
-        apart = _seen_apart(made, headers, _ends(headers))
+        apart = _seen_apart(made, headers, _last(headers))
         found = {one for arrays in range_planes.of(made, headers)
                  for one in range_planes.lost(arrays)}  # fmt: skip
         return sorted(found | set(apart))
@@ -156,13 +156,9 @@ def _seen_apart(made: Header, headers: Sequence[Header], places: Iterable[Place]
     return found
 
 
-def _ends(headers: Sequence[Header]) -> list[Place]:
-    """Return the first and the last channel of each range."""
-    return [
-        (number, channel)
-        for number, header in enumerate(headers)
-        for channel in sorted({0, header.n_chan - 1})
-    ]
+def _last(headers: Sequence[Header]) -> list[Place]:
+    """Return the last channel of each range."""
+    return [(number, header.n_chan - 1) for number, header in enumerate(headers)]
 
 
 def _boxes(header: Header, channel: int) -> list[Box]:
