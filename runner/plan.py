@@ -308,9 +308,9 @@ def nested(paths: Collection[str]) -> frozenset[str]:
         for path in paths
         if "/." in path or "//" in path or path[:1] in ("", ".") or path[-1] == "/"
     }
-    known = {*paths, *(and_above(path)[0] for path in odd)}
+    found = odd.union(and_above(path)[0] for path in odd)
+    known = found.union(paths)
     above: dict[str, list[str]] = {}
-    found = {*odd, *known.difference(paths)}
     for path in known:
         folder = path.rpartition("/")[0]
         if folder not in above:
