@@ -13,8 +13,6 @@ from rich.console import Console
 from rich.table import Table
 
 from .. import api
-from ..engine.doctor import Finding
-from ..engine.executors.batch import RUNNING, WAITING
 from ..engine.journal import read_events
 from ..engine.journal_state import journals
 from ..engine.results import CASA_LOG, attempt_folder
@@ -25,11 +23,12 @@ from ..folder import RunFolder
 from ..observation import Observation
 from ..plan import Plan, written
 from ..quantities import human_bytes, human_frequency, human_seconds
-from . import batch, kinds
+from . import kinds
 from .plain import MANY, escape, listed
 
 if TYPE_CHECKING:  # its import takes 0.15 s, in which CASA is not imported yet
     from ..api import Planned
+    from ..engine.doctor import Finding
 
 _MJD_OF_UNIX = 40587 * 86400.0
 
@@ -267,6 +266,8 @@ def show_status(folder: RunFolder, as_json: bool) -> None:
 def _say_status(
     folder: RunFolder, status: dict[str, Any], jobs: api.BatchStatus | None, as_json: bool
 ) -> None:
+    from . import batch
+
     state, parts = state_of(status), _parts(folder)
     if jobs is not None:
         state = _with_jobs(status, state, jobs)
@@ -297,6 +298,8 @@ def _say_status(
 
 def _with_jobs(status: dict[str, Any], heart: str, jobs: api.BatchStatus) -> str:
     """Correct how a run is by its heartbeat by what the batch system says of its jobs."""
+    from ..engine.executors.batch import RUNNING, WAITING
+
     phases = {state.phase for state in jobs.states.values()}
     if RUNNING in phases:
         status["state"] = "running"

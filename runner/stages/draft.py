@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from operator import attrgetter
 from os.path import isdir, isfile
 from typing import Any, TypeVar
@@ -226,6 +226,7 @@ def kind(dataset: Dataset) -> str:
     return "uvfits"
 
 
+@lru_cache(maxsize=4096)
 def ids(field_ids: tuple[int, ...]) -> str:
     """Write field ids as a CASA selection; ids are never mistaken for names."""
     return ",".join(str(i) for i in sorted(set(field_ids)))

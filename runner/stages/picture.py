@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import cached_property
-from typing import Any
+from typing import Any, Final
 
 from .. import heuristics, selection
 from ..errors import KeyPath, did_you_mean
@@ -269,7 +269,8 @@ def pictures(draft: Draft, subjects: Sequence[Subject]) -> list[Picture]:
             if any(fnmatchcase(name, pattern) for pattern in image.targets):
                 selfcal = selfcal_of(draft.recipe, name) is not None
                 picture = decided(draft, Picture(image, index, name, tuple(having), selfcal))
-                found.append(replace(picture, averages=average.decided(draft, picture)))
+                averages = average.decided(draft, picture)
+                found.append(replace(picture, averages=averages) if averages else picture)
     return found
 
 
@@ -279,11 +280,15 @@ def decided(draft: Draft, picture: Picture) -> Picture:
         image = picture.image
         more = decide(draft, picture)
         if more:
+            known = {key: vars(picture)[key] for key in _OF_DATA if key in vars(picture)}
             picture = replace(picture, image=replace(image, **more))
+            vars(picture).update(known)
     return picture
 
 
 Decided = Mapping[str, Any]
+_OF_DATA: Final = ("name", "parts", "bands", "spread_arcsec", "edges_hz")
+"""What is derived of a picture and hangs on no setting that is decided."""
 
 
 def _deconvolver(draft: Draft, picture: Picture) -> Decided:

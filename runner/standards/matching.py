@@ -16,6 +16,7 @@ _NOT_BY_PLACE: Final = frozenset({"J0133-3629"})
 """CASA's table of positions calls it by another name, under which it is then not found."""
 
 
+@lru_cache(maxsize=4096)
 def by_name(name: str) -> Calibrator | None:
     """Return the calibrator that a field's name tells of.
 
