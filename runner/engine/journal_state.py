@@ -22,6 +22,7 @@ _BEGINNING: Final = re.compile(
     rb'"step":"(?!\.{1,2}")([^"/\\\x00-\x1f]+)",'
     rb'(?(1)|"fingerprint":"([0-9a-f]+)","attempt":([0-9]+),)'
 )
+_BUFFER: Final = 1 << 18
 _OF_DONE: Final[tuple[str, ...]] = (
     "t", "fingerprint", "wall_s", "cpu_s", "peak_memory_bytes", "writes",
 )  # fmt: skip
@@ -247,7 +248,7 @@ def _mark(path: Path) -> tuple[Any, ...]:
 
 def _read(state: JournalState, path: Path) -> None:
     try:
-        stream = path.open("rb")
+        stream = path.open("rb", buffering=_BUFFER)
     except (FileNotFoundError, NotADirectoryError):
         return
     offset = 0

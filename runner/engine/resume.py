@@ -130,13 +130,16 @@ _PLAIN: Final = frozenset({str, int, bool, type(None)})
 def survey(plan: Plan, folder: RunFolder) -> Found:
     """Look at what a run folder holds of a plan's products. Changes none of them."""
     journal, ledgers = read_state(folder.journal), Ledgers(folder.ledgers).states()
-    known: dict[str, list[str]] = {path: [state.signature] for path, state in ledgers.items()}
+    known: dict[str, list[str]] = {p: [] for s in plan.steps for p in s.writes + s.updates}
+    for path in known.keys() & ledgers.keys():
+        known[path].append(ledgers[path].signature)
     for record in journal.steps.values():
         for path, state in (record.done or {}).get("writes", {}).items():
-            known.setdefault(path, []).append(str(state))
+            if path in known:
+                known[path].append(str(state))
     products, seen = {}, Seen(folder)
-    for path in dict.fromkeys(p for step in plan.steps for p in (*step.writes, *step.updates)):
-        now = seen.state(path, known.get(path, ()))
+    for path, states in known.items():
+        now = seen.state(path, states)
         if now is not None:
             products[path] = now
     seen.keep()
