@@ -287,7 +287,7 @@ def decided(draft: Draft, picture: Picture) -> Picture:
 
 
 Decided = Mapping[str, Any]
-_OF_DATA: Final = ("name", "parts", "bands", "spread_arcsec", "edges_hz")
+_OF_DATA: Final[tuple[str, ...]] = ("name", "parts", "bands", "spread_arcsec", "edges_hz")
 """What is derived of a picture and hangs on no setting that is decided."""
 
 
