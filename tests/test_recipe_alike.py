@@ -259,6 +259,20 @@ def test_what_is_wrong_with_one_dataset_in_several_ways_is_told_in_each() -> Non
     assert together(problems) == problems
 
 
+def test_all_that_is_wrong_with_many_in_many_ways_is_told_of_the_first() -> None:
+    same = [of(f"dataset d{d} has no antenna '{name}'", dataset=f"d{d}")
+            for d in range(9) for name in "abcdef"]  # fmt: skip
+    nine = "each of 9 datasets (d0, d1, d2 and 6 more) has no antenna"
+    assert told(*same) == [f"{nine} '{name}'" for name in "abcdef"]
+    other = [of(f"dataset d{d} has no antenna 'A{d}x{n}'", dataset=f"d{d}")
+             for d in range(9) for n in range(2)]  # fmt: skip
+    assert told(*other) == [
+        "dataset d0 has no antenna 'A0x0' (likewise 8 more datasets: d1, d2, d3, d4, d5, d6, d7, "
+        "d8)",
+        "dataset d0 has no antenna 'A0x1'",
+    ]
+
+
 def test_a_sentence_that_names_nobody_says_whom_it_is_about() -> None:
     problems = [
         of(f"a width of {n} Hz is too small", target=f"T{n}", dataset="d") for n in range(20)

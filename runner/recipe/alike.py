@@ -158,20 +158,38 @@ def _continues(character: str) -> bool:
 
 
 def _told(group: Group, least: int) -> Iterator[Problem]:
-    """Yield as few problems as tell a group: one a sentence; of many sentences the first."""
+    """Yield as few problems as tell a group: one a sentence; of many sentences those of one."""
     sentences: dict[Hashable, Group] = {}
     for one in group:
         sentences.setdefault((one[1].texts, one[1].gaps), []).append(one)
-    if len(sentences) > APART and len(group) >= least and _several(group):
-        first = next(iter(sentences.values()))
-        told = _as_one(first) if len(first) > 1 else first[0][0]
-        yield replace(told, message=told.message + _likewise(group, first), about=())
-        return
-    for same in sentences.values():
+    told, likewise = list(sentences.values()), ""
+    if len(sentences) > APART and len(group) >= least:
+        told, likewise = _of_first(group, told)
+    for same in told:
         if len(same) >= least and (_several(same) or _lists_spws(same)):
-            yield _as_one(same)
+            found = [_as_one(same)]
         else:
-            yield from (problem for problem, _ in same)
+            found = [alone for alone, _ in same]
+        for problem in found:
+            yield replace(problem, message=problem.message + likewise) if likewise else problem
+            likewise = ""
+
+
+def _of_first(group: Group, sentences: list[Group]) -> tuple[list[Group], str]:
+    """Return the sentences of the first that a group is about, and of whom it has others."""
+    names = _names(problem for problem, _ in group)
+    several = [kind for kind, those in names.items() if len(those) > 1]
+    if not several:
+        return sentences, ""
+    kind = max(reversed(several), key=lambda one: len(names[one]))  # a target before its dataset
+    first = (kind, names[kind][0])
+    mine = [same for same in sentences if any(first in problem.about for problem, _ in same)]
+    told = set(_names(problem for same in mine for problem, _ in same).get(kind, ()))
+    others = [name for name in names[kind] if name not in told]
+    if not others:
+        return sentences, ""
+    plural = "s" * (len(others) != 1)
+    return mine, f" (likewise {len(others):,} more {kind}{plural}: {few(others)})"
 
 
 def _several(group: Group) -> list[str]:
@@ -243,14 +261,6 @@ def _woven(shape: _Shape, shapes: Sequence[_Shape], names: dict[str, list[str]])
             said.add(gap)
         parts += [text, what]
     return "".join((*parts, shape.texts[-1]))
-
-
-def _likewise(group: Group, first: Group) -> str:
-    """Say of whom else something holds, where the sentence is another for each."""
-    names, told = (_names(problem for problem, _ in some) for some in (group, first))
-    kind = max(reversed(_several(group)), key=lambda one: len(names[one]))  # a target, then dataset
-    others = [name for name in names[kind] if name not in told.get(kind, ())]
-    return f" (likewise {len(others):,} more {kind}{'s' * (len(others) != 1)}: {few(others)})"
 
 
 def _range(found: Sequence[re.Match[str]]) -> str:
