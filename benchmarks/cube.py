@@ -213,13 +213,14 @@ def _differences(case: Case, theirs: Path, ours: Path) -> list[str]:
     import numpy as np
     from casarun.casa.image_file import ImageFile
 
+    largest = _largest_beam(theirs / "cube.psf")
     prefix = ours / "run" / "images" / f"{case.target}.cube"
     noise = json.loads(Path(f"{prefix}.noise.json").read_text(encoding="utf-8"))["rms_jy_per_beam"]
     most, squares = 0.0, []
     with ImageFile(theirs / "cube.image") as one, ImageFile(f"{prefix}.image") as other:
         if not np.array_equal(one.header.frequencies_hz, other.header.frequencies_hz):
             return ["the cubes' channels are at other frequencies"]
-        for channel in range(one.header.n_chan):
+        for channel in set(range(one.header.n_chan)) - {largest}:
             apart = one.plane(channel)[0] - other.plane(channel)[0]
             most = max(most, float(np.abs(apart).max()))
             squares.append(float(np.mean(apart**2)))
@@ -227,6 +228,28 @@ def _differences(case: Case, theirs: Path, ours: Path) -> list[str]:
     if most > SIGMAS_APART * noise or rms > 0.1 * SIGMAS_APART * noise:
         return [f"the cubes differ by up to {most / noise:.2f} and rms {rms / noise:.2f} sigma"]
     return []
+
+
+def _largest_beam(psf: Path) -> int:
+    """Return the channel whose beam tclean may have enlarged to the common one.
+
+    With ``restoringbeam = "common"`` it enlarges the beam of the largest area until it holds all
+    others, in its memory of the channels' own beams, too. So it takes the residual of this channel
+    to have the common beam already, and does not smooth it like those of the others. Given that
+    beam in numbers, as by casarun, it does (casatasks 6.7.0: 18 mJy/beam at a noise of 16 in one
+    channel of 256, while models and residuals are the same).
+    """
+    from casarun.casa.config import configure
+    from casarun.casa.range_images import beams
+
+    configure()
+
+    def area(channel: dict[str, Any]) -> float:
+        beam = channel["*0"]
+        return float(beam["major"]["value"] * beam["minor"]["value"])
+
+    areas = [area(channel) for channel in beams(psf)]
+    return areas.index(max(areas))
 
 
 if __name__ == "__main__":
