@@ -26,6 +26,10 @@ ROUNDS: Final = 2
 """A clean to a flux density takes one, or a second one if its iterations are over the limit."""
 
 
+MANY_RANGES: Final = 3
+"""Of so many or more, the joins take long enough to be shared by cores evenly."""
+
+
 @dataclass(frozen=True)
 class Divided:
     """A cube, its ranges, and tclean's parameters of it.
@@ -93,10 +97,13 @@ class Divided:
     def joined(self) -> dict[str, tuple[str, ...]]:
         """The kinds of images that a step joins, by its name.
 
-        No step has more than two large ones, so that cores end together.
+        In a cube of many ranges no step has more than two large ones, so that cores end together;
+        in a small one a step more costs more than that.
         """
-        rest = tuple(kind for kind in self.weights if kind != "pb")
-        found: dict[str, tuple[str, ...]] = {"weights": rest, "pb": ("pb",)}
+        found: dict[str, tuple[str, ...]] = {"weights": self.weights}
+        if len(self.chunks) >= MANY_RANGES:
+            rest = tuple(kind for kind in self.weights if kind != "pb")
+            found = {"weights": rest, "pb": ("pb",)}
         if not self.cleaning:
             return found | {"image": self.results}
         return found | {"image": ("image", "mask"), "residual": ("model", "residual")}
