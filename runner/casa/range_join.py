@@ -163,9 +163,14 @@ def _last(headers: Sequence[Header]) -> list[Place]:
 
 def _boxes(header: Header, channel: int) -> list[Box]:
     """Return where to look at a channel: the line with most pixels not 0, and the far corner."""
-    n_x, n_y, _ = header.plane
-    plane = header.pixels.read(channel, channel + 1, 0, n_y)[0]
-    fullest = int(np.argmax(np.count_nonzero(plane, axis=1)))
+    n_x, n_y, n_stokes = header.plane
+    height = header.pixels.tile[1]
+    counts: list[int] = []
+    for low in range(0, n_y, height):
+        lines = np.empty((1, n_stokes, min(height, n_y - low), n_x), header.pixels.dtype)
+        header.pixels.fill(lines, channel, low)
+        counts.extend(np.count_nonzero(lines, axis=(0, 1, 3)))
+    fullest = int(np.argmax(counts))
     corner = max(0, n_x - _CORNER), max(0, n_y - _CORNER)
     return [(0, fullest, n_x - 1, fullest), (*corner, n_x - 1, n_y - 1)]
 
