@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from ..engine.chains import chains_of
 from ..engine.forecast import Forecast
 from ..engine.resume import Decided, decide_part
 from ..errors import DataError, Problem
@@ -107,8 +108,11 @@ def _prepared(
         raise reduction.refused([*compiled.problems, *_warnings(reduction, compiled.warnings)])
     whole = as_plan(compiled, reduction.folder)
     part = stages.asked_for(whole, options.only, options.until)
+    chains = chains_of(part)  # held, for deciding and the forecast both ask for them
     decided = decide_part(reduction.folder, whole, part, fresh=fresh)
-    return as_found(reduction, part, decided, tuple(compiled.warnings))
+    planned = as_found(reduction, part, decided, tuple(compiled.warnings))
+    del chains
+    return planned
 
 
 def as_found(

@@ -7,6 +7,7 @@ update. What they do to a path inside it changes the unit.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from weakref import WeakValueDictionary
 
 from ..plan import Plan, Step, and_above, nested_in
 
@@ -67,6 +68,7 @@ class Chains:
     """
 
     def __init__(self, plan: Plan) -> None:
+        self._plan = plan
         self.of_step: dict[str, list[tuple[str, int]]] = {}
         self.changed_by: dict[str, list[tuple[str, int]]] = {}
         changed = {path for step in plan.steps for path in (*step.writes, *step.updates)}
@@ -120,15 +122,19 @@ class Chains:
         return touched
 
 
-_last: list[tuple[Plan, Chains]] = []
-"""What was asked for last: a start asks several times for those of the same plan."""
+_held: WeakValueDictionary[int, Chains] = WeakValueDictionary()
+"""Those that somebody holds, by the `id` of their plans, which they hold."""
 
 
 def chains_of(plan: Plan) -> Chains:
-    """Return the chains of a plan. They are shared: leave them as they are."""
-    if not _last or _last[0][0] is not plan:
-        _last[:] = [(plan, Chains(plan))]
-    return _last[0][1]
+    """Return the chains of a plan: as long as somebody holds them, the same for all that ask.
+
+    Leave them as they are.
+    """
+    found = _held.get(id(plan))
+    if found is None:
+        found = _held[id(plan)] = Chains(plan)
+    return found
 
 
 def _outermost(path: str, paths: set[str]) -> str:
