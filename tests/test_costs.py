@@ -57,7 +57,11 @@ def steps(observation: Observation | None = None, **tables: Any) -> dict[str, St
 
 def test_every_step_has_a_cost_and_keeps_its_fingerprint() -> None:
     found = list(steps().values())
-    assert all(step.resources.memory_bytes > 2e8 and step.resources.seconds > 0 for step in found)
+    first = {"day1.import", "day1.observe", "day1.copy"}  # before what plots is imported
+    for step in found:
+        least = 1.9e8 if step.id in first else 2.3e8
+        assert step.resources.memory_bytes > least, step.id
+        assert step.resources.seconds > 0, step.id
     bare = [replace(step, resources=Resources()) for step in found]
     assert fingerprints(found, {}, {}) == fingerprints(bare, {}, {})
 
