@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import resource
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
@@ -916,3 +917,12 @@ def test_late_values_that_are_not_there(tmp_path: Path, spec: dict[str, Any], me
 )
 def test_errors_have_causes(error: BaseException, cause: Cause) -> None:
     assert cause_of(error) is cause
+
+
+def test_a_library_that_finds_no_room_ran_out_of_memory_if_that_is_limited(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    error = ImportError("libgfortran.so.5: failed to map segment from shared object")
+    for limit, cause in ((resource.RLIM_INFINITY, Cause.EXCEPTION), (10**9, Cause.OUT_OF_MEMORY)):
+        monkeypatch.setattr(resource, "getrlimit", lambda _, limit=limit: (limit, limit))
+        assert cause_of(error) is cause

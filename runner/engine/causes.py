@@ -44,6 +44,11 @@ MEMORY_ADVICE: Final = (
 )
 
 
+_UNMAPPED: Final = "failed to map segment from shared object"
+"""What the loader of libraries says where ``ulimit -v`` leaves no room for one, or a disk may not
+be executed from."""
+
+
 def in_words(error: BaseException) -> tuple[str, str]:
     """Return what a person is told of an exception: message and advice.
 
@@ -57,9 +62,14 @@ def in_words(error: BaseException) -> tuple[str, str]:
     said = str(error) or type(error).__name__
     if cause_of(error) is not Cause.OUT_OF_MEMORY:
         return said, ""
-    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    limit = _address_space()
     bound = f"; ulimit -v leaves {human_bytes(limit)}" if limit >= 0 else ""
     return f"memory ran out ({said}){bound}", MEMORY_ADVICE
+
+
+def _address_space() -> int:
+    """Return how many bytes of memory a process may ask for; negative for no limit."""
+    return resource.getrlimit(resource.RLIMIT_AS)[0]
 
 
 def cause_of(error: BaseException) -> Cause:
@@ -79,7 +89,7 @@ def cause_of(error: BaseException) -> Cause:
     """
     if isinstance(error, StepFailedError):
         return error.cause
-    if isinstance(error, MemoryError):
+    if isinstance(error, MemoryError) or (_UNMAPPED in str(error) and _address_space() >= 0):
         return Cause.OUT_OF_MEMORY
     number = error.errno if isinstance(error, OSError) else None
     if number in _BY_ERRNO:

@@ -17,12 +17,17 @@ _ALLOWED: Final = resource.getrlimit(resource.RLIMIT_CPU)
 _BLOCKED: Final = signal.pthread_sigmask(signal.SIG_BLOCK, ())
 
 
+def memory_is_limited() -> bool:
+    """Say whether a process may not ask for all memory that there is."""
+    return resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY
+
+
 def bound() -> None:
     """Have the system end this process if it takes longer; only where memory is limited.
 
     By SIGXCPU, which is let in for that (see `forking.signals_blocked`): CASA catches SIGPROF.
     """
-    if resource.getrlimit(resource.RLIMIT_AS)[0] == resource.RLIM_INFINITY:
+    if not memory_is_limited():
         return
     soft, hard = _ALLOWED
     least = _CPU_S if soft == resource.RLIM_INFINITY else min(_CPU_S, soft)

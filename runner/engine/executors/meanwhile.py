@@ -17,6 +17,7 @@ from types import SimpleNamespace
 from typing import Any, Final
 
 from .frozen import freeze
+from .import_time import memory_is_limited
 
 LATER: Final = (
     "astropy.utils",
@@ -48,7 +49,9 @@ LATER: Final = (
 PATIENCE_S: Final = 0.03
 """Nothing is imported so soon after a step began or ended: the next one may be just behind it."""
 
-_left = deque(LATER)
+_left = deque(() if memory_is_limited() else LATER)
+"""What is not imported yet. With little memory an import could go on for ever (`import_time`), and
+no step could be forked meanwhile: so each step does its own."""
 
 
 class WaitsAndImports(selectors.DefaultSelector):
