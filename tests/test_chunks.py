@@ -82,21 +82,6 @@ def test_ranges_do_not_wait_for_each_other() -> None:
     assert of["join.weights"] == {"axis", "noise", *(f"dirty.{i}" for i in range(4))}
 
 
-def test_joins_of_a_large_cube_are_shared_evenly() -> None:
-    def joins(**settings: Any) -> dict[str, list[str]]:
-        return {
-            name: step.params["kinds"]
-            for name, step in steps(**settings).items()
-            if name.startswith("join.")
-        }
-
-    shared = {"join.image": ["image", "mask"], "join.residual": ["model", "residual"]}
-    assert joins(chunk=20) == {"join.weights": ["pb", "psf", "sumwt"], **shared}
-    assert joins(chunk=10) == {
-        "join.weights": ["psf", "sumwt"], "join.pb": ["pb"], **shared,
-    }  # fmt: skip
-
-
 def test_a_clean_to_a_flux_density_restores_where_no_channel_is_cut_away() -> None:
     clean = "images/chunks/N5921.c.0.clean1.image"
     found = steps(chunk=10, threshold="5mJy")

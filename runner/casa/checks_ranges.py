@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from ..errors import listing
 from ..files import read_json
-from . import checks_images, range_images, range_join
+from . import checks_images, range_images
 from .checks_evidence import Evidence, Json, failed
 from .checks_images import STOP_CODES
 
@@ -155,9 +155,9 @@ def cube(given: Mapping[str, Any], evidence: Evidence) -> dict[str, Json]:
 
 
 def _require_parts(evidence: Evidence, kind: str, path: Path) -> None:
-    """Refuse a cube whose planes are not those of the ranges."""
+    """Refuse a cube whose planes at the edges of its ranges are not those of the ranges."""
     parts = [Path(f"{prefix}.{kind}") for prefix in range_images.prefixes(evidence.params)]
-    lost = range_join.lost_planes([part for part in parts if part.exists()], path)
+    lost = range_images.lost_planes([part for part in parts if part.exists()], path)
     if lost:
         raise failed(
             f"expected in {path} the planes of its ranges, found others in channel "

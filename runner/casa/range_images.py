@@ -1,4 +1,4 @@
-"""The images of a cube's ranges: their channels, trimmed, and their common beam."""
+"""The images of a cube's ranges: joined into one, trimmed, and their common beam."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from ..files import read_json
+from ..errors import Cause, StepFailedError
+from ..files import copy_tree, read_json
 from .config import configure
 from .image_planes import open_image
 from .invoke import plain
@@ -38,6 +39,39 @@ def prefixes(params: Mapping[str, Any]) -> list[str]:
     return kept or list(params["parts"])
 
 
+def join(parts: Sequence[Path], out: Path) -> None:
+    """Join the images of ranges along the frequency axis.
+
+    Parameters
+    ----------
+    parts : sequence of Path
+        In the order of their channels.
+    out : Path
+        The image to make.
+
+    Raises
+    ------
+    StepFailedError
+        If CASA makes none.
+    """
+    if len(parts) == 1:  # CASA joins two at least
+        copy_tree(parts[0], out)
+        return
+    configure()
+    from casatools import image
+
+    tool = image()
+    try:
+        tool.imageconcat(
+            outfile=str(out), infiles=[str(path) for path in parts], axis=-1, mode="paged",
+            overwrite=True,
+        ).done()  # fmt: skip
+    finally:
+        tool.done()
+    if not out.exists():
+        raise StepFailedError(Cause.POSTCONDITION, f"CASA joined {len(parts)} ranges to no {out}")
+
+
 def trim(source: Path, out: Path, first: int, last: int) -> None:
     """Write some channels of an image, both ends included, as an image of its own."""
     with open_image(source) as image:
@@ -56,6 +90,34 @@ def _box(blc: list[int], trc: list[int]) -> Any:
         return tool.box(blc=blc, trc=trc)
     finally:
         tool.done()
+
+
+def lost_planes(parts: Sequence[Path], joined: Path) -> list[int]:
+    """Return the first and last channels of ranges that are not in the cube as they were.
+
+    Parameters
+    ----------
+    parts : sequence of Path
+        The ranges' images in order.
+    joined : Path
+        The cube.
+    """
+    lost, offset = [], 0
+    with open_image(joined) as cube:
+        for part in parts:
+            with open_image(part) as image:
+                n_chan = int(image.shape()[3])
+                for channel in {0, n_chan - 1}:
+                    here, there = _plane(image, channel), _plane(cube, offset + channel)
+                    if not np.array_equal(here, there, equal_nan=True):
+                        lost.append(offset + channel)
+            offset += n_chan
+    return sorted(lost)
+
+
+def _plane(image: Any, channel: int) -> Any:
+    end = [int(side) - 1 for side in image.shape()]
+    return image.getchunk([0, 0, 0, channel], [*end[:3], channel])
 
 
 def centres(path: Path | str) -> list[float]:

@@ -13,7 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ..casa import channel_range, range_images, range_join
+from ..casa import channel_range, range_images
 from ..errors import Cause, StepFailedError
 from ..files import remove_tree, write_product
 from ..qa import metrics
@@ -223,27 +223,19 @@ def join(params: Params) -> Outcome:
     params : mapping
         `parts`, the prefixes of the ranges in order, or `where`, the JSON files that say them;
         `kinds` of images; `prefix` of the cube; `state`, the JSON of the last `settle`, or empty.
-
-    Returns
-    -------
-    dict
-        How the cleaning ended, where `state` says it; `by_casa`, why CASA joined an image.
     """
     absent, prefix = [], params["prefix"]
-    by_casa: dict[str, str] = {}
     for kind in params["kinds"]:
         found = [Path(f"{part}.{kind}") for part in range_images.prefixes(params)]
         there = [path.resolve() for path in found if path.exists()]
         out = Path(f"{prefix}.{kind}")
         if there:
-            why = range_join.join(there, out)
-            by_casa |= {kind: why} if why else {}
+            range_images.join(there, out)
         else:
             absent.append(str(out))
     state = read_numbers(params["state"]) if params["state"] else {}
     told = ("iterations", "stopcode", "thresholds_jy", "reason")
-    outcome = {key: state[key] for key in told if key in state} | {"_absent": absent}
-    return outcome | ({"by_casa": by_casa} if by_casa else {})
+    return {key: state[key] for key in told if key in state} | {"_absent": absent}
 
 
 ACTIONS: dict[str, Callable[[Params], Outcome]] = {

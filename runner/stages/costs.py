@@ -419,8 +419,7 @@ def _ranges_join(step: Step, known: _Known) -> Cost:
     made = replace(widest, channels=sum(shape.channels for shape in shapes))
     known.makes(step, made)
     disk = costs_images.disk_of(made.pixels, step.writes)
-    rows = 4e3 * made.side_pixels**0.5 * made.polarizations  # of tiles, 2 kB a column, twice
-    return Cost(disk, 2e7 + rows, 0.2 + 0.01e-6 * made.pixels * len(kinds))
+    return Cost(disk, 2e7, 0.2 + 0.01e-6 * made.pixels * len(kinds))
 
 
 def _image(step: Step, known: _Known) -> Cost:

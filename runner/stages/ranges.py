@@ -26,10 +26,6 @@ ROUNDS: Final = 2
 """A clean to a flux density takes one, or a second one if its iterations are over the limit."""
 
 
-MANY_RANGES: Final = 3
-"""Of so many or more, the joins take long enough to be shared by cores evenly."""
-
-
 @dataclass(frozen=True)
 class Divided:
     """A cube, its ranges, and tclean's parameters of it.
@@ -95,18 +91,11 @@ class Divided:
 
     @property
     def joined(self) -> dict[str, tuple[str, ...]]:
-        """The kinds of images that a step joins, by its name.
-
-        In a cube of many ranges no step has more than two large ones, so that cores end together;
-        in a small one a step more costs more than that.
-        """
-        found: dict[str, tuple[str, ...]] = {"weights": self.weights}
-        if len(self.chunks) >= MANY_RANGES:
-            rest = tuple(kind for kind in self.weights if kind != "pb")
-            found = {"weights": rest, "pb": ("pb",)}
+        """The kinds of images that a step joins, by its name."""
         if not self.cleaning:
-            return found | {"image": self.results}
-        return found | {"image": ("image", "mask"), "residual": ("model", "residual")}
+            return {"weights": self.weights, "image": self.results}
+        found = {"weights": self.weights, "image": ("image", "mask")}
+        return found | {"residual": ("model", "residual")}
 
     def prefix(self, chunk: Chunk, what: str) -> str:
         """Return the path that a range's images of a kind share."""
@@ -343,8 +332,7 @@ def _join(draft: Draft, cube: Divided, name: str, kinds: tuple[str, ...]) -> Non
     """Join images of some kinds; those that cleaning leaves alone, meanwhile."""
     picture = cube.picture
     trimmed = any(chunk.margin for chunk in cube.chunks)
-    early = set(kinds) <= {*cube.weights}
-    what = "dirty" if early and not trimmed else "restored"
+    what = "restored" if name != "weights" or trimmed else "dirty"
     parts = [cube.prefix(chunk, what) for chunk in cube.chunks]
     where = [cube.where(chunk) for chunk in cube.chunks] if what == "restored" else []
     cleaned = [
@@ -357,7 +345,7 @@ def _join(draft: Draft, cube: Divided, name: str, kinds: tuple[str, ...]) -> Non
     prefix = picture.prefix if picture.cleaned else picture.dirty
     state = cube.state(cube.rounds[-1]) if name == "residual" else ""
     # With the noise the cleans are ready as well, which go first: they take longer.
-    after = (picture.noise,) if early and cube.cleaning else ()
+    after = (picture.noise,) if name == "weights" and cube.cleaning else ()
     params = {
         "axis": cube.axis,
         "parts": parts,
