@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..engine.arrivals import Arrival, Arrivals, arrivals, came, waited_long, waits_for
 from ..engine.seen import look
@@ -16,7 +16,7 @@ from ..errors import Problem, RefusedError
 from ..files import identity
 from ..plan import digest
 from ..quantities import parse
-from ..recipe.alike import together
+from ..recipe.alike import Line, once
 from ..recipe.build import kept_dataset
 from ..recipe.model import Dataset, KeptDataset
 from ..recipe.paths import Watching
@@ -26,9 +26,6 @@ from .steps import Listener
 
 if TYPE_CHECKING:
     from .planning import Planned
-
-_ALIKE: Final = 6
-"""So many notes that differ in names and numbers only are one."""
 
 _T = TypeVar("_T")
 
@@ -60,7 +57,7 @@ class Watch:
     def __init__(self, reduction: Reduction, listener: Listener | None = None) -> None:
         self.reduction = reduction
         self.aside: dict[str, str] = {}
-        self._notes: list[Problem] = []
+        self._notes: list[Line] = []
         self._listener = listener
         watches = bool(reduction.loaded.watching)
         if watches or reduction.folder.watched.exists():
@@ -76,7 +73,7 @@ class Watch:
     @property
     def notes(self) -> list[str]:
         """What there is to say of datasets that came, wait or are gone; of many alike, once."""
-        return [note.message for note in together(self._notes, least=_ALIKE)]
+        return [note for note, _ in once(self._notes)]
 
     @property
     def idle(self) -> bool:
@@ -153,7 +150,7 @@ class Watch:
 
     def _say(self, arrival: Arrival, said: str, details: str = "", *, loud: bool = False) -> None:
         about = {"dataset": arrival.name, "file": arrival.path}
-        self._notes.append(Problem(f"{said}{details}", about=tuple(about.items())))
+        self._notes.append((f"{said}{details}", "", tuple(about.items())))
         if self._listener:
             news = arrival.is_news(said)
             event = {"event": "dataset-noted", "said": f"{said}{details}", "loud": loud and news}

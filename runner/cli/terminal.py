@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -17,10 +17,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from ..errors import ExitCode, Problem, printable
+from ..errors import ExitCode, printable
 from ..plan import written
 from ..quantities import human_bytes, human_seconds
-from ..recipe.alike import together
+from ..recipe.alike import Line, once
 from .plain import escape
 
 if TYPE_CHECKING:  # its import takes 0.15 s, in which CASA is not imported yet
@@ -30,11 +30,7 @@ _RULE: Final = re.compile(r"[-=*#]{4,}")
 """What CASA underlines and frames its messages with."""
 
 _MOST_IMAGES: Final = 50
-_ALIKE: Final = 6
-"""So many lines that differ in names and numbers only are one."""
 _TAIL_BYTES = 4096
-Line = tuple[str, str, tuple[tuple[str, str], ...]]
-"""What is said, what goes with it, and kind and name of whom it is about."""
 _VERDICTS = {"pass": "bold green", "warn": "bold yellow", "fail": "bold red"}
 
 
@@ -132,7 +128,7 @@ class Lines:
             for event in noted
             if event["loud"] or not self.quiet
         )
-        for line, _ in _once(lines):
+        for line, _ in once(lines):
             self.say(line, "yellow")
 
     def _tell_jobs(self, event: Mapping[str, Any]) -> None:
@@ -167,7 +163,7 @@ class Lines:
             self.say(f"nothing to do: all {len(outcome.skipped)} steps are up to date")
         if outcome.peak_disk_bytes or outcome.removed:
             self.say(_disk(result))
-        for line, _ in _once(
+        for line, _ in once(
             (f"self-calibration of {target}: {numbers['reason']}", "", (("target", target),))
             for target, numbers in result.metrics.get("selfcal", {}).items()
             if not numbers["kept_first"]  # else a check says so
@@ -182,14 +178,14 @@ class Lines:
         self._failures(result)
         verdict = result.metrics.get("verdict", "fail")
         if not outcome.failed:
-            for line, passed in _once(_not_passed(result.metrics)):
+            for line, passed in once(_not_passed(result.metrics)):
                 self.say(line, _VERDICTS[passed])
         self.say(f"verdict: {verdict}", _VERDICTS.get(verdict, ""))
         self.say(f"report: {result.folder.report}")
 
     def _failures(self, result: RunResult) -> None:
         outcome = result.outcome
-        for line, step_id in _once(
+        for line, step_id in once(
             (f"{step_id} failed: {failure.message}", step_id, (("step", step_id),))
             for step_id, failure in outcome.failed.items()
         ):
@@ -360,13 +356,6 @@ def _disk(result: RunResult) -> str:
     number = len(outcome.removed)
     what = "1 intermediate" if number == 1 else f"{number} intermediates"
     return f"{most}; removed {what} ({human_bytes(outcome.removed_bytes)}) that nothing needs"
-
-
-def _once(lines: Iterable[Line]) -> Iterator[tuple[str, str]]:
-    """Yield lines with what goes with each; many that are alike as one, with that of the first."""
-    found = [Problem(line, (goes,), about=about) for line, goes, about in lines]
-    for one in together(found, lambda _: "", _ALIKE):
-        yield one.message, str(one.key[0])
 
 
 def _not_passed(metrics: Mapping[str, Any]) -> Iterator[Line]:

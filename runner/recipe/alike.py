@@ -20,7 +20,7 @@ NAMED: Final = 3
 """Of more names than `ALL_NAMED` so many are shown."""
 ALL_NAMED: Final = 8
 APART: Final = 5
-"""Up to so many tables of datasets, and so many sentences, are told each by itself."""
+"""Up to so many tables of datasets, sentences, and lines (`once`) are told each by itself."""
 
 _TO_S: Final = {"s": 1.0, "min": 60.0, "h": 3600.0}
 _SCALE: Final = _TO_S | {
@@ -83,6 +83,20 @@ def together(
     """
     groups = alike(dict.fromkeys(problems), place)
     return [told for group in groups for told in _told(group, least)]
+
+
+Line = tuple[str, str, tuple[tuple[str, str], ...]]
+"""What is said, what goes with it, and kind and name of whom it is about."""
+
+
+def once(lines: Iterable[Line]) -> Iterator[tuple[str, str]]:
+    """Yield lines with what goes with each; more than `APART` that are alike as one.
+
+    With that goes what goes with the first of them.
+    """
+    found = [Problem(line, (goes,), about=about) for line, goes, about in lines]
+    for one in together(found, lambda _: "", APART + 1):
+        yield one.message, str(one.key[0])
 
 
 def alike(problems: Iterable[Problem], place: Callable[[Problem], Hashable]) -> Iterator[Group]:
@@ -290,4 +304,4 @@ def _value(match: re.Match[str]) -> tuple[float, str]:
     return float(match["number"] or match[0]) * _SCALE.get(match["unit"] or "", 1.0), ""
 
 
-__all__ = ["ALL_NAMED", "NAMED", "Group", "alike", "few", "sentence", "together"]
+__all__ = ["ALL_NAMED", "NAMED", "Group", "Line", "alike", "few", "once", "sentence", "together"]

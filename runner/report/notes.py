@@ -11,10 +11,8 @@ from typing import Any, Final
 
 from ..errors import Problem
 from ..plan import Plan
-from ..recipe.alike import together
+from ..recipe.alike import once, together
 
-_ALIKE: Final = 6
-"""So many steps that failed in one way are told as one."""
 _WORD: Final = re.compile(r"[^\s,:;()'\"]+")
 
 
@@ -42,12 +40,9 @@ def failures(failed: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
         Each with the `id` of the step and its `message`.
     """
     rows = {str(row["id"]): row for row in failed}
-    found = [
-        Problem(str(row["message"]), (step_id,), about=(("step", step_id),))
-        for step_id, row in rows.items()
-    ]
-    for one in together(found, lambda _: "", _ALIKE):
-        yield {**rows[str(one.key[0])], "message": one.message}
+    lines = ((str(row["message"]), step_id, (("step", step_id),)) for step_id, row in rows.items())
+    for message, step_id in once(lines):
+        yield {**rows[step_id], "message": message}
 
 
 __all__ = ["about", "failures", "notes"]
