@@ -10,7 +10,6 @@ from ..heuristics import SPEED_OF_LIGHT
 from ..quantities import human_frequency, parse, split
 from ..stages.draft import Draft, Subject
 from ..stages.picture import Band, Picture
-from ..stages.split import targets as targets_of
 
 FRAMES_DIFFER: Final = 4e-4
 """What a change of frame may do to a frequency: 120 km/s, the Earth's and the Sun's motion."""
@@ -275,7 +274,7 @@ def contsub(draft: Draft, subjects: Sequence[Subject], pictures: Sequence[Pictur
     if settings is None or not settings.fitspec:
         return
     for subject in draft.each("dataset", subjects):
-        for name, field_ids in targets_of(subject).items():
+        for name, field_ids in subject.targets.items():
             observation = subject.observation.part(field_ids)
             try:
                 found = selection.spws(settings.fitspec, observation)

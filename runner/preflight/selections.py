@@ -16,7 +16,6 @@ from ..selection import flag_command
 from ..selection.error import numbers
 from ..stages.draft import Draft, Subject
 from ..stages.image import Picture
-from ..stages.split import targets as targets_of
 
 Params = Mapping[str, Any]
 
@@ -196,7 +195,7 @@ def _contsub(draft: Draft, subject: Subject) -> None:
     contsub = draft.recipe.contsub
     if contsub is None:
         return
-    for name, field_ids in targets_of(subject).items():
+    for name, field_ids in subject.targets.items():
         observation = subject.observation.part(field_ids)
         wrong = selection.check({"spw": contsub.fitspec}, observation)
         for message in wrong.values():
@@ -209,7 +208,7 @@ def _image(draft: Draft, picture: Picture) -> None:
     seen = [
         (
             subject,
-            subject.observation.part(targets_of(subject)[picture.target]),
+            subject.observation.part(subject.targets[picture.target]),
             _for_one(image.tclean, place, count),
         )
         for place, subject in enumerate(picture.subjects)
@@ -283,7 +282,7 @@ def _products(subject: Subject) -> Iterator[tuple[str, tuple[Subject, Observatio
     yield subject.working, (subject, observation)
     if subject.roles.calibrators:
         yield subject.calibrated, (subject, observation.part(subject.roles.calibrators))
-    for name, field_ids in targets_of(subject).items():
+    for name, field_ids in subject.targets.items():
         part = observation.part(field_ids)
         yield subject.target_ms(name), (subject, part)
         yield subject.target_ms(name, contsub=True), (subject, part)

@@ -13,7 +13,6 @@ from ..quantities import human_frequency, human_seconds, parse
 from ..selection.error import listed
 from ..stages.draft import Draft, Subject
 from ..stages.selfcal import Loop
-from ..stages.split import targets as targets_of
 from .solutions import POOR
 
 FEWEST_ANTENNAS = 4
@@ -39,7 +38,7 @@ def check(draft: Draft, subjects: Sequence[Subject], loops: Sequence[Loop]) -> N
     _targets(draft, subjects)
     for loop in draft.each("target", loops, attrgetter("target")):
         parts = [
-            (subject, subject.observation.part(targets_of(subject)[loop.target]))
+            (subject, subject.observation.part(subject.targets[loop.target]))
             for subject in loop.subjects
         ]
         for subject, part in draft.each("dataset", parts, lambda pair: pair[0].name):
@@ -53,7 +52,7 @@ def check(draft: Draft, subjects: Sequence[Subject], loops: Sequence[Loop]) -> N
 
 def _targets(draft: Draft, subjects: Sequence[Subject]) -> None:
     """Refuse patterns that mean no target, or a target that another means, too."""
-    names = list(dict.fromkeys(name for subject in subjects for name in targets_of(subject)))
+    names = list(dict.fromkeys(name for subject in subjects for name in subject.targets))
     taken: dict[str, int] = {}
     for index, settings in enumerate(draft.recipe.selfcal):
         key: KeyPath = ("selfcal", index, "target")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .draft import Draft, Subject, check
-from .split import selfcal_of, targets
+from .split import selfcal_of
 
 
 def steps(draft: Draft, subject: Subject) -> None:
@@ -11,7 +11,7 @@ def steps(draft: Draft, subject: Subject) -> None:
     contsub = draft.recipe.contsub
     if contsub is None:
         return
-    for name in targets(subject):
+    for name in subject.targets:
         selfcal = selfcal_of(draft.recipe, name) is not None
         vis = subject.target_ms(name, selfcal=selfcal)
         out = subject.target_ms(name, contsub=True)

@@ -20,7 +20,6 @@ from . import confined
 from .anchors import Places, Scope, in_order, label
 from .draft import Draft, Subject
 from .image import Picture, final
-from .split import targets as targets_of
 
 
 @dataclass(frozen=True)
@@ -80,7 +79,7 @@ def _instances(
         found = [
             ((name,), _of_target(draft, subject, name))
             for subject in subjects
-            for name in targets_of(subject)
+            for name in subject.targets
         ]
     else:
         found = [((s.name,), _of_dataset(s)) for s in subjects]

@@ -25,7 +25,6 @@ from . import average
 from .average import Averaged
 from .draft import Draft, Subject
 from .split import selfcal_of
-from .split import targets as targets_of
 
 MOSAIC_GRIDDERS = ("mosaic", "awproject", "awphpg", "awp2")
 
@@ -152,7 +151,7 @@ class Picture:
     def parts(self) -> tuple[tuple[Subject, Observation], ...]:
         """The datasets, each with the metadata of the target's MS."""
         return tuple(
-            (subject, subject.observation.part(targets_of(subject)[self.target]))
+            (subject, subject.observation.part(subject.targets[self.target]))
             for subject in self.subjects
         )
 
@@ -254,7 +253,7 @@ def pictures(draft: Draft, subjects: Sequence[Subject]) -> list[Picture]:
     """Return the images of all targets, datasets of one target together."""
     by_target: dict[str, list[Subject]] = {}
     for subject in subjects:
-        for name in targets_of(subject):
+        for name in subject.targets:
             by_target.setdefault(name, []).append(subject)
     found = []
     for index, image in enumerate(draft.recipe.image):

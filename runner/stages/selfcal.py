@@ -23,7 +23,6 @@ from .draft import Draft, Subject, check
 from .image import grid, suffixes
 from .picture import Picture, Reached, decided, mosaicked
 from .split import selfcal_of
-from .split import targets as targets_of
 
 NITER: Final = 10000
 """Most iterations of a clean where the image of the recipe is a dirty one."""
@@ -147,7 +146,7 @@ def loops(draft: Draft, subjects: Sequence[Subject], pictures: Sequence[Picture]
     """
     by_target: dict[str, list[Subject]] = {}
     for subject in subjects:
-        for name in targets_of(subject):
+        for name in subject.targets:
             by_target.setdefault(name, []).append(subject)
     found = []
     for name, having in by_target.items():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -23,13 +22,8 @@ def steps(draft: Draft, subject: Subject) -> None:
         if roles.calibrators and draft.recipe.split.calibrators:
             _split(draft, subject, "calibrators", roles.calibrators, subject.calibrated,
                    (source, column))  # fmt: skip
-    for name, field_ids in targets(subject).items():
+    for name, field_ids in subject.targets.items():
         _split(draft, subject, name, field_ids, subject.target_ms(name), (source, column))
-
-
-def targets(subject: Subject) -> Mapping[str, tuple[int, ...]]:
-    """Return a dataset's targets by name; fields of one name or mosaic are one target."""
-    return subject.targets
 
 
 def selfcal_of(recipe: Recipe, target: str) -> int | None:
