@@ -298,7 +298,7 @@ def _pss_bytes(pid: int) -> int:
 
 
 def in_turns(
-    times: int, names: Sequence[str], run: Callable[[str, int], Sample]
+    times: int, names: Sequence[str], run: Callable[[str, int], Sample | None]
 ) -> Iterator[Sample]:
     """Run each in turns, every other turn the other way round, so that no one is always first.
 
@@ -309,11 +309,12 @@ def in_turns(
     names : sequence of str
         Who.
     run : callable
-        Runs one of them once; takes its name and the number of the turn.
+        Runs one of them once; takes its name and the number of the turn. None where it could not.
     """
     for turn in range(times):
         for name in names if turn % 2 == 0 else reversed(names):
-            yield run(name, turn)
+            if (sample := run(name, turn)) is not None:
+                yield sample
 
 
 def installed(command: Sequence[str | Path]) -> bool:

@@ -82,6 +82,11 @@ def test_turns_alternate_who_is_first(measuring: Any) -> None:
     assert list(runs) == ["a0", "b0", "b1", "a1", "a2", "b2"]
 
 
+def test_who_cannot_run_is_left_out_and_the_others_go_on(measuring: Any) -> None:
+    runs = measuring.in_turns(2, ("a", "b"), lambda name, turn: None if name == "b" else name)
+    assert list(runs) == ["a", "a"]
+
+
 def test_a_table_has_medians_bars_and_who_is_missing(measuring: Any, tmp_path: Path) -> None:
     part = measuring.Part("x", "a part")
     part.samples = [measuring.Sample("peer", s, 2 * s) for s in (1.0, 9.0, 2.0)]
