@@ -7,6 +7,7 @@
 
 Each part is a script of its own beside this one, run in a fresh process. Exits with 1 where a bar
 is missed, a comparison is void, or a part could not be measured; the others are measured even so.
+The files are written after each part: all of them take one to two hours.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _options(argv)
     parts: list[dict[str, Any]] = []
     missing: dict[str, str] = {}
+    text = ""
     with measuring.scratch_folder(options) as scratch:
         for name in options.only or PARTS:
             said = _run(name, scratch / f"{name}.json", options)
@@ -43,7 +45,17 @@ def main(argv: Sequence[str] | None = None) -> int:
                 missing[name] = said
             else:
                 parts += said
-        here = measuring.conditions(scratch)
+            text = _written(parts, missing, scratch, options)
+    sys.stdout.write(text)
+    good = all(f["kept"] for part in parts for f in part["figures"])
+    return 0 if good and not missing and not any(part["wrong"] for part in parts) else 1
+
+
+def _written(
+    parts: list[dict[str, Any]], missing: dict[str, str], scratch: Path, options: argparse.Namespace
+) -> str:
+    """Write what was found until now to the files that were asked for; return it as Markdown."""
+    here = measuring.conditions(scratch)
     found = {"conditions": here, "quick": options.quick, "parts": parts, "missing": missing}
     text = measuring.markdown(found)
     text += "".join(f"\n**{name}** was not measured: {why}\n" for name, why in missing.items())
@@ -51,9 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         options.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     if options.markdown:
         options.markdown.write_text(text, encoding="utf-8")
-    sys.stdout.write(text)
-    good = all(f["kept"] for part in parts for f in part["figures"])
-    return 0 if good and not missing and not any(part["wrong"] for part in parts) else 1
+    return text
 
 
 def _run(name: str, result: Path, options: argparse.Namespace) -> list[dict[str, Any]] | str:
