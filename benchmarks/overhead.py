@@ -62,7 +62,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def beside_actions(folder: Path) -> list[dict[str, float]]:
-    """Return for each step of a run what it took beside its action, in s, by what for."""
+    """Return for each step of a run what it took beside its action, in s, by what for.
+
+    Steps that need no process, for there was nothing to do in them, do not count.
+    """
     started: dict[str, datetime] = {}
     found = []
     lines = (folder / ".casarun" / "journal.jsonl").read_text().splitlines()
@@ -73,6 +76,8 @@ def beside_actions(folder: Path) -> list[dict[str, float]]:
         elif event["event"] == "step-done":
             path = folder / "logs" / event["step"] / "result.json"
             spent: dict[str, float] = json.loads(path.read_text())["spent_s"]
+            if "perform" not in spent:
+                continue
             took = (moment - started[event["step"]]).total_seconds()
             of_action = spent.pop("perform")
             outside = took - event["wall_s"]
