@@ -7,9 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from casarun.engine.results import SKIPPED, read_last_result
-from casarun.files import read_json
-from casarun.folder import RunFolder
 from casarun.observation import Field, Observation
 from casarun.plan import Resources, Step, fingerprints
 from casarun.recipe.model import (
@@ -24,7 +21,7 @@ from casarun.recipe.model import (
 )
 from casarun.stages import costs, costs_images
 from casarun.stages.compile import full
-from support import cli
+from support import cli, expectations
 from support.observations import spw, vla
 
 RECIPES = Path(__file__).parent.parent / "recipes"
@@ -254,28 +251,8 @@ def test_odd_parameters_are_no_crash(odd: dict[str, Any]) -> None:
 
 
 @pytest.mark.casa
-@pytest.mark.parametrize("name", ["ngc5921", "3c273"])
-def test_against_a_real_run(tmp_path: Path, name: str) -> None:
-    """Disk to a factor of 1.5 and memory to one of 2 for each step, time to one of 3 in all."""
-    recipe = RECIPES / f"{name}.toml"
-    run = tmp_path / name
-    cli.casarun("run", recipe, "--output", run, "--jobs", "1", cwd=tmp_path)
-    done = {e["step"]: e for e in cli.events(run) if e["event"] == "step-done"}
-    plan = read_json(RunFolder(run).plan)
-    seconds = {"expected": 0.0, "taken": 0.0}
-    for step in plan["steps"]:
-        expected, event = step["resources"], done[step["id"]]
-        result = read_last_result(RunFolder(run), step["id"])
-        assert result is not None
-        if SKIPPED in result["outcome"] and not event["peak_memory_bytes"]:
-            continue  # the runner passed over it, without a process
-        ratio = expected["memory_bytes"] / event["peak_memory_bytes"]
-        # A round of cleaning that is not needed takes what an idle process does.
-        most = 4 if SKIPPED in result["outcome"] else 2
-        assert 0.6 < ratio < most, (step["id"], ratio)
-        seconds["expected"] += expected["seconds"]
-        seconds["taken"] += event["cpu_s"]
-    assert 1 / 3 < seconds["expected"] / seconds["taken"] < 3
-    held = sum(path.stat().st_size for path in run.rglob("*") if path.is_file())
-    disk = sum(step["resources"]["disk_bytes"] for step in plan["steps"])
-    assert 1 / 1.5 < disk / held < 1.5
+def test_against_a_real_run(tmp_path: Path) -> None:
+    """That of NGC 5921 is held against its plan in test_run_ngc5921."""
+    run = tmp_path / "run"
+    cli.casarun("run", RECIPES / "3c273.toml", "--output", run, "--jobs", "1", cwd=tmp_path)
+    expectations.hold(run)

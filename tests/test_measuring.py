@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -14,16 +15,19 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 
-@pytest.fixture(scope="module")
-def measuring() -> ModuleType:
-    path = ROOT / "benchmarks" / "measuring.py"
-    spec = importlib.util.spec_from_file_location("measuring", path)
+def benchmark(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, ROOT / "benchmarks" / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules["measuring"] = module  # dataclasses look their module up
+    sys.modules[name] = module  # dataclasses look their module up
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def measuring() -> ModuleType:
+    return benchmark("measuring")
 
 
 def test_a_process_counts_with_all_that_it_starts(measuring: Any) -> None:
@@ -115,3 +119,43 @@ def test_a_table_has_medians_bars_and_who_is_missing(measuring: Any, tmp_path: P
 def test_a_comparison_of_different_products_is_void(measuring: Any) -> None:
     part = measuring.Part("x", "a part", wrong=["the peaks differ"])
     assert measuring.finish([part], measuring.parser("x").parse_args([])) == 1
+
+
+def test_what_a_step_takes_beside_its_action(
+    measuring: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    took = {"clean": {"prepare": 0.1, "perform": 2.0, "prove": 0.3}, "idle": {}}
+    lines = []
+    for second, (step, spent) in enumerate(took.items()):
+        lines.append({"t": f"2026-03-01T10:00:0{3 * second}.000Z", "event": "step-started"})
+        lines.append({"t": f"2026-03-01T10:00:0{3 * second + 3}.000Z", "event": "step-done",
+                      "wall_s": 2.5})  # fmt: skip
+        for line in lines[-2:]:
+            line["step"] = step
+        (tmp_path / "logs" / step).mkdir(parents=True)
+        (tmp_path / "logs" / step / "result.json").write_text(json.dumps({"spent_s": spent}))
+    (tmp_path / ".casarun").mkdir()
+    journal = "".join(json.dumps(line) + "\n" for line in lines)
+    (tmp_path / ".casarun" / "journal.jsonl").write_text(journal)
+    overhead = benchmark("overhead")
+    # What the runner passes over, without a process, is not counted.
+    assert overhead.beside_actions(tmp_path) == [
+        {overhead.OUTSIDE: 0.5, "prepare": 0.1, "prove": 0.3, "rest": pytest.approx(0.1)}
+    ]
+
+
+@pytest.mark.casa
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+def test_all_benchmarks_measure_something(tmp_path: Path) -> None:
+    """Bars count for nothing in small cases; that no part is missing does, and equal products."""
+    command = [sys.executable, ROOT / "benchmarks" / "all.py", "--quick"]
+    done = subprocess.run(
+        [*command, "--scratch", tmp_path, "--json", tmp_path / "table.json"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    found = json.loads((tmp_path / "table.json").read_text())
+    assert found["missing"] == {}, done.stderr
+    assert {part["name"] for part in found["parts"]} == set("abcdef")
+    assert [part["wrong"] for part in found["parts"] if part["wrong"]] == []
