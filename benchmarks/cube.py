@@ -133,13 +133,21 @@ def simulated(scratch: Path, options: Namespace) -> Case:
 
 def _measured(case: Case, scratch: Path, options: Namespace) -> Part:
     part = Part("c", f"{case.title}: one tclean, casarun and casa-pclean on {CORES} cores")
-    names = [CASA, OURS]
     if options.pclean is None:
         part.skipped[PEER] = "no Python that has it was named with --pclean"
     elif not measuring.installed([options.pclean, "-c", "import pclean"]):
         part.skipped[PEER] = f"{options.pclean} cannot import pclean"
-    else:
-        names.append(PEER)
+    places = _made(case, scratch, options, part)
+    part.figures = _figures(case, part, options.quick)
+    part.wrong += _differences(case, places[CASA], places[OURS])
+    return part
+
+
+def _made(case: Case, scratch: Path, options: Namespace, part: Part) -> dict[str, Path]:
+    """Make the cube by everybody in turns; return where the last of each is.
+
+    Who is in `part.skipped` takes no part; casa-pclean comes into it where it fails.
+    """
     parameters = _parameters(case, scratch)
     environment = measuring.bare_environment() | {"HOME": str(_home(scratch))}
     places: dict[str, Path] = {}
@@ -163,25 +171,27 @@ def _measured(case: Case, scratch: Path, options: Namespace) -> Part:
             part.skipped[PEER] = str(error).splitlines()[0].removeprefix(f"{PEER} ").rstrip(":")
             return None
 
-    for sample in measuring.in_turns(case.times, names, run):
-        part.samples.append(sample)
-    bar = None if options.quick else LEAST_FASTER
-    part.figures.append(
+    for sample in measuring.in_turns(case.times, (CASA, OURS, PEER), run):
+        part.samples.append(sample)  # one by one, for `run` looks at those before
+    return places
+
+
+def _figures(case: Case, part: Part, quick: bool) -> list[Figure]:
+    """Return the ratios of the times that were taken; small cases have no bars for them."""
+    found = [
         Figure(f"{case.title}: one tclean's wall time over casarun's", part.ratio(CASA, OURS),
-               least=bar)
-    )  # fmt: skip
+               least=None if quick else LEAST_FASTER)
+    ]  # fmt: skip
     if PEER not in part.skipped:
-        least = None if options.quick else 1.0
-        part.figures.append(
+        found.append(
             Figure(f"{case.title}: casa-pclean's over casarun's", part.ratio(PEER, OURS),
-                   least=least)
+                   least=None if quick else 1.0)
         )  # fmt: skip
-    part.figures.append(
+    found.append(
         Figure(f"{case.title}: casarun's peak memory over its bound",
                part.median(OURS, "peak_memory_bytes") / (case.memory_gb * 1e9), most=1.0)
     )  # fmt: skip
-    part.wrong += _differences(case, places[CASA], places[OURS])
-    return part
+    return found
 
 
 def _parameters(case: Case, scratch: Path) -> Path:

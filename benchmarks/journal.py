@@ -312,10 +312,15 @@ def all_of(scratch: Path, options: argparse.Namespace) -> dict[str, Any]:
         found["idle of 20,000"] = measure("idle", large, IDLE_DATASETS)
         if not options.no_recipe:
             found["recipe"] = measure("recipe", scratch / "ngc5921")
-    survey = scratch / "survey"
-    found["many"] = measure("many", survey, MANY_DATASETS)
-    found["many commands"] = many_commands(survey, options.times, options.cold)
-    return found
+    return found | of_many(scratch / "survey", options.times, options.cold)
+
+
+def of_many(survey: Path, times: int, cold: bool) -> dict[str, Any]:
+    """Run a recipe of many datasets without CASA, then call the command line on it."""
+    many = measure("many", survey, MANY_DATASETS)
+    commands = many_commands(survey, times, cold)
+    peak_bytes = max(one["peak_bytes"] for one in (many, *commands.values()))
+    return {"many": many, "many commands": commands, "many peak_bytes": peak_bytes}
 
 
 def missed(found: Mapping[str, Any]) -> list[str]:
@@ -325,7 +330,7 @@ def missed(found: Mapping[str, Any]) -> list[str]:
     for what, one in commands.items():
         if one["wall_s"] >= IDLE_BAR_S and what not in COLD:
             wrong.append(f"{what}: {one['wall_s']:.1f} s, not under {IDLE_BAR_S:.0f} s")
-    most_bytes = max(one["peak_bytes"] for one in (found["many"], *commands.values()))
+    most_bytes = found["many peak_bytes"]
     if most_bytes >= IDLE_BAR_BYTES:
         wrong.append(f"many: {most_bytes / 1e6:.0f} MB, not under 300 MB")
     return wrong

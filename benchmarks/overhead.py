@@ -2,10 +2,9 @@
 
 Runs ``recipes/ngc5921.toml`` one step at a time and adds up, from the journal and the steps' own
 accounts, what was not spent in the action itself: the fork, the journal, the scheduler, the work
-folder, saved states, syncs; and proofs, which read what was made, and for which there is no bar.
-Then the same command once more, which has nothing to do; and commands on a recipe of 834 datasets
-and 20,000 steps that were run without CASA: none must run, all are planned, one parameter is
-another.
+folder, saved states, proofs (which read what was made), syncs. Then the same command once more,
+which has nothing to do; and commands on a recipe of 834 datasets and 20,000 steps that were run
+without CASA: none must run, all are planned, one parameter is another.
 
     python benchmarks/overhead.py --scratch DISK
 """
@@ -18,15 +17,12 @@ import sys
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import journal
 import measuring
 from measuring import CASARUN, RECIPE, Figure, Part
 
 MOST_S = 0.05
-IDLE_MOST_S = 3.0
-IDLE_MOST_MB = 300.0
 OUTSIDE = "fork, journal, scheduler"
 FIRST, AGAIN = "one step at a time", "again: nothing to do"
 
@@ -48,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         bare = 1e3 * statistics.mean(sum(one.values()) - one["prove"] for one in overheads)
         part.figures = [
             Figure("beside action and proofs a step takes, mean", bare, "ms", 1e3 * MOST_S),
-            Figure("with proofs, median", 1e3 * statistics.median(sums), "ms"),
+            Figure("with proofs, median", 1e3 * statistics.median(sums), "ms", 1e3 * MOST_S),
             Figure("with proofs, mean", 1e3 * statistics.mean(sums), "ms"),
             *(
                 Figure(
@@ -97,16 +93,15 @@ def many(scratch: Path, times: int) -> list[Figure]:
 
     Its run was made without CASA, from its TOML to its report.
     """
-    survey = scratch / "survey"
-    run: dict[str, Any] = journal.measure("many", survey, journal.MANY_DATASETS)
-    found = journal.many_commands(survey, times, cold=False)
-    peak_bytes = max(one["peak_bytes"] for one in (run, *found.values()))
+    found = journal.of_many(scratch / "survey", times, cold=False)
+    steps = f"{found['many']['steps']:,} steps"
+    most_mb, peak_mb = journal.IDLE_BAR_BYTES / 1e6, found["many peak_bytes"] / 1e6
     return [
         *(
-            Figure(f"{run['steps']:,} steps, {what}", one["wall_s"], "s", IDLE_MOST_S)
-            for what, one in found.items()
+            Figure(f"{steps}, {what}", one["wall_s"], "s", journal.IDLE_BAR_S)
+            for what, one in found["many commands"].items()
         ),
-        Figure("the most memory of these and of the run", peak_bytes / 1e6, "MB", IDLE_MOST_MB),
+        Figure("the most memory of these and of the run", peak_mb, "MB", most_mb),
     ]
 
 
