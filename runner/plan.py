@@ -409,22 +409,29 @@ def fingerprints(
         for path in step.reads + step.updates:
             if path in inputs and path not in seen:
                 seen[path] = inputs[path]
-        content = {
-            "action": step.action,
-            "params": step.params,
-            "checks": [{"name": check.name, "params": check.params} for check in step.checks],
-            "writes": step.writes,
-            "updates": step.updates,
-            "state": seen,
-            "versions": software,
-        }
-        if step.fallbacks:
-            content["fallbacks"] = step.fallbacks
-        result[step.id] = digest(content)
+        result[step.id] = digest(_determining(step, seen, software))
         touches.add(step.writes + step.updates)
         for path in step.writes + step.updates:
             state[path] = result[step.id]
     return result
+
+
+def _determining(
+    step: Step, seen: Mapping[str, str], software: Mapping[str, str]
+) -> dict[str, Json]:
+    """Return all that determines a step's products, what it finds included."""
+    content: dict[str, Json] = {
+        "action": step.action,
+        "params": step.params,
+        "checks": [{"name": check.name, "params": check.params} for check in step.checks],
+        "writes": step.writes,
+        "updates": step.updates,
+        "state": seen,
+        "versions": software,
+    }
+    if step.fallbacks:
+        content["fallbacks"] = step.fallbacks
+    return content
 
 
 _CANONICAL = json.JSONEncoder(

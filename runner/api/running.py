@@ -96,10 +96,7 @@ def run(
         if listener:
             listener({"event": "run-opened", "folder": str(reduction.folder.root)})
         if options.fresh:
-            _require_nothing_lost(reduction)
-            require_inside(reduction.folder)
-            products_change(reduction.folder)
-            wipe(reduction.folder)
+            _begin_anew(reduction)
         if not (reduction.folder.journal.exists() or reduction.loaded.watching):
             executor.warm_up()  # steps will run: CASA is imported meanwhile
         from .reducing import run_held
@@ -129,6 +126,14 @@ def _no_job(folder: RunFolder) -> None:
         from ..engine.slice_files import absorb
 
         absorb(folder)
+
+
+def _begin_anew(reduction: Reduction) -> None:
+    """Empty the run folder, where nothing is lost by that."""
+    _require_nothing_lost(reduction)
+    require_inside(reduction.folder)
+    products_change(reduction.folder)
+    wipe(reduction.folder)
 
 
 def _require_nothing_lost(reduction: Reduction) -> None:

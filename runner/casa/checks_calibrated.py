@@ -51,15 +51,7 @@ def amplitude(given: Mapping[str, Any], evidence: Evidence) -> dict[str, Json]:
         If the two differ by more than a factor of 2 in a spectral window.
     """
     path, field = Path(given["path"]), str(given["field"])
-    if given.get("fluxscale"):
-        found = _of_all_hands(_means_corrected(path, int(field), {}))
-        wanted, origin = _scaled(Path(given["fluxscale"]), field), "fluxscale"
-    else:
-        channels = _some_channels(path)
-        by_hand = _means_corrected(path, int(field), channels)
-        hand = max(by_hand, key=lambda name: _number(by_hand[name]), default="")
-        found = _of_all_hands({hand: by_hand[hand]} if hand else {})
-        wanted, origin = _means_of_model(path, field, hand, channels), "its model"
+    found, wanted, origin = _means(path, field, given.get("fluxscale", ""))
     ratios = _ratios(found, wanted)
     for spw, ratio in ratios.items():
         if not 1 / _ABSURD < ratio < _ABSURD:
@@ -105,6 +97,20 @@ def _some_channels(path: Path) -> dict[int, list[int]]:
         spw: sorted({int(n * (0.125 + 0.75 * (k + 0.5) / _CHANNELS)) for k in range(_CHANNELS)})
         for spw, n in enumerate(numbers)
     }
+
+
+def _means(
+    path: Path, field: str, fluxscale: str
+) -> tuple[dict[int, tuple[float, float]], dict[int, float], str]:
+    """Return a field's means, what they should be (Jy, by spectral window), and who says so."""
+    if fluxscale:
+        found = _of_all_hands(_means_corrected(path, int(field), {}))
+        return found, _scaled(Path(fluxscale), field), "fluxscale"
+    channels = _some_channels(path)
+    by_hand = _means_corrected(path, int(field), channels)
+    hand = max(by_hand, key=lambda name: _number(by_hand[name]), default="")
+    found = _of_all_hands({hand: by_hand[hand]} if hand else {})
+    return found, _means_of_model(path, field, hand, channels), "its model"
 
 
 def _means_corrected(

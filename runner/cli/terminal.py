@@ -70,16 +70,18 @@ class Lines:
 
     def tell(self, event: Mapping[str, Any]) -> None:
         """Take an event of the run."""
-        step = str(event.get("step", ""))
-        title = self.titles.get(step, "")
-        name = f"{step}: {title}" if title else step
-        kind = event["event"]
+        step, kind = str(event.get("step", "")), str(event["event"])
         if kind == "dataset-noted":
             self.pending.append(event)  # of many that come at once, much is alike
             return
         self.flush()
         if kind in ("step-done", "step-skipped"):
             self.finished += 1
+        if not self._tell_trouble(kind, step, event) and not self.quiet:
+            self._tell_progress(kind, step, event)
+
+    def _tell_trouble(self, kind: str, step: str, event: Mapping[str, Any]) -> bool:
+        """Say what is said of a run that is to be quiet, too; tell whether the event was such."""
         if kind == "step-failed":
             self.say(f"{step} failed ({event['cause']}): {event['message']}", "red")
             if event.get("advice"):
@@ -96,29 +98,37 @@ class Lines:
             self._tell_jobs(event)
         elif kind == "notifier-failed":
             self.say(f"the notifier {event['name']} has told nobody: {event['message']}", "red")
-        elif self.quiet:
-            return
-        elif kind == "run-opened":
+        else:
+            return False
+        return True
+
+    def _tell_progress(self, kind: str, step: str, event: Mapping[str, Any]) -> None:
+        title = self.titles.get(step, "")
+        name = f"{step}: {title}" if title else step
+        if kind == "run-opened":
             self.say(f"run folder {event['folder']}")
         elif kind == "product-restored":
             self.say(str(event["said"]))
         elif kind == "step-started" and self.verbose:
             self.say(f"{name} ({event['reason']})")
         elif kind == "step-done":
-            took = human_seconds(float(event["wall_s"]))
-            of = f"[{self.finished}/{self.total}] " if self.total else ""
-            note = str(event.get("note", ""))
-            if note:
-                # Many steps may have nothing to do for one reason: all rounds after the last.
-                if note not in self.noted or self.verbose:
-                    self.say(f"{of}{name}: nothing to do: {note}")
-                self.noted.add(note)
-            elif event.get("said"):
-                self.say(f"{of}{name}: {event['said']} ({took})")
-            else:
-                self.say(f"{of}{name} ({took})")
+            self._tell_done(name, event)
         elif kind == "step-skipped" and self.verbose:
             self.say(f"{name}: kept, {event['reason']}")
+
+    def _tell_done(self, name: str, event: Mapping[str, Any]) -> None:
+        took = human_seconds(float(event["wall_s"]))
+        of = f"[{self.finished}/{self.total}] " if self.total else ""
+        note = str(event.get("note", ""))
+        if note:
+            # Many steps may have nothing to do for one reason: all rounds after the last.
+            if note not in self.noted or self.verbose:
+                self.say(f"{of}{name}: nothing to do: {note}")
+            self.noted.add(note)
+        elif event.get("said"):
+            self.say(f"{of}{name}: {event['said']} ({took})")
+        else:
+            self.say(f"{of}{name} ({took})")
 
     def flush(self) -> None:
         """Say what is to be said of datasets that came, wait or are gone."""

@@ -67,17 +67,9 @@ def clean(params: Params) -> Outcome:
     if why := _why_not(place, state, done):
         return idle(params, why, params["products"])
     source = _source(params, state, earlier, done)
-    settings = _settings(params, source)
-    if state.get("threshold_jy") is not None:
-        settings["threshold"] = f"{state['threshold_jy']:.9g}Jy"
-        settings["niter"] = int(settings["niter"]) - int(state["earlier_iterations"])
+    settings = _settings(params, source, start, state)
     carry_over(params, source)
     descent = _Descent(settings, start, state.get("rungs"))
-    own = read_numbers(params["own"])
-    if settings.get("usemask") == _AUTO:
-        # CASA scales this by the PSFs of the range alone.
-        scale = start["psf_sidelobe"] / own["psf_sidelobe"] if own["psf_sidelobe"] else 1.0
-        settings["sidelobethreshold"] = float(settings["sidelobethreshold"]) * scale
     beam = {"restoringbeam": start["common_beam"]} if params["common"] else {}
     with place.imaging({**settings, **beam}, cleaning=True) as imaging:
         descent.go(imaging, place)
@@ -127,10 +119,19 @@ def _source(
     return str(earlier[made[-1]]["prefix"]) if made else str(params["dirty"])
 
 
-def _settings(params: Params, source: str) -> dict[str, Any]:
+def _settings(params: Params, source: str, start: Params, state: Params) -> dict[str, Any]:
+    """Return tclean's parameters for this range and round."""
     settings = {**params["tclean"], "imagename": params["prefix"]}
     if settings.get("usemask") == "user" and source != params["dirty"]:
         settings.pop("mask", None)  # CASA has made an image of the mask already
+    if state.get("threshold_jy") is not None:
+        settings["threshold"] = f"{state['threshold_jy']:.9g}Jy"
+        settings["niter"] = int(settings["niter"]) - int(state["earlier_iterations"])
+    if settings.get("usemask") == _AUTO:
+        own = read_numbers(params["own"])
+        # CASA scales this by the PSFs of the range alone.
+        scale = start["psf_sidelobe"] / own["psf_sidelobe"] if own["psf_sidelobe"] else 1.0
+        settings["sidelobethreshold"] = float(settings["sidelobethreshold"]) * scale
     return settings
 
 

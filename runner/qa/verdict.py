@@ -57,13 +57,7 @@ def assemble(
     dict
         The content of ``qa/metrics.json``, after ``schemas/metrics.schema.json``.
     """
-    checks: list[dict[str, Any]] = []
-    for item in missing:
-        text = f"not made: {item['reason']}"
-        checks.append(_check("product_made", item["subject"], FAIL, False, True, text))
-    for item in fallbacks:
-        text = f"diverged with the recipe's own parameters; made with {item['parameters']} instead"
-        checks.append(_check("fallbacks_used", item["subject"], WARN, item["diverged"], 0, text))
+    checks = [*_product_checks(missing, fallbacks)]
     for name, numbers in datasets.items():
         checks.extend(_dataset_checks(name, numbers, limits))
     for target, numbers in (selfcal or {}).items():
@@ -90,6 +84,18 @@ def assemble(
             for numbers in cubes
         },
     }
+
+
+def _product_checks(
+    missing: Sequence[Mapping[str, str]], fallbacks: Sequence[Mapping[str, Any]]
+) -> Iterator[dict[str, Any]]:
+    """Yield the checks of products that are not there, or not as the recipe first wanted them."""
+    for item in missing:
+        text = f"not made: {item['reason']}"
+        yield _check("product_made", item["subject"], FAIL, False, True, text)
+    for item in fallbacks:
+        text = f"diverged with the recipe's own parameters; made with {item['parameters']} instead"
+        yield _check("fallbacks_used", item["subject"], WARN, item["diverged"], 0, text)
 
 
 def name_of_cube(numbers: Numbers) -> str:

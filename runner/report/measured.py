@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, Final
 from urllib.parse import quote
 
 from ..quantities import human_bytes
@@ -264,6 +264,19 @@ def _ratio(numbers: Mapping[str, Any], key: str, what: str) -> str:
     return "" if value is None else f"{value:.2f} {what}"
 
 
+_UNMEASURED: Final = {
+    "dynamic range": "dynamic_range", "noise": "rms_noise_jy_per_beam",
+    "peak": "peak_jy_per_beam", "flux density in the model": "model_flux_jy",
+    "synthesized beam": "bmaj_arcsec",
+    "largest residual": "residual_peak_jy_per_beam",
+    "noise that the data allow": "thermal_noise_jy_per_beam",
+    "noise of the array's SEFD": "array_noise_jy_per_beam",
+    "residual's excess kurtosis": "residual_kurtosis",
+    "bowl around the emission": "bowl_sigma",
+}  # fmt: skip
+"""By row of an image's table, the number whose ``_reason`` says why there is none."""
+
+
 def _image_rows(numbers: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """Return (what, value, remark) for the table of an image's numbers."""
     position = numbers["peak_position"]
@@ -303,16 +316,8 @@ def _image_rows(numbers: Mapping[str, Any]) -> list[tuple[str, str, str]]:
          _ratio(numbers, "bowl_significance", "standard errors deep")),
         *regions.rows(numbers),
     ]  # fmt: skip
-    reasons = {"dynamic range": "dynamic_range", "noise": "rms_noise_jy_per_beam",
-               "peak": "peak_jy_per_beam", "flux density in the model": "model_flux_jy",
-               "synthesized beam": "bmaj_arcsec",
-               "largest residual": "residual_peak_jy_per_beam",
-               "noise that the data allow": "thermal_noise_jy_per_beam",
-               "noise of the array's SEFD": "array_noise_jy_per_beam",
-               "residual's excess kurtosis": "residual_kurtosis",
-               "bowl around the emission": "bowl_sigma"}  # fmt: skip
     return [
-        (what, value, str(numbers.get(f"{reasons.get(what, '')}_reason") or remark))
+        (what, value, str(numbers.get(f"{_UNMEASURED.get(what, '')}_reason") or remark))
         for what, value, remark in rows
         if value
     ]
