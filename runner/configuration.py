@@ -17,10 +17,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
 
-from .errors import Problem, RefusedError, did_you_mean, with_advice
+from .errors import Problem, did_you_mean, with_advice
 from .quantities import parse as quantity
 from .recipe.formats import FORMATS
-from .recipe.positions import Source, render
+from .recipe.positions import Source, refused
 from .recipe.reading import parse, read
 from .recipe.schema import against, shown
 
@@ -124,7 +124,7 @@ def configured(environ: Mapping[str, str] | None = None) -> Configuration:
     document = parse(source)
     problems = [*_trusted(path), *against(document, _schema(), ()), *_notifiers(document)]
     if problems:
-        raise RefusedError(problems, render(problems, source))
+        raise refused(problems, source)
     notifiers = {name: _notifier(name, table) for name, table in document.get("notify", {}).items()}
     network = tuple(document.get("allow", {}).get("network", ()))
     return Configuration(path, document, notifiers, network)

@@ -46,7 +46,11 @@ class Problem:
     severity : {"error", "warning"}
         Errors refuse the recipe, warnings are shown.
     line, column : int or None
-        One-based place, where it is known without the key (syntax errors).
+        One-based place, where it is known without the key (syntax errors), or once the problem
+        is part of a refusal.
+    where : str
+        The file of that place, as the user named it, or the option (``--set ...``) that gave the
+        value; empty until the problem is part of a refusal.
     at_key : bool
         Point at the key rather than at its value.
     about : tuple of (str, str)
@@ -60,6 +64,7 @@ class Problem:
     line: int | None = None
     column: int | None = None
     at_key: bool = False
+    where: str = field(default="", compare=False)
     about: tuple[tuple[str, str], ...] = field(default=(), compare=False)
 
 

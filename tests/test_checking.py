@@ -58,6 +58,7 @@ def test_a_program_is_told_each_problem_by_itself() -> None:
         assert problem["message"].startswith(f"no such file: '{file}'")
         assert (problem["severity"], problem["key"]) == ("error", f"dataset[{n}].vis")
         assert problem["about"] == {"file": file}
+        assert (problem["where"], problem["line"], problem["column"]) == ("gone.toml", 3 + 2 * n, 7)
     assert len(refused["problems"]) == 30
     assert good == {"recipe": "good.toml", "fine": True, "problems": []}
 
@@ -70,13 +71,26 @@ def test_a_program_is_told_warnings_lines_and_what_else_is_wrong() -> None:
     assert warned["fine"]
     assert warned["problems"] == [
         {"severity": "warning", "key": "dataset[0].settle",
-         "message": "has no effect without watch = true", "about": {}}
+         "message": "has no effect without watch = true", "about": {},
+         "where": "warned.toml", "line": 4, "column": 1}
     ]  # fmt: skip
-    assert (syntax["fine"], syntax["problems"][0]["line"]) == (False, 1)
+    (wrong,) = syntax["problems"]
+    assert (syntax["fine"], wrong["where"], wrong["line"]) == (False, "syntax.toml", 1)
     assert gone["problems"][0]["message"].startswith("no such file; did you mean")
     assert as_json("--static", "warned.toml")[0] == 0
     usage = CliRunner().invoke(cli, ["check", "--json", "--explain", "warned.toml"])
     assert "give either --explain or --json, not both" in usage.output
+
+
+def test_a_program_is_told_the_file_or_the_option_that_a_problem_stands_in() -> None:
+    Path("base.toml").write_text("casarun = 1\n[flag]\nquack = 10\n")
+    Path("r.toml").write_text('extends = ["base.toml"]\n' + GOOD)
+    _, (found,) = as_json("--static", "r.toml", "--set", "resources.cores=-1")
+    told = {problem["key"]: problem for problem in found["problems"]}
+    flag, cores = told["flag.quack"], told["resources.cores"]
+    assert (flag["where"], flag["line"], flag["column"]) == ("base.toml", 3, 9)
+    assert cores["where"] == "--set resources.cores=-1"
+    assert "line" not in cores
 
 
 def test_what_is_explained_of_many_datasets_is_told_once(

@@ -17,7 +17,7 @@ from ..folder import PRODUCT_FOLDERS, RECORDS, RunFolder, strange_in
 from ..lock import FolderLock, patiently
 from ..recipe.load import LoadedRecipe, load
 from ..recipe.model import Dataset
-from ..recipe.positions import render
+from ..recipe.positions import refused
 from ..recipe.schema import judge
 
 _MOMENT_S: Final = 2.0
@@ -68,7 +68,7 @@ class Reduction:
 
     def refused(self, problems: Sequence[Problem]) -> RefusedError:
         """Return the refusal that shows problems at their places in the recipe."""
-        return RefusedError(problems, render(problems, self.loaded.source))
+        return refused(problems, self.loaded.source)
 
 
 def open_recipe(recipe: Path, options: Options) -> Reduction:
@@ -108,8 +108,7 @@ def _against_casa(loaded: LoadedRecipe) -> LoadedRecipe:
     found = static(loaded.recipe)
     warnings = (*loaded.warnings, *(p for p in found if p.severity == "warning"))
     if any(problem.severity == "error" for problem in found):
-        problems = [*loaded.warnings, *found]
-        raise RefusedError(problems, render(problems, loaded.source))
+        raise refused([*loaded.warnings, *found], loaded.source)
     return replace(loaded, warnings=warnings)
 
 

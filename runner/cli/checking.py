@@ -14,6 +14,7 @@ import click
 from .. import api
 from ..errors import CasarunError, ExitCode, Problem, RefusedError, dotted, printable
 from ..recipe.alike import ALL_NAMED
+from ..recipe.positions import at_place
 from . import kinds
 
 if TYPE_CHECKING:
@@ -81,19 +82,24 @@ def _found(recipe: Path, options: api.Options, static: bool) -> Sequence[Problem
         If it is not.
     """
     if static:
-        return api.open_recipe(recipe, options).loaded.warnings
+        loaded = api.open_recipe(recipe, options).loaded
+        return [at_place(problem, loaded.source) for problem in loaded.warnings]
     planned = api.plan(recipe, options)
     planned.need_machine()
-    return planned.warnings
+    return [at_place(problem, planned.reduction.loaded.source) for problem in planned.warnings]
 
 
 def _as_json(problem: Problem) -> dict[str, Any]:
-    """Return a problem for a program: what the recipe says at a key, of whom what is wrong."""
+    """Return a problem for a program: what is wrong, where, and of whom.
+
+    The place is a file, with line and column where one is known, or the option that gave the value.
+    """
     found: dict[str, Any] = {
         "severity": problem.severity,
         "key": dotted(problem.key),
         "message": problem.message,
         "about": dict(problem.about),
+        "where": problem.where,
     }
     if problem.line is not None:
         found |= {"line": problem.line, "column": problem.column}

@@ -10,7 +10,7 @@ import click
 from ..errors import ExitCode, Problem, RefusedError, printable
 from ..files import write_atomic
 from ..recipe.format import formatted
-from ..recipe.positions import Source, render
+from ..recipe.positions import Source, refused
 from ..recipe.reading import parse, read
 
 
@@ -58,8 +58,7 @@ def _formatted(text: str, name: str) -> str:
     try:
         return formatted(text)
     except ValueError as error:
-        problem = Problem(str(error))
-        raise RefusedError([problem], render([problem], source)) from None
+        raise refused([Problem(str(error))], source) from None
 
 
 def _as_it_is(recipe: Path) -> str:

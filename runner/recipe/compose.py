@@ -17,7 +17,7 @@ from .matrix import Swept, with_matrix
 from .merge import NOT_MERGED, Merged
 from .observing_log import with_logs
 from .overrides import Overridden, override, parts_of, said, value_of
-from .positions import Origin, Source, render
+from .positions import Origin, Source, refused
 from .reading import require_bounded
 from .schema import against, schema
 from .variables import Variable, Variables
@@ -103,10 +103,10 @@ def _raise(found: Sequence[tuple[Source, Sequence[Problem]]]) -> None:
     RefusedError
         If anything is.
     """
-    problems = [problem for _, some in found for problem in some]
-    if problems:
-        said = "\n".join(render(some, source) for source, some in found if some)
-        raise RefusedError(problems, said)
+    refusals = [refused(some, source) for source, some in found if some]
+    if refusals:
+        problems = [problem for refusal in refusals for problem in refusal.problems]
+        raise RefusedError(problems, "\n".join(map(str, refusals)))
 
 
 def _merged(parts: Sequence[Part], variables: Variables) -> Merged:

@@ -13,9 +13,9 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
 
-from ..errors import Problem, RefusedError, did_you_mean
+from ..errors import Problem, did_you_mean
 from .paths import expanded
-from .positions import Source, render
+from .positions import Source, refused
 from .reading import beside, named, parse, read, require_bounded, require_known_version
 from .schema import against, schema, shown
 
@@ -108,17 +108,16 @@ class _Gatherer:
     def _count(self, source: Source, chain: Sequence[tuple[Path, str]]) -> None:
         self.left -= len(source.text.encode(errors="replace"))
         if chain and self.left < 0:
-            raise _refused(source, [Problem(
-                f"makes the recipe larger than {_BYTES // 1_000_000} MB with all that it extends"
-            )])  # fmt: skip
+            larger = f"larger than {_BYTES // 1_000_000} MB with all that it extends"
+            raise refused([Problem(f"makes the recipe {larger}")], source)
         if len(self.parts) >= MOST:
-            raise _refused(source, [Problem(f"makes the recipe one of more than {MOST} files")])
+            raise refused([Problem(f"makes the recipe one of more than {MOST} files")], source)
 
     def _bases(self, part: Part, chain: tuple[tuple[Path, str], ...]) -> None:
         given = part.document.get("extends", [])
         problems = against(given, schema()["properties"]["extends"], ("extends",))
         if problems:
-            raise _refused(part.source, problems)
+            raise refused(problems, part.source)
         wanted: list[tuple[Path, str]] = []
         for index, text in enumerate([given] if isinstance(given, str) else given):
             key = ("extends",) if isinstance(given, str) else ("extends", index)
@@ -130,7 +129,7 @@ class _Gatherer:
             else:
                 wanted.append(found)
         if problems:
-            raise _refused(part.source, problems)
+            raise refused(problems, part.source)
         for path, name in wanted:
             if path.resolve() not in self.known:
                 self.add(path, name, chain)
@@ -196,10 +195,6 @@ def _require_recipe(document: Mapping[str, Any], source: Source) -> None:
         If it does not say which version of the recipe language it is written in.
     """
     if "casarun" not in document:
-        raise _refused(
-            source, [Problem("is no recipe that can be extended: it does not say casarun = 1")]
+        raise refused(
+            [Problem("is no recipe that can be extended: it does not say casarun = 1")], source
         )
-
-
-def _refused(source: Source, problems: Sequence[Problem]) -> RefusedError:
-    return RefusedError(problems, render(problems, source))

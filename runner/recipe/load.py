@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from ..configuration import configured
-from ..errors import KeyPath, Problem, RefusedError
+from ..errors import KeyPath, Problem
 from . import rules, schema
 from .build import build
 from .compose import compose
 from .matrix import Swept
 from .model import Recipe
 from .paths import AnyEnvironment, Paths, Watching, casadata_folder
-from .positions import Source, in_order, render
+from .positions import Source, in_order, refused, render
 from .variables import Variable
 
 
@@ -112,8 +112,7 @@ def load(
         paths.keep_inside(document)
     problems += [problem for problem in paths.problems if problem.key not in said]
     if any(problem.severity == "error" for problem in problems):
-        problems = in_order(problems, source)
-        raise RefusedError(problems, render(problems, source))
+        raise refused(in_order(problems, source), source)
     source = replace(source, moved=_really_moved(paths.moved))
     return LoadedRecipe(
         build(resolved, path), source, tuple(problems), document,

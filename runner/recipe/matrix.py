@@ -12,12 +12,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from ..errors import KeyPath, Problem, RefusedError
+from ..errors import KeyPath, Problem
 from ..folder import file_safe
 from .expanded import Expanded
 from .naming import LONGEST, label
 from .overrides import entry, parts_of
-from .positions import Origin, Source, render
+from .positions import Origin, Source, refused
 from .schema import against, schema, shown
 from .variables import placed
 
@@ -100,7 +100,7 @@ def with_matrix(
         else:
             result.add(index, table, source)
     if problems:
-        raise RefusedError(problems, render(problems, source))
+        raise refused(problems, source)
     rest = {key: value for key, value in document.items() if key != "matrix"}
     return (*result.finish(rest, source), swept)
 

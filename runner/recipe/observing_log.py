@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from ..errors import KeyPath, Problem, RefusedError, did_you_mean
+from ..errors import KeyPath, Problem, did_you_mean
 from .expanded import Expanded
 from .paths import REFERENCE, expanded
-from .positions import Origin, Source, render
+from .positions import Origin, Source, refused
 from .reading import beside, named, read
 from .rules import tables
 from .schema import shown
@@ -78,7 +78,7 @@ def with_logs(
         if not problems:
             _add_rows(result, index, template, log, rows, source, variables)
     if problems:
-        raise RefusedError(problems, render(problems, source))
+        raise refused(problems, source)
     return result.finish(document, source)
 
 
@@ -115,9 +115,9 @@ def _rows(log: Source) -> list[Row]:
         if line.strip() and not line.startswith("#")
     ]
     if len(lines) < 2:
-        raise _refused(log, [Problem("has no rows: a line of column names, then one a dataset")])
+        raise refused([Problem("has no rows: a line of column names, then one a dataset")], log)
     if len(lines) - 1 > MOST:
-        raise _refused(log, [Problem(f"has more than {MOST:,} rows: make a recipe of each part")])
+        raise refused([Problem(f"has more than {MOST:,} rows: make a recipe of each part")], log)
     delimiter = _delimiter(log.lines, lines[0][1])
     (head, first), *others = lines
     columns = _cells(first, delimiter)
@@ -139,7 +139,7 @@ def _rows(log: Source) -> list[Row]:
         else:
             rows.append(Row(number, dict(zip(columns, cells, strict=True))))
     if problems:
-        raise _refused(log, problems)
+        raise refused(problems, log)
     return rows
 
 
@@ -205,7 +205,3 @@ def _add_rows(
 
 def _uses(text: str, row: Row) -> bool:
     return any(match[2] in row.texts for match in REFERENCE.finditer(text))
-
-
-def _refused(log: Source, problems: Sequence[Problem]) -> RefusedError:
-    return RefusedError(problems, render(problems, log))

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import KeyPath, Problem, dotted, printable
+from ..errors import KeyPath, Problem, RefusedError, dotted, printable
 from .alike import together
 
 if TYPE_CHECKING:
@@ -273,6 +273,33 @@ def render(problems: Iterable[Problem], source: Source) -> str:
     return "\n".join(said)
 
 
+def refused(problems: Iterable[Problem], source: Source) -> RefusedError:
+    """Return the refusal of what is wrong with a recipe: each problem at its place.
+
+    Parameters
+    ----------
+    problems : iterable of Problem
+        All that was found.
+    source : Source
+        The recipe that they are about.
+    """
+    placed = [at_place(problem, source) for problem in problems]
+    return RefusedError(placed, render(placed, source))
+
+
+def at_place(problem: Problem, source: Source) -> Problem:
+    """Return a problem that says where it stands: file, or option, and line."""
+    origin, span = _place(problem, source)
+    where = _where(problem, origin, source)
+    if span is None:
+        return replace(problem, where=where)
+    return replace(problem, where=where, line=span.line, column=span.column)
+
+
+def _where(problem: Problem, origin: Origin, source: Source) -> str:
+    return source.override(source.in_document(problem.key)) or origin.source.name
+
+
 def as_told(problems: Iterable[Problem], source: Source) -> list[Problem]:
     """Return problems with those that are alike, and stand at one place, as one."""
     return together(problems, lambda problem: source.in_document(problem.key))
@@ -286,7 +313,7 @@ def in_order(problems: Iterable[Problem], source: Source) -> list[Problem]:
 def _place(problem: Problem, source: Source) -> tuple[Origin, Span | None]:
     """Return where a problem stands."""
     key = source.in_document(problem.key)
-    if problem.line is not None:
+    if problem.line is not None and not (problem.where and problem.key):
         column = problem.column or 1
         return Origin(source, key), Span(problem.line, column, column + 1)
     if source.override(key) is not None:
@@ -304,7 +331,7 @@ def _order(place: tuple[Origin, Span | None], source: Source) -> tuple[str, int,
 
 def _render(problem: Problem, place: tuple[Origin, Span | None], source: Source) -> str:
     origin, span = place
-    where = source.override(source.in_document(problem.key)) or origin.source.name
+    where = _where(problem, origin, source)
     if span:
         where += f":{span.line}:{span.column}"
     about = [where, "warning"] if problem.severity == "warning" else [where]

@@ -12,7 +12,7 @@ import tomli
 
 from ..errors import Problem, RefusedError, did_you_mean
 from . import bounds
-from .positions import Source, render
+from .positions import Source, refused
 from .schema import shown
 
 VERSION: Final = 1
@@ -47,29 +47,29 @@ def read(path: Path, name: str = "", kind: str = "a recipe", most: int = bounds.
         If there is no text that could be that.
     """
 
-    def refused(what: str) -> RefusedError:
+    def unread(what: str) -> RefusedError:
         source = Source("", name or str(path))
         problem = Problem(what)
-        return RefusedError([problem], render([problem], source))
+        return refused([problem], source)
 
     try:
         if path.is_dir():
-            raise refused(f"{_what(path)}, not {kind}{_instead(path, name)}")
+            raise unread(f"{_what(path)}, not {kind}{_instead(path, name)}")
         if path.exists() and not path.is_file():
-            raise refused("is not a regular file")
+            raise unread("is not a regular file")
         with path.open("rb") as file:
             content = file.read(most + 1)
     except (FileNotFoundError, NotADirectoryError):
-        raise refused(f"no such file{near(path)}") from None
+        raise unread(f"no such file{near(path)}") from None
     except (OSError, ValueError) as error:
-        raise refused(f"cannot be read: {getattr(error, 'strerror', None) or error}") from None
+        raise unread(f"cannot be read: {getattr(error, 'strerror', None) or error}") from None
     if len(content) > most:
-        raise refused(f"is larger than {most // 1_000_000} MB: no {kind.partition(' ')[2]} is")
+        raise unread(f"is larger than {most // 1_000_000} MB: no {kind.partition(' ')[2]} is")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise refused(
+        raise unread(
             f"is not UTF-8 text: byte 0x{content[error.start]:02x} in line {line}"
         ) from None
 
@@ -158,7 +158,7 @@ def parse(source: Source) -> dict[str, Any]:
         problem = Problem("the values are nested too deeply")
     except ValueError:  # Python refuses to read thousands of digits
         problem = Problem("a number has too many digits")
-    raise RefusedError([problem], render([problem], source))
+    raise refused([problem], source)
 
 
 def _syntax(message: str, source: Source) -> Problem:
@@ -188,7 +188,7 @@ def require_bounded(document: Mapping[str, Any], source: Source) -> None:
     """
     problems = bounds.beyond(document)
     if problems:
-        raise RefusedError(problems, render(problems, source))
+        raise refused(problems, source)
 
 
 def _quotes(line: str, place: int) -> str:
@@ -218,4 +218,4 @@ def require_known_version(document: Mapping[str, Any], source: Source) -> None:
             f"this casarun reads version {VERSION}: it takes a newer casarun",
             ("casarun",),
         )
-        raise RefusedError([problem], render([problem], source))
+        raise refused([problem], source)
