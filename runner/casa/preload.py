@@ -12,6 +12,7 @@ import traceback
 
 from .config import configure
 from .stand_ins import standing_in
+from .task_definitions import trust
 
 FAILURE = ""
 """Why CASA cannot be imported, with the traceback; empty where it was."""
@@ -28,5 +29,6 @@ try:
         for name in [name for name in sys.modules if name.partition(".")[0] == "casatasks"]:
             del sys.modules[name]
         import casatasks  # noqa: F401
+    trust()
 except BaseException:  # whatever it is: a server that ends here could not say why
     FAILURE = traceback.format_exc()
