@@ -20,6 +20,7 @@ from .frozen import freeze
 from .import_time import memory_is_limited
 
 LATER: Final = (
+    "casarun.casa.earth_rotation",
     "astropy.utils",
     "astropy.units",
     "astropy.table",
