@@ -27,8 +27,8 @@ tool = measures()
 child = os.fork()
 if child == 0:
     begun = read_bytes()
-    days = [41000.25, 49820.4, 60000.5]
-    found = [tool.measure(tool.epoch("utc", f"{day}d"), "UT1")["m0"]["value"] for day in days]
+    days = [tool.epoch("utc", f"{day}d") for day in sys.argv[2:]]
+    found = [tool.measure(day, "UT1")["m0"]["value"] for day in days]
     files = [os.readlink(file.path) for file in os.scandir("/proc/self/fd") if os.path.exists(file)]
     print(read_bytes() - begun, sum("geodetic" in file for file in files), *map(repr, found))
     sys.stdout.flush()
@@ -41,7 +41,7 @@ DAYS = (41000.25, 49820.4, 60000.5)
 
 def told(when: str) -> list[float]:
     """Return what a forked process reads of files and keeps open, and the UT1 of three days."""
-    command = [sys.executable, "-c", CODE, when]
+    command = [sys.executable, "-c", CODE, when, *map(str, DAYS)]
     done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=120)
     return [float(word) for word in done.stdout.split()]
 

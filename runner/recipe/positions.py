@@ -283,8 +283,8 @@ def refused(problems: Iterable[Problem], source: Source) -> RefusedError:
     source : Source
         The recipe that they are about.
     """
-    placed = [at_place(problem, source) for problem in problems]
-    return RefusedError(placed, render(placed, source))
+    found = list(problems)
+    return RefusedError([at_place(one, source) for one in found], render(found, source))
 
 
 def at_place(problem: Problem, source: Source) -> Problem:
@@ -313,7 +313,7 @@ def in_order(problems: Iterable[Problem], source: Source) -> list[Problem]:
 def _place(problem: Problem, source: Source) -> tuple[Origin, Span | None]:
     """Return where a problem stands."""
     key = source.in_document(problem.key)
-    if problem.line is not None and not (problem.where and problem.key):
+    if problem.line is not None:
         column = problem.column or 1
         return Origin(source, key), Span(problem.line, column, column + 1)
     if source.override(key) is not None:

@@ -48,9 +48,7 @@ def read(path: Path, name: str = "", kind: str = "a recipe", most: int = bounds.
     """
 
     def unread(what: str) -> RefusedError:
-        source = Source("", name or str(path))
-        problem = Problem(what)
-        return refused([problem], source)
+        return refused([Problem(what)], Source("", name or str(path)))
 
     try:
         if path.is_dir():
