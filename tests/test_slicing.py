@@ -254,6 +254,9 @@ def test_a_run_that_is_followed_is_handed_in_again_where_it_was_lost(
     assert [(event["event"], event.get("fresh")) for event in jobs] == [
         ("run-submitted", True), ("jobs-lost", None), ("run-submitted", True),
     ]  # fmt: skip
+    # All slices and the report ended between two looks, and their journals are in the run's.
+    done = [event["step"] for event in told if event["event"] == "step-done"]
+    assert sorted(done) == sorted(step.id for step in result.plan.steps)
 
 
 def test_who_follows_is_told_what_is_held(recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:

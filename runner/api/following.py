@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Final
 
@@ -109,14 +110,15 @@ def _follow(
     batch: BatchSystem,
 ) -> dict[str, JobState]:
     """Tell what happens until no job waits or runs any more, or there is none to report."""
-    tails: dict[Path, int] = {}
+    news = _News(given.folder)
     states: dict[str, JobState] = {}
     lost = 0
     held: set[str] = set()
     while not stop:
-        for event in _news(given.folder, tails):
+        reported = result_of(given.folder, REPORT) is not None
+        for event in news:
             tell(event)
-        if result_of(given.folder, REPORT) is not None:
+        if reported:
             return states
         states = job_states(submission, batch)
         # Asked twice: a controller that has just come up may know less for a moment.
@@ -130,24 +132,52 @@ def _follow(
         until = time.monotonic() + _POLL_S
         while not stop and time.monotonic() < until:
             time.sleep(0.1)
+    for event in news:
+        tell(event)
     return states
 
 
-def _news(folder: RunFolder, tails: dict[Path, int]) -> Iterator[dict[str, Any]]:
-    """Yield the events that slices have added to their journals, each once."""
-    for path in sorted(folder.slices.glob("*/journal.jsonl")):
+class _News:
+    """What slices add to their journals, wherever it is by the time that it is looked for.
+
+    The report's job moves these journals into that of the run.
+
+    Parameters
+    ----------
+    folder : RunFolder
+        The run's. What its own journal has already is no news.
+    """
+
+    def __init__(self, folder: RunFolder) -> None:
+        self._folder = folder
+        self._tails: dict[Path, int] = {}
+        if folder.journal.is_file():
+            self._tails[folder.journal] = folder.journal.stat().st_size
+        self._told: set[bytes] = set()
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        """Yield the events since the last time, each once."""
+        slices = sorted(self._folder.slices.glob("*/journal.jsonl"))
+        # The run's own last: a journal that has just left its slice is in it.
+        for path in (*slices, self._folder.journal):
+            for line in self._added(path):
+                mark = blake2b(line, digest_size=8).digest()
+                event = event_of(line)
+                if event is not None and event["event"] in _TOLD and mark not in self._told:
+                    self._told.add(mark)
+                    yield event
+
+    def _added(self, path: Path) -> list[bytes]:
+        """Return the whole lines that a journal has more than the last time."""
         try:
             with path.open("rb") as stream:
-                stream.seek(tails.get(path, 0))
+                stream.seek(self._tails.get(path, 0))
                 content = stream.read()
         except FileNotFoundError:
-            continue
+            return []
         whole = content[: content.rfind(b"\n") + 1]
-        tails[path] = tails.get(path, 0) + len(whole)
-        for line in whole.splitlines(keepends=True):
-            event = event_of(line)
-            if event is not None and event["event"] in _TOLD:
-                yield event
+        self._tails[path] = self._tails.get(path, 0) + len(whole)
+        return whole.splitlines(keepends=True)
 
 
 def _result(
