@@ -19,7 +19,7 @@ from casarun.recipe.model import (
     Recipe,
     Targets,
 )
-from casarun.stages import costs, costs_images
+from casarun.stages import costs, costs_images, costs_known
 from casarun.stages.compile import full
 from support import cli, expectations
 from support.observations import spw, vla
@@ -192,7 +192,7 @@ def test_a_mosaic_of_alma_against_measurements(side: int, memory_mb: float, seco
 def test_averages_cost_what_is_left() -> None:
     """Of 20 s and 4 channels of a quarter of the size: an eighth of the visibilities."""
     observation = vla(spws=(spw(0),))
-    known = costs._Known({"a.ms": costs.Visibilities.of(observation)})
+    known = costs_known.Known({"a.ms": costs_known.Visibilities.of(observation)})
     step = Step("s", "image", "", "casa:mstransform", {
         "vis": "a.ms", "outputvis": "b.ms", "datacolumn": "data", "usewtspectrum": True,
         "timeaverage": True, "timebin": "20s", "chanaverage": True, "chanbin": [4],
@@ -217,7 +217,7 @@ def test_averages_cost_what_is_left() -> None:
 def test_averages_of_a_step_of_the_recipe_are_as_casa_takes_them(
     given: dict[str, Any], share: float
 ) -> None:
-    known = costs._Known({"a.ms": costs.Visibilities.of(vla(spws=(spw(0),)))})
+    known = costs_known.Known({"a.ms": costs_known.Visibilities.of(vla(spws=(spw(0),)))})
     params = {"vis": "a.ms", "outputvis": "b.ms", **given}
     costs._new_ms(Step("s", "step", "", "casa:mstransform", params), known)
     whole, made = known.visibilities["a.ms"], known.visibilities["b.ms"]

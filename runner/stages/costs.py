@@ -10,16 +10,15 @@ Everything is pure: the plan's steps and the datasets' metadata in, numbers out.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from ..observation import Observation
 from ..plan import Resources, Step
 from ..quantities import parse
 from . import costs_images
 from .costs_images import Shape
+from .costs_known import COMPLEX_BYTES, Known, Visibilities, mss
 from .draft import Subject
 
 _BASE_BYTES: Final = 2.4e8
@@ -28,11 +27,6 @@ _BASE_BYTES: Final = 2.4e8
 _FIRST_BYTES: Final = -4e7
 """A run's first steps lack what plots, which is imported beside them: 110 to 230 MB."""
 
-_COMPLEX_BYTES: Final = 8.0
-_WEIGHT_BYTES: Final = 4.0
-_FLAG_BYTES: Final = 1 / 8
-_ROW_BYTES: Final = 140.0
-_TABLES_BYTES: Final = 4e5
 _HELD: Final = 2e7
 """No more visibilities than these are held at once: tasks work in chunks of a scan."""
 
@@ -53,131 +47,6 @@ class Cost:
     seconds: float = _START_S
 
 
-@dataclass(frozen=True)
-class Visibilities:
-    """What an MS holds.
-
-    Attributes
-    ----------
-    rows, values : mapping of int to float
-        Rows of MAIN, and visibilities (rows times channels times correlations), by field id.
-    columns : frozenset of str
-        The columns of MAIN.
-    channels : int
-        Channels of the widest spectral window.
-    integration_s : float
-        How long an integration is; 0 where that is not known.
-    telescopes : frozenset of str
-        Which telescopes observed it.
-    """
-
-    rows: Mapping[int, float] = field(default_factory=dict)
-    values: Mapping[int, float] = field(default_factory=dict)
-    columns: frozenset[str] = frozenset({"DATA"})
-    channels: int = 1
-    integration_s: float = 0.0
-    telescopes: frozenset[str] = frozenset()
-
-    @classmethod
-    def of(cls, observation: Observation) -> Visibilities:
-        """Return what an observation's MS holds; its spectral windows count alike."""
-        spws = {spw.id: spw for spw in observation.spws}
-        rows, values = {}, {}
-        for one in observation.fields:
-            seen = [spws[i] for i in observation.spws_of_fields({one.id}) if i in spws]
-            seen = seen or list(spws.values())
-            each = sum(s.n_chan * max(1, len(s.correlations)) for s in seen) / max(1, len(seen))
-            rows[one.id], values[one.id] = float(one.n_rows), one.n_rows * each
-        channels = max((spw.n_chan for spw in observation.spws), default=1)
-        integration_s = max((scan.integration_s for scan in observation.scans), default=0.0)
-        telescopes = frozenset({observation.telescope})
-        return cls(
-            rows, values, frozenset(observation.columns), channels, integration_s, telescopes
-        )
-
-    @cached_property
-    def n_values(self) -> float:
-        """Visibilities of all fields."""
-        return sum(self.values.values())
-
-    def part(self, selection: Any) -> Visibilities:
-        """Return the part of the fields that a list of ids selects; all for any other text."""
-        wanted = self._wanted(selection)
-        if not wanted:
-            return self
-        return replace(
-            self,
-            rows={i: n for i, n in self.rows.items() if i in wanted},
-            values={i: n for i, n in self.values.items() if i in wanted},
-        )
-
-    def values_of(self, selection: Any) -> float:
-        """Return the visibilities of the part that is selected; see `part`."""
-        wanted = self._wanted(selection)
-        return sum(n for i, n in self.values.items() if not wanted or i in wanted)
-
-    def _wanted(self, selection: Any) -> set[int]:
-        try:
-            return {int(word) for word in str(selection).split(",")} & self.rows.keys()
-        except ValueError:
-            return set()
-
-    def bytes_of(self, data_columns: int = 1) -> float:
-        """Return the size of an MS that a task writes of this.
-
-        8 bytes a visibility and data column, 1/8 for the flag; 4 each for WEIGHT_SPECTRUM and
-        SIGMA_SPECTRUM, which split and mstransform write where there are weights by channel;
-        140 a row. Measured: 27.7 MB for 12 852 rows of 126 visibilities.
-        """
-        each = data_columns * _COMPLEX_BYTES + _FLAG_BYTES
-        if "WEIGHT_SPECTRUM" in self.columns:
-            each += 2 * _WEIGHT_BYTES
-        return _TABLES_BYTES + sum(self.rows.values()) * _ROW_BYTES + self.n_values * each
-
-
-def _mss(params: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the MSs that parameters name: one, a list, or by dataset."""
-    vis = params.get("vis", "")
-    if isinstance(vis, Mapping):
-        return tuple(vis.values())
-    return tuple(vis) if isinstance(vis, (list, tuple)) else (str(vis),)
-
-
-@dataclass
-class _Known:
-    """What is known of the products so far, by path."""
-
-    visibilities: dict[str, Visibilities] = field(default_factory=dict)
-    sizes: dict[str, float] = field(default_factory=dict)
-    images: dict[str, Shape] = field(default_factory=dict)
-
-    def of(self, step: Step) -> Visibilities:
-        """Return what a step's MSs hold together."""
-        return self.of_vis(step.params)
-
-    def of_vis(self, params: Mapping[str, Any]) -> Visibilities:
-        """Return what the MSs hold together that parameters name."""
-        found = [self.visibilities[path] for path in _mss(params) if path in self.visibilities]
-        if len(found) == 1:
-            return found[0]
-        return Visibilities(
-            {i: sum(one.rows.values()) for i, one in enumerate(found)},
-            {i: one.n_values for i, one in enumerate(found)},
-            frozenset({"DATA"}.union(*(one.columns for one in found))),
-            max((one.channels for one in found), default=1),
-            telescopes=frozenset().union(*(one.telescopes for one in found)),
-        )
-
-    def largest(self, paths: Iterable[str]) -> Shape:
-        """Return the largest image among some paths; one without pixels where there is none."""
-        shapes = (self.images[path] for path in paths if path in self.images)
-        return max(shapes, key=lambda shape: shape.pixels, default=Shape(0.0))
-
-    def makes(self, step: Step, shape: Shape) -> None:
-        """Remember what images a step makes."""
-        self.images |= {path: shape for path in step.writes if ".sumwt" not in path}
-
-
 def estimated(steps: Sequence[Step], subjects: Sequence[Subject]) -> list[Step]:
     """Return the steps of a plan with what each is expected to cost.
 
@@ -193,7 +62,7 @@ def estimated(steps: Sequence[Step], subjects: Sequence[Subject]) -> list[Step]:
     list of Step
         With `resources.disk_bytes`, `memory_bytes` and `seconds`; all else as it was.
     """
-    known = _Known()
+    known = Known()
     for subject in subjects:
         known.visibilities[subject.pristine] = Visibilities.of(subject.observation)
         known.sizes[subject.pristine] = float(subject.observation.size_bytes)
@@ -215,13 +84,13 @@ def estimated(steps: Sequence[Step], subjects: Sequence[Subject]) -> list[Step]:
     return found
 
 
-def _import(step: Step, known: _Known) -> Cost:
+def _import(step: Step, known: Known) -> Cost:
     """Return the cost of an import: 15 ns a byte (importuvfits: 0.3 to 0.5 s for 36 MB)."""
     size = known.sizes.get(str(step.params["vis"]), 0.0)
     return Cost(size, _FIRST_BYTES + 2e7, _START_S + 15e-9 * size)
 
 
-def _copy(step: Step, known: _Known) -> Cost:
+def _copy(step: Step, known: Known) -> Cost:
     """All of it, at 300 MB/s; a filesystem with reflinks does it for nothing."""
     source, target = str(step.params["source"]), str(step.params["target"])
     if source in known.visibilities:
@@ -231,14 +100,14 @@ def _copy(step: Step, known: _Known) -> Cost:
     return Cost(size, _FIRST_BYTES, _START_S + size / 3e8)
 
 
-def _flagdata(step: Step, known: _Known) -> Cost:
+def _flagdata(step: Step, known: Known) -> Cost:
     """0.2 us a visibility; tfcrop and rflag, which look at its neighbours, 1.3 us."""
     values = known.of(step).values_of(step.params.get("field", ""))
     searching = any(word in str(step.params) for word in ("tfcrop", "rflag"))
     return Cost(0.0, 2e7, _START_S + (1.3e-6 if searching else 0.2e-6) * values)
 
 
-def _model(step: Step, known: _Known) -> Cost:
+def _model(step: Step, known: Known) -> Cost:
     """``setjy`` and ``ft``: a whole column where it is asked for, else next to nothing."""
     if not step.params.get("usescratch", step.action == "casa:ft"):
         return Cost(0.0, 2e7, 0.5)
@@ -246,24 +115,24 @@ def _model(step: Step, known: _Known) -> Cost:
     return Cost(_new_column(step, known, "MODEL_DATA"), 2e7, seconds)
 
 
-def _new_column(step: Step, known: _Known, name: str) -> float:
+def _new_column(step: Step, known: Known, name: str) -> float:
     """Add a column of visibilities to a step's MSs; return the bytes that it takes."""
     added = 0.0
-    for vis in _mss(step.params):
+    for vis in mss(step.params):
         before = known.visibilities.get(vis)
         if before is not None and name not in before.columns:
             known.visibilities[vis] = replace(before, columns=before.columns | {name})
-            added += _COMPLEX_BYTES * before.n_values
+            added += COMPLEX_BYTES * before.n_values
     return added
 
 
-def _solve(step: Step, known: _Known) -> Cost:
+def _solve(step: Step, known: Known) -> Cost:
     """0.5 s and 1 us a visibility that is solved for; 25 bytes of each; tables of 0.3 MB."""
     values = known.of(step).values_of(step.params.get("field", ""))
     return Cost(3e5, 25 * min(values, _HELD), 0.5 + 1e-6 * values)
 
 
-def _applycal(step: Step, known: _Known) -> Cost:
+def _applycal(step: Step, known: Known) -> Cost:
     """CORRECTED_DATA, as large as DATA, when it is first written; 0.5 us a visibility.
 
     80 bytes of memory for each of the field's, which come a scan at a time.
@@ -273,7 +142,7 @@ def _applycal(step: Step, known: _Known) -> Cost:
     return Cost(disk, 80 * min(values, _HELD), 0.3 + 0.5e-6 * values + disk / 3e8)
 
 
-def _new_ms(step: Step, known: _Known) -> Cost:
+def _new_ms(step: Step, known: Known) -> Cost:
     """``split``, ``mstransform``, ``uvcontsub`` and their like: what they select, written anew.
 
     0.2 us a visibility and column; a fit of the continuum 0.6 us more.
@@ -328,7 +197,7 @@ def _duration_s(given: Any) -> float:
         return 0.0
 
 
-def _tclean(step: Step, known: _Known) -> Cost:
+def _tclean(step: Step, known: Known) -> Cost:
     params: Mapping[str, Any] = step.params.get("tclean", step.params)
     data = known.of_vis(params)
     shape = costs_images.shape_of(params, data.channels)
@@ -340,13 +209,13 @@ def _tclean(step: Step, known: _Known) -> Cost:
     )
 
 
-def _in_turn(model: Callable[[Step, _Known], Cost]) -> Callable[[Step, _Known], Cost]:
+def _in_turn(model: Callable[[Step, Known], Cost]) -> Callable[[Step, Known], Cost]:
     """Return the cost of a step of self-calibration; that of a round that is likely skipped, none.
 
     Memory is what it takes if the round takes place.
     """
 
-    def cost(step: Step, known: _Known) -> Cost:
+    def cost(step: Step, known: Known) -> Cost:
         full = model(step, known)
         if int(step.params.get("round", 0)) <= _LIKELY_ROUNDS:
             return full
@@ -355,7 +224,7 @@ def _in_turn(model: Callable[[Step, _Known], Cost]) -> Callable[[Step, _Known], 
     return cost
 
 
-def _selfcal_image(step: Step, known: _Known) -> Cost:
+def _selfcal_image(step: Step, known: Known) -> Cost:
     """Return the cost of a clean in steps: of hogbom's each is one major cycle, as many as a clean.
 
     Measured: one to six cycles; other deconvolvers go through several in each step.
@@ -366,7 +235,7 @@ def _selfcal_image(step: Step, known: _Known) -> Cost:
     return once if hogbom else replace(once, seconds=2 * once.seconds)
 
 
-def _selfcal_predict(step: Step, known: _Known) -> Cost:
+def _selfcal_predict(step: Step, known: Known) -> Cost:
     """Return the cost of one degridding, and of the model's column where it is first written."""
     params = {**step.params["tclean"], "calcres": False, "calcpsf": False}
     values = known.of(step).n_values
@@ -376,14 +245,14 @@ def _selfcal_predict(step: Step, known: _Known) -> Cost:
     return Cost(disk, costs_images.memory_of(shape, params), seconds)
 
 
-def _selfcal_solve(step: Step, known: _Known) -> Cost:
+def _selfcal_solve(step: Step, known: Known) -> Cost:
     """Return the cost of two solves and of the prediction, which read all data."""
     values = known.of(step).n_values
     memory = 2e7 + 25 * min(values, _HELD)
-    return Cost(3e5 * len(_mss(step.params)), memory, 0.3 + 4e-6 * values)
+    return Cost(3e5 * len(mss(step.params)), memory, 0.3 + 4e-6 * values)
 
 
-def _channel_range(step: Step, known: _Known) -> Cost:
+def _channel_range(step: Step, known: Known) -> Cost:
     """Return the cost of a range of a cube's channels; of a round that is likely skipped, none.
 
     A range takes its part of the visibilities.
@@ -411,7 +280,7 @@ def _channel_range(step: Step, known: _Known) -> Cost:
     return replace(full, disk_bytes=0.0, seconds=_START_S)
 
 
-def _ranges_join(step: Step, known: _Known) -> Cost:
+def _ranges_join(step: Step, known: Known) -> Cost:
     """Return the cost of joining ranges: all their channels, 0.01 us a pixel and image."""
     kinds, parts = step.params["kinds"], step.params["parts"]
     shapes = [known.largest(f"{part}.{kind}" for kind in kinds) for part in parts]
@@ -422,7 +291,7 @@ def _ranges_join(step: Step, known: _Known) -> Cost:
     return Cost(disk, 2e7, 0.2 + 0.01e-6 * made.pixels * len(kinds))
 
 
-def _image(step: Step, known: _Known) -> Cost:
+def _image(step: Step, known: Known) -> Cost:
     """Return the cost of an image made of another: as many pixels, 0.05 us each, in pieces.
 
     A moment and a drawn mask have but one plane.
@@ -435,7 +304,7 @@ def _image(step: Step, known: _Known) -> Cost:
     return Cost(disk, 8 * min(source.pixels, _HELD), seconds)
 
 
-def _measure_image(step: Step, known: _Known) -> Cost:
+def _measure_image(step: Step, known: Known) -> Cost:
     """Planes in blocks of 4 million pixels; 1.2 s of plots and 0.7 us a pixel.
 
     A catalogue of sources takes the whole plane at once.
@@ -446,19 +315,19 @@ def _measure_image(step: Step, known: _Known) -> Cost:
     return Cost(4e5, memory, 1.2 + (0.8e-6 if catalogue else 0.7e-6) * pixels)
 
 
-def _noise(step: Step, known: _Known) -> Cost:
+def _noise(step: Step, known: Known) -> Cost:
     """As the measuring of an image, without plots."""
     pixels = known.largest(step.reads).pixels
     return Cost(1e3, 35 * min(pixels, 4e6), 0.1 + 0.2e-6 * pixels)
 
 
-def _measure_dataset(step: Step, known: _Known) -> Cost:
+def _measure_dataset(step: Step, known: Known) -> Cost:
     """2 s of plots; 1 us for each visibility, of which no more than 200 million are read."""
     vis = known.visibilities.get(str(step.params.get("ms", "")), Visibilities())
     return Cost(7e5, 6e7, 2 + 1e-6 * min(vis.n_values, 2e8))
 
 
-def _any(step: Step, known: _Known) -> Cost:
+def _any(step: Step, known: Known) -> Cost:
     """Take what a task that is not known makes for as large as the largest that it reads."""
     values = known.of(step).n_values
     shape = known.largest(step.reads)
@@ -469,7 +338,7 @@ def _any(step: Step, known: _Known) -> Cost:
     return Cost(max(sizes) if step.writes else 0.0, 4e7 + 8 * min(shape.pixels, _HELD), seconds)
 
 
-_MODELS: Final[dict[str, Callable[[Step, _Known], Cost]]] = {
+_MODELS: Final[dict[str, Callable[[Step, Known], Cost]]] = {
     "importuvfits": _import,
     "importasdm": _import,
     "unpack": _import,
