@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from . import scores, selfcal_table
@@ -57,33 +57,35 @@ def assemble(
     dict
         The content of ``qa/metrics.json``, after ``schemas/metrics.schema.json``.
     """
-    checks = [*_product_checks(missing, fallbacks)]
-    for name, numbers in datasets.items():
-        checks.extend(_dataset_checks(name, numbers, limits))
-    for target, numbers in (selfcal or {}).items():
-        checks.extend(_selfcal_checks(target, numbers))
-    for numbers in images:
-        checks.extend(_image_checks(numbers, limits))
-    by_target: dict[str, dict[str, Any]] = {}
-    for numbers in images:
-        plain = {key: value for key, value in numbers.items() if key not in _NOT_METRICS}
-        by_target.setdefault(numbers["target"], {})[numbers["image"]] = plain
+    rounds = selfcal or {}
+    checks = [
+        *_product_checks(missing, fallbacks),
+        *(one for name, found in datasets.items() for one in _dataset_checks(name, found, limits)),
+        *(one for target, found in rounds.items() for one in _selfcal_checks(target, found)),
+        *(one for found in images for one in _image_checks(found, limits)),
+    ]
     return {
         "metrics_version": 1,
         "verdict": worst(check["verdict"] for check in checks),
         "checks": [advised(check) for check in checks],
         "datasets": {name: _dataset_numbers(numbers) for name, numbers in datasets.items()},
-        "images": by_target,
-        "selfcal": {
-            target: selfcal_table.table(numbers) for target, numbers in (selfcal or {}).items()
-        },
-        "cubes": {
-            name_of_cube(numbers): {
-                key: value for key, value in numbers.items() if key not in ("kind", "plots")
-            }
-            for numbers in cubes
-        },
+        "images": _by_target(images),
+        "selfcal": {target: selfcal_table.table(found) for target, found in rounds.items()},
+        "cubes": {name_of_cube(found): _without(found, ("kind", "plots")) for found in cubes},
     }
+
+
+def _by_target(images: Sequence[Numbers]) -> dict[str, dict[str, Any]]:
+    """Return the numbers of images by target and name."""
+    found: dict[str, dict[str, Any]] = {}
+    for numbers in images:
+        of_target = found.setdefault(numbers["target"], {})
+        of_target[numbers["image"]] = _without(numbers, _NOT_METRICS)
+    return found
+
+
+def _without(numbers: Numbers, keys: Collection[str]) -> dict[str, Any]:
+    return {key: value for key, value in numbers.items() if key not in keys}
 
 
 def _product_checks(
@@ -116,10 +118,7 @@ _NOT_OF_TABLES = ("by_antenna", "antennas", "against")
 
 def _dataset_numbers(numbers: Numbers) -> dict[str, Any]:
     flux = numbers.get("fluxscale") or {}
-    tables = [
-        {key: value for key, value in table.items() if key not in _NOT_OF_TABLES}
-        for table in numbers.get("caltables", ())
-    ]
+    tables = [_without(table, _NOT_OF_TABLES) for table in numbers.get("caltables", ())]
     return {
         "flagged_fraction": numbers["flagged_fraction"],
         "fluxscale": flux.get("flux_jy", {}),
