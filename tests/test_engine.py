@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import resource
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
@@ -926,3 +928,23 @@ def test_a_library_that_finds_no_room_ran_out_of_memory_if_that_is_limited(
     for limit, cause in ((resource.RLIM_INFINITY, Cause.EXCEPTION), (10**9, Cause.OUT_OF_MEMORY)):
         monkeypatch.setattr(resource, "getrlimit", lambda _, limit=limit: (limit, limit))
         assert cause_of(error) is cause
+
+
+def test_an_error_of_a_process_that_had_filled_its_address_space_is_its_memory_s() -> None:
+    """C code without memory can leave Python with anything."""
+    script = """if True:
+        import mmap, resource
+        from pathlib import Path
+        from casarun.engine.causes import cause_of
+        error = SystemError("error return without exception set")
+        used = int(Path("/proc/self/statm").read_text().split()[0]) * mmap.PAGESIZE
+        limit = used + 300_000_000
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+        print(cause_of(error))
+        held = mmap.mmap(-1, 290_000_000)
+        held.close()
+        print(cause_of(error), cause_of(ValueError("cannot lock")), cause_of(AssertionError()))
+    """
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["exception", "out-of-memory", "table-lock", "parameter"]

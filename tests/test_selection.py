@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 
 import pytest
@@ -302,6 +303,12 @@ def test_any_flag_command_is_answered(pieces: list[str]) -> None:
     command = "".join(pieces)
     assert isinstance(flag_command.syntax(command, KNOWN), str)
     assert isinstance(flag_command.selections(command, odd()), dict)
+
+
+def test_a_nested_set_is_read_without_a_warning_of_python_s() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert selection.fields("/[[N]59.*/", vla()) == (2,)
 
 
 def test_a_hostile_expression_takes_no_time() -> None:

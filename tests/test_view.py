@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -227,3 +228,23 @@ def test_a_ds9_that_only_says_that_it_opened_a_file() -> None:
 
     with pytest.raises(DataError, match=r"^DS9 did not open /a\.fits: it shows /other\.fits$"):
         ds9._tell(Liar(), [ds9.Frame(Path("/a.fits"))])
+
+
+def test_a_new_ds9_that_does_not_answer_is_started_again_with_options(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """XPA may be switched off in the user's preferences."""
+    sleep = shutil.which("sleep")
+    program(tmp_path, "ds9", f'echo "$$ $*" >> {tmp_path}/started; exec {sleep} 60')
+    program(tmp_path, "xpaset", "exit 1")
+    program(tmp_path, "xpaget", "echo 'XPA$ERROR no xpans' >&2; exit 1")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(ds9, "_START_S", 0.5)
+    monkeypatch.setattr(ds9, "_SETTLES_S", 0.3)
+    assert ds9.show([ds9.Frame(Path("/a.fits"))], new=True) == "a new DS9"
+    starts = [line.split(maxsplit=3) for line in (tmp_path / "started").read_text().splitlines()]
+    title = f"casarun-{os.getpid()}"
+    assert [words[1:3] for words in starts] == [["-title", title]] * 2
+    assert [words[3:] for words in starts] == [[], ["-fits /a.fits -scale mode 99.5 -zoom to fit"]]
+    assert [Path(f"/proc/{words[0]}").exists() for words in starts] == [False, True]
+    os.kill(int(starts[1][0]), signal.SIGKILL)

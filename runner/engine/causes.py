@@ -6,6 +6,7 @@ import errno
 import re
 import resource
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Final
 
 from ..errors import Cause, StepFailedError
@@ -48,6 +49,10 @@ _UNMAPPED: Final = "failed to map segment from shared object"
 """What the loader of libraries says where ``ulimit -v`` leaves no room for one, or a disk may not
 be executed from."""
 
+_FULL: Final = 0.95
+"""How much of its address space a process has asked for when it is believed to have run out: the
+last request, which failed, does not count, and libraries have up to 30 MB."""
+
 
 def in_words(error: BaseException) -> tuple[str, str]:
     """Return what a person is told of an exception: message and advice.
@@ -72,6 +77,19 @@ def _address_space() -> int:
     return resource.getrlimit(resource.RLIMIT_AS)[0]
 
 
+def _address_space_was_full() -> bool:
+    """Say whether this process has come close to what ``ulimit -v`` leaves it.
+
+    C code that gets no memory does not always say so: Python then has an exception of any kind,
+    like ``SystemError: error return without exception set``.
+    """
+    limit = _address_space()
+    if limit < 0:
+        return False
+    used = re.search(r"^VmPeak:\s+(\d+) kB$", Path("/proc/self/status").read_text(), re.MULTILINE)
+    return used is not None and int(used[1]) * 1024 >= _FULL * limit
+
+
 def cause_of(error: BaseException) -> Cause:
     """Return what kind of failure an exception is.
 
@@ -85,7 +103,8 @@ def cause_of(error: BaseException) -> Cause:
     Cause
         The error's own cause if it has one; by its number for an OSError; by its text where
         that tells; PARAMETER for an AssertionError, which is how CASA's parameter check
-        refuses; else EXCEPTION.
+        refuses; OUT_OF_MEMORY where the process has filled what ``ulimit -v`` leaves it; else
+        EXCEPTION.
     """
     if isinstance(error, StepFailedError):
         return error.cause
@@ -94,9 +113,12 @@ def cause_of(error: BaseException) -> Cause:
     number = error.errno if isinstance(error, OSError) else None
     if number in _BY_ERRNO:
         return _BY_ERRNO[number]
-    return cause_in(str(error)) or (
-        Cause.PARAMETER if isinstance(error, AssertionError) else Cause.EXCEPTION
-    )
+    told = cause_in(str(error))
+    if told is not None:
+        return told
+    if isinstance(error, AssertionError):
+        return Cause.PARAMETER
+    return Cause.OUT_OF_MEMORY if _address_space_was_full() else Cause.EXCEPTION
 
 
 def cause_in(text: str) -> Cause | None:

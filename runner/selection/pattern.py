@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterable, Iterator
 from fnmatch import fnmatchcase
 from typing import Final
@@ -84,7 +85,9 @@ def _matched(expression: str, names: list[str]) -> list[int]:
     if not _HARMLESS.fullmatch(expression) or sum(expression.count(c) for c in "*+?") > 3:
         return everything
     try:
-        compiled = re.compile(expression)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # of a [[
+            compiled = re.compile(expression)
     except re.error:
         return everything
     return [i for i, name in enumerate(names) if compiled.fullmatch(name)]

@@ -19,7 +19,7 @@ from typing import Final, Protocol
 from ..errors import DataError
 from . import samp, xpa
 
-_START_S: Final = 20.0
+_START_S: Final = 60.0
 _SETTLES_S: Final = 1.0
 _FILES: Final = ("fits ", "regions ")
 _NO_SCREEN: Final = ": there is no screen (DISPLAY is not set)"
@@ -151,43 +151,48 @@ def installed() -> bool:
 
 
 def _start(frames: Sequence[Frame]) -> str:
-    """Start a DS9 that outlives this process."""
+    """Start a DS9 that outlives this process.
+
+    Where XPA's programs are there, it is started empty and told what to show: it answers while it
+    still reads its options, so that nobody would know when all is shown, nor what it refused.
+    """
     if not installed():
         raise DataError("no DS9 runs, and ds9 is not on the PATH")
     title = f"casarun-{os.getpid()}"
-    process = subprocess.Popen(  # noqa: S603
-        command_line(frames, title),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    server = _heard_of(process, title)
-    if server is not None:
-        _wait_for(server, frames[-1])
+    if xpa.installed():
+        process = _begin(["ds9", "-title", title])
+        server = _heard_of(process, title)
+        if server is not None:
+            return f"a new DS9{_tell(server, frames)}"
+        process.kill()  # empty as it is
+        process.wait()
+    process = _begin(command_line(frames, title))
+    time.sleep(_SETTLES_S)
+    _require_up(process)
     return "a new DS9"
 
 
+def _begin(command: list[str]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(  # noqa: S603
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )  # fmt: skip
+
+
 def _heard_of(process: subprocess.Popen[bytes], title: str) -> xpa.Xpa | None:
-    """Wait until a new DS9 answers; without XPA's programs, only a moment."""
-    end = time.monotonic() + (_START_S if xpa.installed() else _SETTLES_S)
+    """Wait until a new DS9 answers, unless it never does."""
+    end = time.monotonic() + _START_S
     while time.monotonic() < end:
         time.sleep(0.2)
-        if process.poll() is not None:
-            screen = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
-            code = f", with exit code {process.returncode}"
-            raise DataError(f"ds9 ended at once{code if screen else _NO_SCREEN}")
+        _require_up(process)
         found = xpa.running(title)
         if found is not None:
             return found
     return None
 
 
-def _wait_for(server: xpa.Xpa, frame: Frame) -> None:
-    """Wait until the last image is shown: DS9 answers while it reads its options."""
-    end = time.monotonic() + xpa.PATIENT_S
-    while time.monotonic() < end:
-        if server.ask("file").startswith(str(frame.fits)):
-            return
-        time.sleep(0.2)
-    _require(server, frame)
+def _require_up(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is not None:
+        screen = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+        code = f", with exit code {process.returncode}"
+        raise DataError(f"ds9 ended at once{code if screen else _NO_SCREEN}")
