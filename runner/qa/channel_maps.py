@@ -22,6 +22,7 @@ MOST: Final = 30
 COLUMNS: Final = 6
 TILE: Final = 190
 """Least width of a channel in the picture, in its pixels."""
+_MASKED: Final = (240, 241, 243)
 _GAP: Final = 3
 
 
@@ -90,8 +91,19 @@ def draw(
         if number == 0 and beam_pixels:
             pen.polygon(_ellipse((left, top + high), beam_pixels, zoom), outline="white")
     path.parent.mkdir(parents=True, exist_ok=True)
-    picture.quantize(128).save(path, format="PNG", compress_level=6)
+    # To look for the best 128 colours would take longer than all else here.
+    plain = picture.quantize(palette=_palette(), dither=Image.Dither.NONE)
+    plain.save(path, format="PNG", compress_level=6)
     return path
+
+
+def _palette() -> Image.Image:
+    """Return 128 colours: of the scale, of masked pixels, and greys for what is written on them."""
+    scale = matplotlib.colormaps[INTENSITY](np.linspace(0, 1, 111))[:, :3] * 255
+    greys = np.repeat(np.linspace(15, 255, 16), 3).reshape(-1, 3)
+    made = Image.new("P", (1, 1))
+    made.putpalette(np.vstack([scale, greys, _MASKED]).astype(np.uint8).tobytes())
+    return made
 
 
 def _font(size: int) -> Any:
@@ -107,7 +119,7 @@ def _coloured(
     good = np.isfinite(pixels)
     share = (np.where(good, pixels, limits[0]) - limits[0]) / ((limits[1] - limits[0]) or 1.0)
     made = colours[np.clip(share * 255, 0, 255).astype(np.uint8)]
-    made[~good] = (240, 241, 243)
+    made[~good] = _MASKED
     return np.ascontiguousarray(made[::-1])
 
 
