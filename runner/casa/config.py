@@ -29,8 +29,7 @@ casacore takes as many as OpenMP has."""
 
 
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3  # M_* of malloc.h
-_KEPT_BYTES, _STEP_BYTES = 2**31 - 1, 2**26
-_MAPPED_FROM_BYTES = (2**30, 2**25)
+_ALL_BYTES = 2**31 - 1
 
 
 def keep_freed_memory() -> None:
@@ -41,11 +40,36 @@ def keep_freed_memory() -> None:
     cube of 512 x 512 pixels, measured. glibc before 2.35 takes thresholds up to 32 MB only
     (mallopt(3)). Other C libraries go on as they are.
     """
+    _tell_malloc(mapped_from=(2**30, 2**25), kept=_ALL_BYTES, step=2**26)
+
+
+def keep_little_freed_memory() -> None:
+    """Let this process, and those forked from it, keep what small arrays have freed.
+
+    Of arrays below 32 MB up to 128 MB are kept. glibc comes to that by itself, as a process frees
+    larger and larger arrays (mallopt(3)); the process of a step has ended by then.
+    """
+    _tell_malloc(mapped_from=(2**25,), kept=2**27, step=2**24)
+
+
+def _tell_malloc(mapped_from: tuple[int, ...], kept: int, step: int) -> None:
+    """Set what the C library does with memory, in bytes.
+
+    Parameters
+    ----------
+    mapped_from : tuple of int
+        From which size on an array is a mapping of its own, given back when it is freed; the
+        first that is taken counts.
+    kept : int
+        How much free memory at the end of the heap is not given back.
+    step : int
+        By how much more than is needed the heap grows.
+    """
     with contextlib.suppress(OSError, AttributeError):
         mallopt = ctypes.CDLL(None).mallopt
-        any(mallopt(_MMAP_THRESHOLD, size) for size in _MAPPED_FROM_BYTES)
-        mallopt(_TRIM_THRESHOLD, _KEPT_BYTES)
-        mallopt(_TOP_PAD, _STEP_BYTES)
+        any(mallopt(_MMAP_THRESHOLD, size) for size in mapped_from)
+        mallopt(_TRIM_THRESHOLD, kept)
+        mallopt(_TOP_PAD, step)
 
 
 def one_thread_a_process() -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 import traceback
 
-from .config import configure
+from .config import configure, keep_little_freed_memory
 from .stand_ins import standing_in
 from .task_definitions import trust
 
@@ -30,5 +30,6 @@ try:
             del sys.modules[name]
         import casatasks  # noqa: F401
     trust()
+    keep_little_freed_memory()
 except BaseException:  # whatever it is: a server that ends here could not say why
     FAILURE = traceback.format_exc()

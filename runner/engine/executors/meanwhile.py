@@ -32,6 +32,8 @@ LATER: Final = (
     "matplotlib.axes",
     "matplotlib.projections",
     "matplotlib.figure",
+    "contourpy",
+    "PIL.JpegImagePlugin",
     "astropy.visualization.wcsaxes",
     "scipy.special",
     "scipy.ndimage",
