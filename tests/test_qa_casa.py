@@ -43,6 +43,7 @@ def measured(prefix, **changes):
 def plots_of(numbers):
     paths = [Path("qa") / plot["file"] for plot in numbers["plots"]]
     pictures = [path for path in paths if path.suffix == ".png"]
+    assert [path.name for path in pictures if path.stat().st_size <= 5000] == []
     assert [path.name for path in pictures if coloured(path) < 3e-4] == []
     return [path.name for path in pictures]
 

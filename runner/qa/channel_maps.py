@@ -91,15 +91,15 @@ def draw(
         if number == 0 and beam_pixels:
             pen.polygon(_ellipse((left, top + high), beam_pixels, zoom), outline="white")
     path.parent.mkdir(parents=True, exist_ok=True)
-    # To look for the best 128 colours would take longer than all else here.
+    # To look for the best colours would take longer than all else here.
     plain = picture.quantize(palette=_palette(), dither=Image.Dither.NONE)
     plain.save(path, format="PNG", compress_level=6)
     return path
 
 
 def _palette() -> Image.Image:
-    """Return 128 colours: of the scale, of masked pixels, and greys for what is written on them."""
-    scale = matplotlib.colormaps[INTENSITY](np.linspace(0, 1, 111))[:, :3] * 255
+    """Return 256 colours: of the scale, of masked pixels, and greys for what is written on them."""
+    scale = matplotlib.colormaps[INTENSITY](np.linspace(0, 1, 239))[:, :3] * 255
     greys = np.repeat(np.linspace(15, 255, 16), 3).reshape(-1, 3)
     made = Image.new("P", (1, 1))
     made.putpalette(np.vstack([scale, greys, _MASKED]).astype(np.uint8).tobytes())
